@@ -1,0 +1,19 @@
+"""Puts a trained version into the package: `python -m tools.ship VERSION`."""
+import shutil
+import sys
+from pathlib import Path
+
+from mnist_nb.store import Store
+
+PRETRAINED = Path(__file__).parent.parent/'mnist_nb'/'pretrained'
+
+
+def main():
+    if len(sys.argv) != 2: sys.exit(__doc__)
+    source = Store().path(sys.argv[1])
+    shutil.rmtree(PRETRAINED, ignore_errors=True)
+    shutil.copytree(source, PRETRAINED)
+    print(f'{source.name} is now {PRETRAINED}')
+
+
+if __name__ == '__main__': main()
