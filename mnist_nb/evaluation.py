@@ -48,7 +48,7 @@ def fit_temperature(outputs: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(.2), np.log(5)), method='bounded').x))
 
 # %% ../nbs/08_evaluation.ipynb #714156ae
-REFUSED_SHARE = .01
+REFUSED_SHARE = .005
 
 # %% ../nbs/08_evaluation.ipynb #96c26f76
 def calibrate(outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:

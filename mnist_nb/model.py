@@ -7,6 +7,7 @@ __all__ = ['network_input', 'import_keras', 'build_model', 'given_a_digit', 'sav
            'check_equal']
 
 # %% ../nbs/06_model.ipynb #f5dc2524
+import logging
 import os
 import tempfile
 import zipfile
@@ -51,6 +52,7 @@ def import_keras() -> ModuleType:
     "Keras on TensorFlow, quiet and with oneDNN; what the user has set in the environment stays."
     for name, value in dict(TF_CPP_MIN_LOG_LEVEL='2', TF_ENABLE_ONEDNN_OPTS='1', KERAS_BACKEND='tensorflow').items():
         os.environ.setdefault(name, value)
+    logging.getLogger('tensorflow').setLevel(logging.ERROR)
     import keras
     return keras
 

@@ -47,8 +47,8 @@ def main():
     pictures = [drawn(FIVE, size, 2.4, (30, 24), 9, 20, 252.), drawn(SEVEN, size, 1.6, (110, 90), 4, 70, photo_paper(size, rng)),
                 drawn(NINE, size, 1.4, (20, 20), 16, 240, 30.)]
     Image.fromarray(pictures[0]).save(IMAGES/'drawn.png', optimize=True)
-    reader, figure = Reader.load('pretrained'), Figure(figsize=(9, 4.8), layout='constrained')
-    axes = figure.subplots(3, 3, width_ratios=[1, 1, 2])
+    reader, figure = Reader.load('pretrained'), Figure(figsize=(8, 4.2), layout='constrained')
+    axes = figure.subplots(3, 3, width_ratios=[1, 1, 1.6])
     for (left, middle, right), picture in zip(axes, pictures):
         reading = reader.read(picture)
         left.imshow(picture, cmap='gray', vmin=0, vmax=255)

@@ -1,5 +1,6 @@
-"""Puts a trained version into the package: `python -m tools.ship VERSION`."""
+"""Puts a trained version into the package, with the tables that the README shows: `python -m tools.ship VERSION`."""
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ def main():
     source = Store().path(sys.argv[1])
     shutil.rmtree(PRETRAINED, ignore_errors=True)
     shutil.copytree(source, PRETRAINED)
+    subprocess.run([sys.executable, '-m', 'tools.tables', '--write'], check=True, cwd=PRETRAINED.parent.parent)
     print(f'{source.name} is now {PRETRAINED}')
 
 

@@ -24,12 +24,11 @@ def load_strokes(path):
 
 
 def drawn(strokes, pen, size, rng):
-    "The strokes on a canvas: longer side `size` of it, pen `pen` of that, at a random place; dark on light."
-    points = np.concatenate(strokes)
+    "The strokes on a canvas: longer side, pen included, `size` of it, pen `pen` of that, at a random place; dark on light."
+    points, width = np.concatenate(strokes), max(1, round(pen*size*CANVAS))
     low, extent = points.min(0), np.maximum(np.ptp(points, 0), 1e-3)
-    scale, width = size*CANVAS/extent.max(), max(1, round(pen*size*CANVAS))
-    room = np.maximum(CANVAS - extent*scale - 2*width, 0)
-    start = width + rng.random(2)*room
+    scale = (size*CANVAS - width)/extent.max()
+    start = width/2 + rng.random(2)*(CANVAS - extent*scale - width)
     picture = np.full((CANVAS, CANVAS), 255, np.uint8)
     for stroke in strokes:
         fixed = np.round(((stroke - low)*scale + start)*16).astype(np.int32)

@@ -1,0 +1,69 @@
+"""One picture, however it is encoded, is one picture: prepared alike and read alike. Of a 1-bit picture, which has lost its soft edges, only the answer must be the same."""
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnist_nb.data import load_mnist
+from mnist_nb.inference import Reader
+from mnist_nb.robustness import redraw
+
+DIGIT = 4
+
+
+def encoded(image, kind, **options):
+    "The bytes of an image file."
+    content = io.BytesIO()
+    image.save(content, kind, **options)
+    return content.getvalue()
+
+
+def with_alpha(ink, level, mode):
+    "A digit of one level of grey on a transparent ground."
+    grey = Image.fromarray(np.full_like(ink, level))
+    alpha = Image.fromarray(ink)
+    return Image.merge(mode, [grey]*(len(mode) - 1) + [alpha])
+
+
+def turned(image, orientation):
+    "A JPEG that is stored turned, and says by its EXIF orientation how to turn it back."
+    undo = {1: None, 2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+            6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270}[orientation]
+    stored, exif = image if undo is None else image.transpose(undo), Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(stored, 'JPEG', quality=95, exif=exif)
+
+
+def encodings():
+    "Every encoding by its name: bytes of a file, or an array."
+    ink = redraw(load_mnist().test_images[DIGIT], .5, (.2, .8))
+    paper = Image.fromarray(255 - ink)
+    wide = (255 - ink).astype(np.uint16)*257
+    rgb = paper.convert('RGB')
+    return {
+        'grey PNG': encoded(paper, 'PNG'), 'palette PNG': encoded(paper.convert('P'), 'PNG'), '16-bit PNG': encoded(Image.fromarray(wide), 'PNG'),
+        '1-bit PNG': encoded(paper.point(lambda level: 255*(level > 127)).convert('1'), 'PNG'),
+        'RGB PNG': encoded(rgb, 'PNG'), 'RGBA, dark ink': encoded(with_alpha(ink, 10, 'RGBA'), 'PNG'), 'RGBA, light ink': encoded(with_alpha(ink, 245, 'RGBA'), 'PNG'),
+        'LA, dark ink': encoded(with_alpha(ink, 10, 'LA'), 'PNG'), 'LA, light ink': encoded(with_alpha(ink, 245, 'LA'), 'PNG'),
+        'CMYK JPEG': encoded(rgb.convert('CMYK'), 'JPEG', quality=95), 'progressive JPEG': encoded(paper, 'JPEG', quality=95, progressive=True),
+        'GIF': encoded(paper, 'GIF'), 'BMP': encoded(paper, 'BMP'), 'WebP': encoded(rgb, 'WEBP', lossless=True),
+        'light on dark': encoded(Image.fromarray(ink), 'PNG'), 'array': 255 - ink, 'fractions': (255 - ink)/255., 'PIL image': paper,
+        **{f'EXIF orientation {n}': turned(paper, n) for n in range(1, 9)},
+    }
+
+
+ENCODINGS = encodings()
+
+
+@pytest.fixture(scope='module')
+def reader(): return Reader.load()
+
+
+@pytest.mark.parametrize('name', ENCODINGS)
+def test_one_answer(reader, name):
+    plain, found = reader.read(ENCODINGS['grey PNG']), reader.read(ENCODINGS[name])
+    assert plain.digit == found.digit == load_mnist().test_labels[DIGIT]
+    if name == '1-bit PNG': return
+    np.testing.assert_allclose(found.probabilities, plain.probabilities, atol=1e-2)
+    assert np.abs(found.picture.astype(int) - plain.picture).mean() < 4
