@@ -153,6 +153,9 @@ def decode(image: str | os.PathLike | bytes | Image.Image | np.ndarray) -> np.nd
     """
     return _upright(image)[0]
 
+# %% ../nbs/02_preprocessing.ipynb #5ac60d95
+_TINY = 64
+
 # %% ../nbs/02_preprocessing.ipynb #0b079e62
 def _rim(a: np.ndarray) -> np.ndarray:
     "The outermost pixels of a picture."
@@ -186,7 +189,9 @@ def _plain_ground(grey: np.ndarray) -> int | None:
     low, high = np.searchsorted(counts.cumsum(), (.01, .99))
     near = int(.15*(high - low))
     if counts[:low + near + 1].sum() + counts[high - near:].sum() < .85: return None
-    votes = _shares(grey, rim, _corners(grey))
+    edge = max(grey.shape)//16 if min(grey.shape) >= _TINY else 0
+    inner = grey[edge:len(grey) - edge, edge:grey.shape[1] - edge]
+    votes = _shares(grey, _rim(inner), _corners(inner))
     is_light = votes[high - near:].sum() > votes[:low + near + 1].sum()
     return _common_level(counts*(np.arange(256) >= high - near if is_light else np.arange(256) <= low + near))[0]
 
@@ -243,9 +248,6 @@ def _uneven_ground(grey: np.ndarray, polarity: str | None) -> tuple[np.ndarray, 
     light = polarity == 'light'
     ground = _closed_ground(255 - small if light else small, light)
     return cv2.resize(255 - ground if light else ground, grey.shape[::-1], interpolation=cv2.INTER_LINEAR), polarity
-
-# %% ../nbs/02_preprocessing.ipynb #5ac60d95
-_TINY = 64
 
 # %% ../nbs/02_preprocessing.ipynb #04fe1929
 def _without_bars(grey: np.ndarray) -> np.ndarray:
@@ -354,25 +356,29 @@ def _only(ink: np.ndarray, labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
     return ink*cv2.dilate((keep[labels] & (labels > 0)).astype(np.uint8), np.ones((3, 3), np.uint8))
 
 # %% ../nbs/02_preprocessing.ipynb #f1c281ba
-def _is_frame(stats: np.ndarray, longer: np.ndarray) -> np.ndarray:
+def _is_frame(stats: np.ndarray) -> np.ndarray:
     "Which pieces are hollow and have another, not tiny, within."
-    low, high = stats[:, :2], stats[:, :2] + stats[:, 2:4]
+    low, high, longer = stats[:, :2], stats[:, :2] + stats[:, 2:4], stats[:, 2:4].max(1)
     within = (low[:, None] < low).all(2) & (high[:, None] > high).all(2) & (longer > .2*longer[:, None])
     return within.any(1) & (stats[:, 4] < .2*stats[:, 2]*stats[:, 3]) & (stats[:, 2:4].min(1) > .5*longer)
 
 # %% ../nbs/02_preprocessing.ipynb #4be94fba
+def _leans(stats: np.ndarray, contact: np.ndarray, inner: int) -> np.ndarray:
+    "Which pieces, having this many pixels on the rim, are none of the writing, if the longest piece inside has the length `inner`."
+    longer, solid = stats[:, 2:4].max(1), stats[:, 4] > .45*stats[:, 2]*stats[:, 3]
+    allowed = np.minimum(1.3*inner, np.where(solid, .3, .7)*longer + 1)
+    return (contact > 0) & ((longer < .5*inner) | (contact > allowed))
+
+# %% ../nbs/02_preprocessing.ipynb #b81eda99
 def _tidied(ink: np.ndarray) -> np.ndarray:
     "Ink without specks, frames, and what leans on the picture's rim."
     labels, stats = _pieces(ink)
-    longer = stats[:, 2:4].max(1)
-    contact = np.bincount(_rim(labels), minlength=len(stats))
-    contact[0] = 0
-    keep = (longer > 0) & ~_is_frame(stats, longer)
+    longer, contact = stats[:, 2:4].max(1), np.bincount(_rim(labels), minlength=len(stats))
+    keep = longer >= max(1, .02*max(ink.shape))
+    keep[keep] = ~_is_frame(stats[keep])
     inner = longer[keep & (contact == 0)].max(initial=0)
-    if inner > .05*max(ink.shape):
-        solid = stats[:, 4] > .6*stats[:, 2]*stats[:, 3]
-        keep &= (contact == 0) | ((longer > .5*inner) & (contact < np.minimum(1.3*inner, np.where(solid, .3, .7)*longer + 1)))
-    keep &= longer >= max(.12*longer[keep].max(initial=0), .02*max(ink.shape))
+    if inner > max(.05*max(ink.shape), .15*longer.max()): keep &= ~_leans(stats, contact, inner)
+    keep &= longer >= .12*longer[keep].max(initial=0)
     return _only(ink, labels, keep)
 
 # %% ../nbs/02_preprocessing.ipynb #b8ae7ed2
@@ -443,15 +449,14 @@ def _with_pen(ink: np.ndarray, change: float) -> np.ndarray:
     return np.clip((inside - outside + (1 - mask) + change/2)*255, 0, 255).astype(np.uint8)
 
 # %% ../nbs/02_preprocessing.ipynb #12673d55
-def _fine(ink: np.ndarray) -> tuple[np.ndarray, float]:
-    "The digit at four times MNIST's resolution, with its margin, and the scale that took it there."
+def _fine(ink: np.ndarray) -> np.ndarray:
+    "The digit at four times MNIST's resolution, with its margin."
     left, top, width, height = _box(ink)
     longer, fine = max(width, height), BOX*_FINE
     if longer > 1.5*fine and pen_width(ink) < 2*longer/fine:
         ink = cv2.dilate(ink, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, [longer//fine | 1]*2))
         longer = max(_box(ink)[2:])
-    side = max(1, round(longer*SIDE/BOX))
-    return _square(ink, side, SIDE*_FINE), SIDE*_FINE/side
+    return _square(ink, max(1, round(longer*SIDE/BOX)), SIDE*_FINE)
 
 # %% ../nbs/02_preprocessing.ipynb #9722a378
 def _repenned(fine: np.ndarray, pen: float, thinnest: float, thickest: float) -> np.ndarray | None:
@@ -505,7 +510,7 @@ def frame(ink: np.ndarray, pen: float = PEN) -> np.ndarray:
     if not longer: return np.zeros((SIDE, SIDE), np.uint8)
     ink = np.clip(ink*(255/int(ink.max())), 0, 255).astype(np.uint8)
     if _is_dirty(ink): return ink
-    fits, (fine, _) = abs(longer - BOX) < 2, _fine(ink)
+    fits, fine = abs(longer - BOX) < 2, _fine(ink)
     picture = _repenned(fine, pen, *((1.1, 8) if fits else (1.75, 5)))
     if picture is None: picture = _square(ink, SIDE, SIDE) if fits else cv2.resize(fine, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return _centred(picture)

@@ -173,7 +173,7 @@ class Candidate:
     cost: float
 
 # %% ../nbs/03_segmentation.ipynb #1c0d8d36
-_CUT, _JOIN, _GAP, _LOW, _WIDE, _DOUBT = .8, 14., 10., 14., 9., 8.
+_CUT, _JOIN, _GAP, _LOW, _WIDE, _DOUBT = 1.6, 28., 20., 20., 12., 6.
 
 # %% ../nbs/03_segmentation.ipynb #54c17079
 def _slices(piece: Region, pen: float, start: int) -> list[Candidate]:
