@@ -15,6 +15,8 @@ def listed(name):
     return [line.strip() for line in settings[name].splitlines() if line.strip()]
 
 
+extras = {name: listed(f'{name}_requirements') for name in ('onnx', 'ray')}
+
 setup(
     name=settings['lib_name'],
     version=settings['version'],
@@ -29,7 +31,7 @@ setup(
     package_data={'mnist_nb': ['pretrained/*']},
     python_requires=f">={settings['min_python']}",
     install_requires=listed('requirements'),
-    extras_require={'dev': listed('dev_requirements')},
+    extras_require=extras | {'dev': listed('dev_requirements') + sum(extras.values(), [])},
     entry_points={'console_scripts': listed('console_scripts')},
     classifiers=[
         'Development Status :: 3 - Alpha',
