@@ -2,7 +2,7 @@
 __version__ = "0.1.0"
 
 _HOMES = {'MNISTClassifier': 'classifier', 'Reader': 'inference', 'Reading': 'inference', 'read_digit': 'inference',
-          'load_mnist': 'data', 'train_version': 'pipeline', 'MnistNbError': 'core'}
+          'load_mnist': 'data', 'train_version': 'jobs', 'MnistNbError': 'core'}
 __all__ = [*_HOMES]
 
 

@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['CLASSES', 'SIDE', 'MnistNbError', 'DataError', 'ModelError', 'ModelMissing', 'ModelCorrupt', 'ImageError',
-           'TrainingError', 'home_folder', 'atomic_path', 'write_atomic', 'ProgressBars', 'versions']
+           'ImageTooLarge', 'ImageUnknown', 'ImageUnfit', 'TrainingError', 'DiskFull', 'home_folder', 'atomic_path',
+           'write_atomic', 'ProgressBars', 'versions']
 
 # %% ../nbs/00_core.ipynb #f90d25df
+import errno
 import os
 import platform
 import tempfile
@@ -47,13 +49,29 @@ class ModelCorrupt(ModelError):
 
 # %% ../nbs/00_core.ipynb #7841a7f8
 class ImageError(MnistNbError):
-    "A picture cannot be read."
+    "A picture cannot be read: it is damaged, or see `ImageTooLarge`, `ImageUnknown` and `ImageUnfit`."
     exit_code = 5
+
+# %% ../nbs/00_core.ipynb #ecd7f113
+class ImageTooLarge(ImageError):
+    "A picture has more bytes or pixels than are read."
+
+# %% ../nbs/00_core.ipynb #80b5fb60
+class ImageUnknown(ImageError):
+    "What came is not a picture of a kind that is read."
+
+# %% ../nbs/00_core.ipynb #2a4c1a39
+class ImageUnfit(ImageError):
+    "A picture has a shape that cannot show a digit."
 
 # %% ../nbs/00_core.ipynb #20bcf515
 class TrainingError(MnistNbError):
     "A training cannot go on."
     exit_code = 6
+
+# %% ../nbs/00_core.ipynb #fca5f5fe
+class DiskFull(MnistNbError):
+    "A file cannot be written, for want of space."
 
 # %% ../nbs/00_core.ipynb #80373724
 def home_folder() -> Path:
@@ -91,8 +109,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 # %% ../nbs/00_core.ipynb #dfafce3e
 def cannot_write(path: Path, error: OSError) -> MnistNbError:
     "The error for a file that could not be written, naming the path and the way out."
-    return MnistNbError(f'cannot write {path}: {error.strerror or error}. Free some space there or '
-                        'choose another folder with the environment variable MNIST_NB_HOME')
+    kind = DiskFull if error.errno in (errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC)) else MnistNbError
+    return kind(f'cannot write {path}: {error.strerror or error}. Free some space there or '
+                'choose another folder with the environment variable MNIST_NB_HOME')
 
 # %% ../nbs/00_core.ipynb #64d8e983
 def write_atomic(path: str | os.PathLike, content: bytes | str) -> None:
