@@ -33,6 +33,7 @@ from .inference import CurrentReader, Number, Reader, Reading
 from .jobs import JobRunning, Jobs, without_folders
 from .preprocessing import png_data_url, render_strokes
 from .store import Store, read_record, rollback, use_version
+from .training import CHOICES, LIMITS as PARAMETERS, PRESETS, TrainingConfig, configure
 
 # %% ../nbs/21_api.ipynb #10da5624
 LIMITS = dict(MAX_CONTENT_LENGTH=24_000_000, MAX_FORM_MEMORY_SIZE=500_000, MAX_FORM_PARTS=50)
@@ -129,16 +130,26 @@ def unpacked(text: object) -> bytes:
     try: return base64.b64decode(re.sub(r'\s+', '', re.sub(r'^\s*data:[^,]{0,200},', '', text)), validate=True)
     except (binascii.Error, ValueError) as e: raise Refused(400, 'bad_base64', 'image: expected base64 or a data URL of it') from e
 
-# %% ../nbs/21_api.ipynb #a644f83f
+# %% ../nbs/21_api.ipynb #4deb6723
+def is_numeric(values: object) -> bool:
+    "Whether something is a number, or a list of such."
+    return type(values) in (int, float) or isinstance(values, list) and all(map(is_numeric, values))
+
+# %% ../nbs/21_api.ipynb #5530405d
+def as_array(values: object) -> np.ndarray:
+    "Nested lists of numbers as a float64 array; an empty one where they are none."
+    try: return np.asarray(values if is_numeric(values) else [], np.float64)
+    except (ValueError, OverflowError): return np.zeros(0)
+
+# %% ../nbs/21_api.ipynb #71a62095
 def pixel_array(pixels: object) -> np.ndarray:
     "28 x 28 or 784 numbers, 0 to 255 or 0 to 1, as a uint8 picture; raises Refused."
-    try: values = np.asarray(pixels, np.float64)
-    except (ValueError, TypeError, OverflowError): values = np.zeros(0)
+    values = as_array(pixels)
     if values.shape not in ((SIDE, SIDE), (SIDE, SIDE, 1), (SIDE*SIDE,)) or not (values >= 0).all() or values.max() > 255:
         raise bad_parameters(dict(pixels='expected 28 x 28 or 784 numbers, 0 to 255 or 0 to 1'))
     return np.rint(values.reshape(SIDE, SIDE)*(1 if values.max() > 1 else 255)).astype(np.uint8)
 
-# %% ../nbs/21_api.ipynb #4deb6723
+# %% ../nbs/21_api.ipynb #82f6b748
 def json_picture(body: bytes) -> object:
     "The picture in a JSON body: bytes, an array, or a list of strokes; raises Refused."
     found = parse_json(body)
@@ -146,7 +157,7 @@ def json_picture(body: bytes) -> object:
     if len(given) != 1: raise Refused(400, 'missing_image', 'the body must have one of image, pixels and strokes')
     if given == ['image']: return unpacked(found['image'])
     if given == ['pixels']: return pixel_array(found['pixels'])
-    if not isinstance(found['strokes'], list): raise bad_parameters(dict(strokes='expected a list of strokes, each a list of points [x, y]'))
+    if not isinstance(found['strokes'], list) or not is_numeric(found['strokes']): raise bad_parameters(dict(strokes='expected a list of strokes, each a list of points [x, y]'))
     return found['strokes']
 
 # %% ../nbs/21_api.ipynb #6dcd9849
@@ -270,7 +281,6 @@ SCHEMAS = dict(
     Predictions=obj('The answers to several pictures, in their order; what could not be read has an error and a code.',
                     predictions=many(dict(anyOf=[ref('Digit'), ref('Number'), obj(error=TEXT, code=TEXT)])), model=TEXT, milliseconds=REAL),
     Prediction=dict(anyOf=[ref('Digit'), ref('Number'), ref('Predictions')]),
-    NoDigit=dict(allOf=[ref('Error')]),
     Sample=obj('A test digit.', index=WHOLE, label=DIGIT, digit=DIGIT, confidence=SHARE, correct=YES, probabilities=ANSWER['probabilities'], picture=TEXT),
     Samples=obj(samples=many(ref('Sample')), model=TEXT),
     Scores=obj('How well the digits of a part are read.', images=WHOLE, accuracy=SHARE, interval=many(SHARE), loss=REAL, calibration_error=SHARE),
@@ -304,7 +314,7 @@ def json_body(schema: dict, **others) -> dict:
     return dict(required=True, content={'application/json': dict(schema=schema), **{kind: dict(schema=other) for kind, other in others.items()}})
 
 # %% ../nbs/21_api.ipynb #cd79ef1e
-POINT = many(dict(REAL, minimum=-1e5, maximum=1e5), minItems=2, maxItems=2)
+POINT = many(dict(REAL, exclusiveMinimum=-1e6, exclusiveMaximum=1e6), minItems=2, maxItems=2)
 PIXEL = dict(REAL, minimum=0, maximum=255)
 PICTURE = dict(oneOf=[
     obj('A picture file.', image=dict(TEXT, description='base64, or a data URL', contentEncoding='base64')),
@@ -337,7 +347,7 @@ def gives(schema: str, *errors: int, tag: str, status: int = 200, body: dict | N
     "Document what a view takes and gives."
     content = lambda name: {'application/json': dict(schema=ref(name))}
     responses = {status: dict(description='answered', content=content(schema))}
-    responses |= {error: dict(description=MEANINGS[error], content=content('Error')) for error in (*errors, *(() if body is None else (400, 403, 413, 415)))}
+    responses |= {error: dict(description=MEANINGS[error], content=content('Error')) for error in {403, *errors, *(() if body is None else (400, 413, 415))}}
     return bp.doc(responses=responses, tags=[tag], extensions=({'requestBody': body} if body else {}) | dict(parameters=list(query)))
 
 # %% ../nbs/21_api.ipynb #46725c79
@@ -456,7 +466,7 @@ def use_model() -> Response:
 
 # %% ../nbs/21_api.ipynb #b825ddc7
 @bp.post('/api/models/rollback')
-@gives('Used', 403, 409, 503, 507, tag='Models')
+@gives('Used', 409, 503, 507, tag='Models')
 def rollback_model() -> Response:
     "Go back to the version that was used before."
     try: return reply(dict(current=rollback(given('store'))))
@@ -465,7 +475,6 @@ def rollback_model() -> Response:
 # %% ../nbs/21_api.ipynb #c48e6c8f
 def wrong_fields(preset: object, changes: dict) -> dict[str, str]:
     "What is wrong with each of a training's parameters."
-    from mnist_nb.training import PRESETS, TrainingConfig, configure
     found = {} if preset in PRESETS else dict(preset=f"expected {' or '.join(PRESETS)}, got {str(preset)[:40]!r}")
     for name, value in changes.items():
         if name not in TrainingConfig.__dataclass_fields__: found[name[:80]] = 'there is no such parameter'
@@ -475,9 +484,15 @@ def wrong_fields(preset: object, changes: dict) -> dict[str, str]:
     return found
 
 # %% ../nbs/21_api.ipynb #92d5963f
-TRAIN_BODY = json_body(dict(type='object', description='A preset (quick or full), any parameters of a training that are to differ from it, and whether the version is to be used.',
-                            properties=dict(preset=dict(TEXT, enum=['quick', 'full']), use=some(YES), epochs=dict(WHOLE, minimum=1, maximum=1000), batch_size=dict(WHOLE, minimum=1, maximum=4096),
-                                            learning_rate=dict(REAL, minimum=1e-7, maximum=1), time_limit=some(dict(REAL, minimum=1, maximum=1e6)))))
+def parameter(name: str) -> dict:
+    "The schema of a parameter of a training; null leaves it as the preset has it."
+    if name in CHOICES: return dict(type=['string', 'null'], enum=[*CHOICES[name], *([] if None in CHOICES[name] else [None])])
+    kind, low, high = PARAMETERS[name]
+    return some(dict(WHOLE if kind is int else REAL, minimum=low, maximum=high))
+
+# %% ../nbs/21_api.ipynb #9e2580bf
+TRAIN_BODY = json_body(dict(type='object', description='A preset, any parameters of a training that are to differ from it, and whether the version is to be used.', additionalProperties=False,
+                            properties=dict(preset=dict(TEXT, enum=[*PRESETS]), use=some(YES), **{name: parameter(name) for name in (*PARAMETERS, *CHOICES)})))
 
 # %% ../nbs/21_api.ipynb #96ecceef
 @bp.post('/api/train')
@@ -502,7 +517,7 @@ def training_state() -> Response:
 
 # %% ../nbs/21_api.ipynb #26ce482d
 @bp.post('/api/train/stop')
-@gives('Started', 403, 409, 507, tag='Training')
+@gives('Started', 409, 507, tag='Training')
 def stop_training() -> Response:
     "Stop the training that runs; its best weights are kept as a version."
     job = given('jobs').stop()
@@ -511,26 +526,34 @@ def stop_training() -> Response:
 
 # %% ../nbs/21_api.ipynb #70bd9e79
 @bp.post('/api/train/resume')
-@gives('Started', 403, 409, 507, tag='Training', status=202)
+@gives('Started', 409, 507, tag='Training', status=202)
 def resume_training() -> Response:
     "Go on with the newest training that was cut off."
     return reply(dict(job=given('jobs').resume().as_dict()), 202)
 
 # %% ../nbs/21_api.ipynb #d758702c
-def sent_events(events: Iterable[dict], start: int) -> str:
-    "Events of a training as server-sent events; the last one's id is where the next reading starts."
-    lines = [f'data: {json.dumps(event, allow_nan=False)}\n\n' for event in events]
-    if lines: lines[-1] = f'id: {start}\n{lines[-1]}'
+def sent_events(job: str, events: Iterable[dict], start: int) -> str:
+    "Events of a training as server-sent events; the last one's id says where the next reading starts."
+    lines = [f'event: {event["kind"]}\ndata: {json.dumps(event, allow_nan=False)}\n\n' for event in events]
+    if lines: lines[-1] = f'id: {job}:{start}\n{lines[-1]}'
     return ''.join(lines)
 
 # %% ../nbs/21_api.ipynb #a7cf8c5c
+EVENTS = {403: dict(description=MEANINGS[403], content={'application/json': dict(schema=ref('Error'))}),
+          200: dict(description='the events', content={'text/event-stream': dict(schema=obj('The data are JSON: kind, time, and what there is to tell.', ('id',), event=TEXT, data=TEXT, id=TEXT))}),
+          204: dict(description='nothing is left to tell, which keeps browsers from asking again')}
+
+# %% ../nbs/21_api.ipynb #adb179c9
 @bp.get('/api/train/events')
-@bp.doc(responses={200: dict(description='an event a line, as server-sent events', content={'text/event-stream': dict(schema=TEXT)})}, tags=['Training'])
+@bp.doc(responses=EVENTS, tags=['Training'])
 def training_events() -> Response:
-    "What the training that runs, else the last one, tells, from its beginning or from where the header Last-Event-ID says."
-    job, start = given('jobs').latest(), request.headers.get('Last-Event-ID', '')
-    events, start = given('jobs').events(job.id, int(start) if re.fullmatch('[0-9]{1,12}', start) else 0) if job else ([], 0)
-    return Response('retry: 1000\n\n' + sent_events(events, start), mimetype='text/event-stream')
+    "What the training that runs, else the last one, tells: from its beginning, or from where the header Last-Event-ID says."
+    jobs = given('jobs')
+    job, (last, _, start) = jobs.latest(), request.headers.get('Last-Event-ID', '').rpartition(':')
+    if not job: return Response(status=204)
+    events, end = jobs.events(job.id, int(start) if last == job.id and re.fullmatch('[0-9]{1,12}', start) else 0)
+    if not events and job.status != 'running': return Response(status=204)
+    return Response('retry: 1000\n\n' + sent_events(job.id, events, end), mimetype='text/event-stream')
 
 # %% ../nbs/21_api.ipynb #c86f4a39
 @bp.get('/api/health/live')
@@ -617,8 +640,7 @@ def tensor_images(inputs: object) -> np.ndarray:
     shape, kind = inputs[0].get('shape'), {'FP32': np.float32, 'UINT8': np.uint8}.get(str(inputs[0].get('datatype')))
     if not (isinstance(shape, list) and kind and shape[1:] in ([SIDE, SIDE, 1], [SIDE, SIDE], [SIDE*SIDE])):
         raise bad_parameters(dict(inputs='expected FP32 or UINT8 of shape [n, 28, 28, 1] or [n, 784]'))
-    try: values = np.asarray(inputs[0].get('data'), np.float64).ravel()
-    except (ValueError, TypeError, OverflowError): values = np.full(1, np.nan)
+    values = as_array(inputs[0].get('data')).ravel()
     top = 255 if kind is np.uint8 else 1
     if shape[0] != values.size/SIDE**2 or not shape[0] or not ((values >= 0) & (values <= top)).all():
         raise bad_parameters(dict(inputs=f'expected n x 784 numbers from 0 to {top}, n being at least 1'))

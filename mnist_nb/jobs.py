@@ -21,7 +21,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
@@ -279,7 +279,7 @@ def train_version(config: 'TrainingConfig | None' = None, label: str = 'custom',
         raise
 
 # %% ../nbs/20_jobs.ipynb #5b9016f4
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Job:
     """A training as its files show it.
 
@@ -300,15 +300,17 @@ class Job:
     label: str
     status: str
     started: float
-    config: dict = field(repr=False)
+    config: dict
     resumable: bool = False
     error: str = ''
     log: tuple = ()
     version: str | None = None
-    history: tuple = field(default=(), repr=False)
+    history: tuple = ()
     progress: float = 0.
     seconds_left: float | None = None
-    result: dict | None = field(default=None, repr=False)
+    result: dict | None = None
+
+    def __repr__(self): return f'Job({self.id!r}, {self.status}, {self.progress:.0%})'
 
     def as_dict(self) -> dict:
         "The job as plain values, for JSON."
@@ -534,11 +536,13 @@ def start_child(jobs: Jobs, choose: Callable[[], Path]) -> Job:
     with starting(jobs.folder):
         if job := running_id(jobs.folder): raise JobRunning(job)
         folder = choose()
-        start = read_lines(folder/'events.jsonl')[1]
+        before = read_lines(folder/'events.jsonl')[1]
         child = jobs._child = Child(folder, jobs.store.folder)
-        while not read_lines(folder/'events.jsonl', start)[0]:
-            if child.process.poll() is None: time.sleep(.02)
-            elif not read_lines(folder/'events.jsonl', start)[0]: raise not_begun(jobs.folder, folder)
+        begun, patience = lambda: read_lines(folder/'events.jsonl', before)[0], time.monotonic() + 60
+        while not begun() and child.process.poll() is None and time.monotonic() < patience: time.sleep(.02)
+        if not begun():
+            child.close()
+            raise not_begun(jobs.folder, folder)
     return jobs.get(folder.name)
 
 # %% ../nbs/20_jobs.ipynb #433d8145
