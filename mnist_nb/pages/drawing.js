@@ -1,0 +1,147 @@
+// What the browser can do better than the kernel: ink at once, few messages, scroll lock, keys, and files by drop and paste.
+// Everything works without this file, only less smoothly.
+(() => {
+  const EVERY = 36, LARGE = 1e6, SIDE = 2000, LIMIT = 8e6
+  const on = (types, act) => types.split(' ').forEach(type => document.addEventListener(type, act, { capture: true, passive: false }))
+  const paper = event => event.target.matches?.('.mnb-sheet canvas:not(.mnb-ink)') && event.target
+  let pen = null, strokes = [], waiting = 0
+
+  // The pen: its points are drawn here and sent to the kernel together, as the touches of one event.
+  const place = (event, canvas, box = canvas.getBoundingClientRect()) =>
+    [(event.clientX - box.left) * canvas.width / box.width, (event.clientY - box.top) * canvas.height / box.height]
+  const overlay = sheet => sheet.querySelector('.mnb-ink') || sheet.appendChild(Object.assign(document.createElement('canvas'), { className: 'mnb-ink' }))
+  const wipe = sheet => {
+    strokes = []
+    sheet.classList.remove('mnb-writing')
+    const ink = sheet.querySelector('.mnb-ink')
+    if (ink) ink.width = ink.width
+  }
+  const line = (points, sheet, ink = overlay(sheet), ctx = ink.getContext('2d')) => {
+    Object.assign(ctx, { lineWidth: +sheet.querySelector('[data-pen]')?.dataset.pen || 17, lineCap: 'round', lineJoin: 'round', strokeStyle: '#101820' })
+    ctx.beginPath()
+    points.forEach(([x, y], i) => i ? ctx.lineTo(x, y) : ctx.moveTo(x, y))
+    if (points.length == 1) ctx.lineTo(points[0][0] + .1, points[0][1])
+    ctx.stroke()
+  }
+  const flush = () => {
+    clearTimeout(pen.timer)
+    pen.timer = 0
+    if (pen.unsent.length) pen.canvas.dispatchEvent(Object.assign(new Event('touchmove', { cancelable: true }), { touches: pen.unsent }))
+    pen.unsent = []
+  }
+  const mouse = (type, event) => pen.canvas.dispatchEvent(new MouseEvent(type, { clientX: event.clientX, clientY: event.clientY }))
+
+  // The kernel's ink has come when some points of every stroke are dark on its canvas; then ours may go.
+  const settle = (canvas, sheet, tries = 30) => {
+    clearTimeout(waiting)
+    if (pen || !strokes.length) return
+    const probe = new OffscreenCanvas(canvas.width / 4, canvas.height / 4).getContext('2d', { willReadFrequently: true })
+    probe.drawImage(canvas, 0, 0, canvas.width / 4, canvas.height / 4)
+    const dark = ([x, y]) => x < 0 || y < 0 || x >= canvas.width || y >= canvas.height || probe.getImageData(x / 4, y / 4, 1, 1).data[0] < 160
+    const shown = strokes.every(points => [0, .25, .5, .75, 1].every(share => dark(points[Math.round(share * (points.length - 1))])))
+    if (shown || !tries) wipe(sheet)
+    else waiting = setTimeout(() => settle(canvas, sheet, tries - 1), 120)
+  }
+
+  on('pointerdown', event => {
+    const canvas = paper(event)
+    if (!canvas || pen || event.button > 0) return
+    event.preventDefault()
+    canvas.setPointerCapture(event.pointerId)
+    const sheet = canvas.closest('.mnb-sheet'), ink = overlay(sheet)
+    if (ink.width != canvas.width || ink.height != canvas.height) Object.assign(ink, { width: canvas.width, height: canvas.height })
+    pen = { id: event.pointerId, canvas, sheet, unsent: [], points: [place(event, canvas)], timer: 0 }
+    strokes.push(pen.points)
+    sheet.classList.add('mnb-writing', 'mnb-penned')
+    line(pen.points, sheet)
+    mouse('mousedown', event)
+  })
+  on('pointermove', event => {
+    if (event.pointerId != pen?.id) return
+    const moves = event.getCoalescedEvents?.() ?? []
+    const passed = (moves.length ? moves : [event]).map(({ clientX, clientY }) => ({ clientX, clientY }))
+    const points = passed.map(move => place(move, pen.canvas))
+    line([pen.points.at(-1), ...points], pen.sheet)
+    pen.points.push(...points)
+    pen.unsent.push(...passed)
+    pen.timer ||= setTimeout(flush, EVERY)
+  })
+  on('pointerup pointercancel', event => {
+    if (event.pointerId != pen?.id) return
+    flush()
+    mouse('mouseup', event)
+    const { canvas, sheet } = pen
+    pen = null
+    settle(canvas, sheet)
+  })
+  on('mousedown mousemove mouseup mouseout wheel touchstart touchmove touchend touchcancel', event => {
+    if (event.isTrusted && paper(event)) event.stopPropagation()
+  })
+  on('click', event => {
+    if (event.target.closest?.('.mnb-tools button')) document.querySelectorAll('.mnb-sheet').forEach(wipe)
+  })
+  on('keydown', event => {
+    document.querySelectorAll('.mnb-penned').forEach(sheet => sheet.classList.remove('mnb-penned'))
+    const undo = [...document.querySelectorAll('.mnb-undo')].find(button => button.offsetParent)
+    if (undo && event.key.toLowerCase() == 'z' && (event.ctrlKey || event.metaKey) && !event.target.matches('input, select, textarea')) {
+      undo.click()
+      event.preventDefault()
+      event.stopPropagation()
+    } else if (paper(event)) event.stopPropagation()
+  })
+
+  // What a screen reader should know, said when it comes by.
+  on('focusin click', () => requestAnimationFrame(() => {
+    document.querySelectorAll('.mnb .widget-toggle-button').forEach(each => each.setAttribute('aria-pressed', each.classList.contains('mod-active')))
+    document.querySelectorAll('.mnb-reading').forEach(each => each.setAttribute('aria-live', 'polite'))
+  }))
+
+  // Files: a large photo is reduced before it is sent; what cannot be sent goes as an empty file that says how large it was.
+  const reduced = async file => {
+    if (file.size < LARGE) return file
+    try {
+      const picture = await createImageBitmap(file), scale = Math.min(1, SIDE / Math.max(picture.width, picture.height))
+      const canvas = new OffscreenCanvas(Math.max(1, picture.width * scale), Math.max(1, picture.height * scale))
+      canvas.getContext('2d').drawImage(picture, 0, 0, canvas.width, canvas.height)
+      const small = await canvas.convertToBlob({ type: 'image/webp', quality: .92 })
+      if (small.size < LIMIT) return new File([small], file.name, { type: small.type })
+    } catch { /* no picture that this browser reads */ }
+    return file.size < LIMIT ? file : new File([], file.name, { type: 'too-large/' + file.size })
+  }
+  const click = HTMLInputElement.prototype.click
+  let given = null
+  HTMLInputElement.prototype.click = function () {
+    if (this.type != 'file') return click.call(this)
+    const feed = async files => {
+      const box = new DataTransfer()
+      for (const file of await Promise.all(Array.from(files, reduced))) box.items.add(file)
+      this.files = box.files
+      this.fed = true
+      this.dispatchEvent(new Event('change'))
+    }
+    if (!this.watched) this.addEventListener('change', event => {
+      if (this.fed) return void (this.fed = false)
+      event.stopImmediatePropagation()
+      feed(this.files)
+    }, { capture: true })
+    this.watched = true
+    if (given) feed(given)
+    else click.call(this)
+    given = null
+  }
+  const button = () => [...document.querySelectorAll('.mnb .widget-upload')].find(each => each.offsetParent)
+  const take = (event, files) => {
+    if (!button() || !files?.length) return
+    event.preventDefault()
+    given = files
+    button().click()
+  }
+  on('dragover', event => {
+    if (!button() || !event.dataTransfer.types.includes('Files')) return
+    event.preventDefault()
+    button().classList.add('mnb-over-it')
+  })
+  on('dragleave drop', () => button()?.classList.remove('mnb-over-it'))
+  on('drop', event => take(event, event.dataTransfer.files))
+  on('paste', event => take(event, event.clipboardData.files))
+})()
