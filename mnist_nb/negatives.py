@@ -63,12 +63,12 @@ def rounded(points: np.ndarray, times: int = 3) -> np.ndarray:
     return points
 
 # %% ../nbs/05_negatives.ipynb #9ec15ea2
-def busy(points: np.ndarray) -> bool:
-    "Whether a line, its wiggles left out, turns by more than four and a half half-circles or crosses itself more than twice."
+def busy(points: np.ndarray, least: float = 4.5) -> bool:
+    "Whether a line, its wiggles left out, turns by more than so many half-circles or crosses itself more than twice."
     points = cv2.approxPolyDP(np.float32(points/max(np.ptp(points, 0).max(), 1e-3))[:, None], .07, False)[:, 0]
     start, end, steps = points[:-1], points[1:], np.diff(points, axis=0)
     angles = np.diff(np.arctan2(steps[:, 1], steps[:, 0]))
-    if np.abs((angles + np.pi) % (2*np.pi) - np.pi).sum() > 4.5*np.pi: return True
+    if np.abs((angles + np.pi) % (2*np.pi) - np.pi).sum() > least*np.pi: return True
     side = lambda p: steps[:, :1]*(p[:, 1] - start[:, 1:]) - steps[:, 1:]*(p[:, 0] - start[:, :1])
     apart = side(start)*side(end) < 0
     return int(np.triu(apart & apart.T, 2).sum()) > 2
@@ -87,11 +87,11 @@ def random_line(rng: np.random.Generator, n: int) -> np.ndarray:
     return rounded(np.cumsum(rng.normal(0, 1, (n, 2)), 0) if rng.random() < .5 else rng.random((n, 2)))
 
 # %% ../nbs/05_negatives.ipynb #151da50a
-def scribble(rng: np.random.Generator) -> np.ndarray:
-    "A random line that is no digit, as of somebody trying out a pen."
+def scribble(rng: np.random.Generator, least: float = 4.5) -> np.ndarray:
+    "A random line that is no digit, as of somebody trying out a pen; `least` as in `busy`."
     while True:
-        line = random_line(rng, rng.integers(5, 18))
-        if busy(line): return inked([line], int(rng.integers(7, 14)))
+        line = random_line(rng, rng.integers(4, 18))
+        if busy(line, least): return inked([line], int(rng.integers(7, 14)))
 
 # %% ../nbs/05_negatives.ipynb #46c01c8a
 def scrawl(rng: np.random.Generator) -> np.ndarray:
@@ -163,8 +163,8 @@ def negatives(n: int, images: np.ndarray, labels: np.ndarray, rng: np.random.Gen
     uint8 array of shape (n, 28, 28), ink bright, framed as `prepare` frames: letters most, and some of each other kind.
     """
     kinds = [lambda: random_glyph(rng), lambda: random_glyph(rng, characters=SYMBOLS), lambda: spoilt(images, labels, rng),
-             lambda: scribble(rng), lambda: scrawl(rng), lambda: shape(rng), lambda: noise(rng)]
-    chosen = rng.choice(len(kinds), n, p=[.4, .1, .15, .2, .05, .05, .05])
+             lambda: scribble(rng, 2), lambda: scrawl(rng), lambda: shape(rng), lambda: noise(rng)]
+    chosen = rng.choice(len(kinds), n, p=[.36, .12, .13, .25, .05, .05, .04])
     return np.array([kinds[kind]() for kind in chosen], np.uint8).reshape(n, SIDE, SIDE)
 
 # %% ../nbs/05_negatives.ipynb #38f7d91a

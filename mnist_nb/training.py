@@ -103,9 +103,9 @@ def limit_problem(name: str, value) -> str | None:
 
 # %% ../nbs/07_training.ipynb #e0b6e003
 PRESETS = {
-    'quick': TrainingConfig(epochs=4, learning_rate=4e-3, augmentation=.5, averaging=.99, normalisation='batch', dropout=.1, negatives=.1),
-    'full': TrainingConfig(epochs=28, batch_size=96, augmentation=1., learning_rate=3e-3, averaging=.999, normalisation='batch', dense=128,
-                           dropout=.1, negatives=.15, time_limit=840),
+    'quick': TrainingConfig(epochs=3, learning_rate=4e-3, augmentation=.5, averaging=.99, normalisation='batch', dropout=.1, negatives=.1),
+    'full': TrainingConfig(epochs=30, batch_size=96, augmentation=1., learning_rate=3e-3, averaging=.999, normalisation='batch', dense=152,
+                           dropout=.1, negatives=.2, time_limit=3600),
 }
 
 # %% ../nbs/07_training.ipynb #3f0e437d
