@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'TrainingConfig', 'configure', 'learning_rate_at', 'batches', 'Learner', 'Trained', 'history_figure',
-           'history_csv', 'train', 'resume']
+           'history_csv', 'check_order', 'train', 'resume']
 
 # %% ../nbs/07_training.ipynb #66ff2ef3
 import csv
@@ -18,11 +18,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from .augmentation import augment
+from .augmentation import Originals
 from .core import CLASSES, TrainingError, atomic_path, one_line, write_atomic
 from .model import build_model, check_choice, given_a_digit, import_keras, network_input
 from .negatives import negatives
@@ -102,9 +103,9 @@ def limit_problem(name: str, value) -> str | None:
 
 # %% ../nbs/07_training.ipynb #e0b6e003
 PRESETS = {
-    'quick': TrainingConfig(epochs=4, learning_rate=4e-3, augmentation=.5, averaging=.99, normalisation='batch', dropout=.1, negatives=.1),
-    'full': TrainingConfig(epochs=28, batch_size=96, augmentation=1., learning_rate=3e-3, averaging=.999, normalisation='batch', dense=128,
-                           dropout=.1, negatives=.15, time_limit=840),
+    'quick': TrainingConfig(epochs=3, learning_rate=4e-3, augmentation=.5, averaging=.99, normalisation='batch', dropout=.1, negatives=.1),
+    'full': TrainingConfig(epochs=30, batch_size=96, augmentation=1., learning_rate=3e-3, averaging=.999, normalisation='batch', dense=152,
+                           dropout=.1, negatives=.2, time_limit=3600),
 }
 
 # %% ../nbs/07_training.ipynb #3f0e437d
@@ -129,17 +130,27 @@ def strength_at(epoch: int, config: TrainingConfig) -> float:
 PIECE = 8
 
 # %% ../nbs/07_training.ipynb #4c91007d
-def batches(images: np.ndarray, labels: np.ndarray, config: TrainingConfig, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    "The epoch's batches in random order and varied: uint8 arrays of shape (about batch_size, 28, 28) and (about batch_size,)."
-    order = np.random.default_rng((config.seed, epoch)).permutation(len(images))
-    parts = np.array_split(order, max(1, len(order)//config.batch_size))
+def batches(originals: Originals, config: TrainingConfig, epoch: int, strength: Callable[[], float] | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The epoch's batches, in random order and varied.
+
+    Parameters
+    ----------
+    originals : what to show.
+    strength : asked now and then for the strength of the variations; the configured one unless told otherwise.
+
+    Returns
+    -------
+    uint8 arrays of shape (batch_size, 28, 28) and (batch_size,), as many as there are whole ones.
+    """
+    order = np.random.default_rng((config.seed, epoch)).permutation(len(originals.images))
+    size = min(config.batch_size, len(order))
+    parts = order[:len(order)//size*size].reshape(-1, size)
 
     def make(start):
         chosen = parts[start:start + PIECE]
-        together, rng = np.concatenate(chosen), np.random.default_rng((config.seed, epoch, start))
-        varied = augment(images[together], labels[together], rng, strength_at(epoch, config))
-        ends = np.cumsum([len(part) for part in chosen])[:-1]
-        return zip(np.split(varied, ends), np.split(labels[together], ends))
+        now = strength() if strength else strength_at(epoch, config)
+        varied = originals.vary(chosen.ravel(), np.random.default_rng((config.seed, epoch, start)), now)
+        return zip(varied.reshape(*chosen.shape, *varied.shape[1:]), originals.labels[chosen])
 
     with ThreadPoolExecutor(1) as pool:
         ahead = deque()
@@ -149,15 +160,60 @@ def batches(images: np.ndarray, labels: np.ndarray, config: TrainingConfig, epoc
         while ahead: yield from ahead.popleft().result()
 
 # %% ../nbs/07_training.ipynb #8b575645
-def with_negatives(digits: tuple, config: TrainingConfig) -> tuple:
-    "Images and labels with the configured share of negatives, which have the label 10."
+def originals_of(digits: tuple, config: TrainingConfig) -> Originals:
+    "What to show: images and labels with the configured share of negatives, which have the label 10."
     images, labels = digits
     n = round(config.negatives*len(images))
-    if not n: return digits
     none = negatives(n, images, labels, np.random.default_rng((config.seed, 0)))
-    return np.concatenate([images, none]), np.concatenate([labels, np.full(n, CLASSES, np.uint8)])
+    return Originals(np.concatenate([images, none]), np.concatenate([labels, np.full(n, CLASSES)]).astype(np.uint8), config.seed)
 
 # %% ../nbs/07_training.ipynb #8391ae2e
+@cache
+def has_xla() -> bool:
+    "Whether this TensorFlow can compile with XLA; not on every platform it can."
+    import tensorflow as tf
+    try: return float(tf.function(lambda one: one + 1, jit_compile=True)(tf.constant(1.))) == 2
+    except (tf.errors.OpError, ValueError): return False
+
+# %% ../nbs/07_training.ipynb #aec2a3af
+def normalised(values, scale, offset, epsilon: float) -> tuple:
+    "Batch normalisation and ReLU, with their gradient; and the batch's mean and variance."
+    import tensorflow as tf
+    axes = [*range(len(values.shape) - 1)]
+
+    @tf.custom_gradient
+    def forward(values, scale, offset):
+        mean = tf.reduce_mean(values, axes)
+        variance = tf.reduce_mean(tf.square(values - mean), axes)
+        narrow = tf.math.rsqrt(variance + epsilon)
+        result = tf.nn.relu((values - mean)*(narrow*scale) + offset)
+
+        def backward(gradient, *_):
+            gradient, even = tf.where(result > 0, gradient, 0.), (values - mean)*narrow
+            down, along = tf.reduce_mean(gradient, axes), tf.reduce_mean(gradient*even, axes)
+            n = tf.cast(tf.size(values)//tf.size(mean), tf.float32)
+            return (gradient - down - even*along)*(scale*narrow), along*n, down*n
+        return (result, mean, variance), backward
+    return forward(values, scale, offset)
+
+# %% ../nbs/07_training.ipynb #db3ad727
+def normalise(values, layer, compiled: Callable):
+    "A BatchNormalization layer in training and the ReLU after it."
+    import tensorflow as tf
+    result, *seen = compiled(values, tf.convert_to_tensor(layer.gamma), tf.convert_to_tensor(layer.beta), layer.epsilon)
+    for kept, now in zip((layer.moving_mean, layer.moving_variance), seen): kept.assign(kept*layer.momentum + now*(1 - layer.momentum))
+    return result
+
+# %% ../nbs/07_training.ipynb #683f5265
+def train_pass(model, pictures, cropped: bool, compiled: Callable):
+    "What a network from `build_model` answers in training: as `model(pictures, training=True)`."
+    values, names = pictures[:, :26, :26] if cropped else pictures, [type(layer).__name__ for layer in model.layers]
+    for before, name, layer in zip(names, names[1:], model.layers[1:]):
+        if name == 'BatchNormalization': values = normalise(values, layer, compiled)
+        elif before != 'BatchNormalization': values = layer(values, training=True)
+    return values
+
+# %% ../nbs/07_training.ipynb #148eb2a6
 class Learner:
     """A network in training: its weights, their running average and the optimiser.
 
@@ -166,7 +222,7 @@ class Learner:
     config : the training's configuration.
     model : a Keras model to go on with; else a new one is built.
     """
-    def __init__(self, config: TrainingConfig, model=None):
+    def __init__(self, config: TrainingConfig, model: 'keras.Model | None' = None):
         keras = import_keras()
         import tensorflow as tf
         keras.utils.set_random_seed(config.seed)
@@ -174,28 +230,44 @@ class Learner:
         self.optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
         self.optimizer.build(self.model.trainable_variables)
         self.average = [tf.Variable(weight) for weight in self.model.trainable_variables]
+        normal = tf.function(normalised, jit_compile=has_xla())
+        self._answer = (lambda pictures: train_pass(self.model, pictures, config.padding == 'valid', normal)) if model is None else partial(self.model, training=True)
+        self._update = tf.function(self._update, jit_compile=has_xla())
+        self._trace()
+
+    def _trace(self):
+        import tensorflow as tf
         some = tf.TensorSpec([None, 28, 28], tf.uint8), tf.TensorSpec([None], tf.uint8)
-        self._learn = tf.function(self._learn, input_signature=[*some, tf.TensorSpec([], tf.float32)])
+        self._step = tf.function(self._learn, input_signature=[*some, tf.TensorSpec([], tf.float32)])
 
     def _learn(self, images, labels, keep):
         import tensorflow as tf
         classes, smoothing = self.model.output_shape[-1], self.config.label_smoothing
         wanted = tf.one_hot(labels, classes)*(1 - smoothing) + smoothing/classes
         with tf.GradientTape() as tape:
-            found = self.model(tf.cast(images, tf.float32)[..., None]/255, training=True)
+            found = self._answer(tf.cast(images, tf.float32)[..., None]/255)
             loss = -tf.reduce_mean(tf.reduce_sum(wanted*tf.math.log(found + 1e-7), 1))
-        weights = self.model.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, weights), weights)
-        for mean, weight in zip(self.average, weights): mean.assign_sub((mean - weight)*(1 - keep))
+        self._update(tape.gradient(loss, self.model.trainable_variables), keep)
         return loss, tf.reduce_sum(tf.cast(tf.argmax(found, 1) == tf.cast(labels, tf.int64), tf.float32))
+
+    def _update(self, gradients, keep):
+        weights = self.model.trainable_variables
+        self.optimizer.apply(gradients, weights)
+        for mean, weight in zip(self.average, weights): mean.assign_sub((mean - weight)*(1 - keep))
 
     def learn(self, images: np.ndarray, labels: np.ndarray, rate: float) -> tuple[float, int]:
         "One step on a batch; its loss and how many of its digits were read rightly before the step."
         self.optimizer.learning_rate = rate
         self.steps += 1
         keep = min(self.config.averaging, self.steps/(self.steps + 10))
-        loss, right = self._learn(images, labels, np.float32(keep))
+        loss, right = self._step(images, labels, np.float32(keep))
         return float(loss), int(right)
+
+    def set_dropout(self, share: float) -> None:
+        "Let the network leave out another share of its dense units from now on, 0 to below 1."
+        for layer in self.model.layers:
+            if type(layer).__name__ == 'Dropout': layer.rate = share
+        self._trace()
 
 # %% ../nbs/07_training.ipynb #8fbfb4be
 def swap_average(learner: Learner) -> None:
@@ -206,14 +278,14 @@ def swap_average(learner: Learner) -> None:
         mean.assign(kept)
 
 # %% ../nbs/07_training.ipynb #f7710f1f
-def judge(learner: Learner, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    "Mean loss and accuracy of the averaged weights on some digits."
+def judge(learner: Learner, images: np.ndarray, labels: np.ndarray) -> tuple[float, float, np.ndarray]:
+    "Mean loss and accuracy of the averaged weights on some digits, and the probabilities that they give, shape (n, 10)."
     swap_average(learner)
     parts = range(0, len(images), 500)
     found = np.concatenate([learner.model(network_input(images[i:i + 500]), training=False).numpy() for i in parts])
     swap_average(learner)
     found, _ = given_a_digit(found)
-    return float(-np.log(found[np.arange(len(labels)), labels] + 1e-7).mean()), float((found.argmax(1) == labels).mean())
+    return float(-np.log(found[np.arange(len(labels)), labels] + 1e-7).mean()), float((found.argmax(1) == labels).mean()), found
 
 # %% ../nbs/07_training.ipynb #efcae569
 def weights_of(learner: Learner) -> list[np.ndarray]:
@@ -240,12 +312,14 @@ class Trained:
     history : one dictionary an epoch, as in the `epoch` events.
     reason : why it ended: 'finished', 'stopped', 'time limit' or 'no improvement'.
     seconds : that it took, resumed parts together.
+    changes : what was changed while it ran, as in the `change` events.
     """
     model: object
     config: TrainingConfig
     history: tuple
     reason: str
     seconds: float
+    changes: tuple = ()
 
     def __repr__(self):
         last = f", validation accuracy {self.history[-1]['validation_accuracy']:.2%}" if self.history else ''
@@ -274,30 +348,77 @@ def history_csv(history: Sequence[dict]) -> str:
     return text.getvalue()
 
 # %% ../nbs/07_training.ipynb #7c34ff64
+STEERABLE = 'learning_rate', 'augmentation', 'dropout'
+
+# %% ../nbs/07_training.ipynb #a5bd0986
+def check_order(order: dict) -> dict:
+    """The order, if it is one that a training understands.
+
+    Raises
+    ------
+    ValueError : it is not; says what came and what was expected.
+    """
+    check_choice('do', order.get('do'), ('stop', 'pause', 'resume', 'extend', 'set'))
+    if order['do'] == 'set':
+        check_choice('name', order.get('name'), STEERABLE)
+        if problem := limit_problem(order['name'], order.get('value')): raise ValueError(problem)
+    return order
+
+# %% ../nbs/07_training.ipynb #4423e51c
 @dataclass
 class Training:
-    "A training under way: what `train` was told, and what has come of it so far."
+    "A training under way: what `train` was told, and what has come of it so far; `now` is the configuration with all changes."
     config: TrainingConfig
-    digits: tuple
+    originals: Originals
     validation: tuple
     folder: Path | None
     tell: Callable[[dict], None]
     stop: Callable[[], bool]
+    control: Callable[[], list]
     learner: Learner
     history: list = field(default_factory=list)
+    changes: list = field(default_factory=list)
     best: tuple | None = None
     seconds: float = 0.
     started: float = 0.
 
-    @property
-    def batches(self) -> int: return max(1, len(self.digits[0])//self.config.batch_size)
+    def __post_init__(self): self.now = self.config
 
-# %% ../nbs/07_training.ipynb #a5bd0986
-def cut_short(training: Training) -> str | None:
+    @property
+    def batches(self) -> int: return max(1, len(self.originals.images)//self.config.batch_size)
+
+# %% ../nbs/07_training.ipynb #f84b2938
+def change(training: Training, name: str, value, batch: int) -> None:
+    "Do what an order says, write it down and tell."
+    if name in LIMITS: training.now = replace(training.now, **{name: value})
+    if name == 'dropout': training.learner.set_dropout(value)
+    training.changes.append(dict(name=name, value=value, epoch=len(training.history) + 1, batch=batch))
+    training.tell(dict(kind='change', **training.changes[-1]))
+
+# %% ../nbs/07_training.ipynb #663b7946
+def obey(training: Training, batch: int) -> str | None:
+    "Follow the orders that came since the last batch, wait while paused; 'stopped' where told so."
+    paused, waiting = False, time.monotonic()
+    while True:
+        for order in map(check_order, training.control()):
+            match order['do']:
+                case 'stop': return 'stopped'
+                case 'set': change(training, order['name'], order['value'], batch)
+                case 'extend': change(training, 'epochs', training.now.epochs + 1, batch)
+                case todo if paused != (todo == 'pause'):
+                    paused = not paused
+                    change(training, 'paused', paused, batch)
+        if training.stop(): return 'stopped'
+        if not paused: break
+        time.sleep(.05)
+        training.started += time.monotonic() - waiting
+        waiting = time.monotonic()
+
+# %% ../nbs/07_training.ipynb #ec9255f0
+def cut_short(training: Training, batch: int) -> str | None:
     "Why the training should end before its next batch, or None."
-    if training.stop(): return 'stopped'
     limit = training.config.time_limit
-    return 'time limit' if limit and time.monotonic() - training.started > limit else None
+    return obey(training, batch) or ('time limit' if limit and time.monotonic() - training.started > limit else None)
 
 # %% ../nbs/07_training.ipynb #e38d1809
 def tired(training: Training) -> str | None:
@@ -311,40 +432,54 @@ def diverged(training: Training, epoch: int, batch: int) -> TrainingError:
     "The error for a loss that is no longer a number."
     kept = f'. The epochs before are kept in {training.folder}' if training.folder and training.history else ''
     return TrainingError(f'the loss is not a number after batch {batch} of epoch {epoch}; try a learning rate below '
-                         f'{training.config.learning_rate:g}{kept}')
+                         f'{training.now.learning_rate:g}{kept}')
 
 # %% ../nbs/07_training.ipynb #75c013fd
 def run_epoch(training: Training) -> str | None:
     "Learn from all digits once, judge, and write it down; returns the reason where it was cut short."
-    config, epoch = training.config, len(training.history) + 1
-    begun, loss, right, seen = time.monotonic(), 0., 0, 0
-    for batch, (images, labels) in enumerate(batches(*training.digits, config, epoch), 1):
-        rate = learning_rate_at((epoch - 1 + batch/training.batches)/config.epochs, config)
+    epoch, begun, loss, right, seen = len(training.history) + 1, training.started - time.monotonic(), 0., 0, 0
+    for batch, (images, labels) in enumerate(batches(training.originals, training.config, epoch, lambda: strength_at(epoch, training.now)), 1):
+        rate = learning_rate_at((epoch - 1 + batch/training.batches)/training.now.epochs, training.now)
         lost, good = training.learner.learn(images, labels, rate)
         if not math.isfinite(lost): raise diverged(training, epoch, batch)
         loss, right, seen = loss + lost*len(images), right + good, seen + len(images)
-        so_far = dict(epoch=epoch, loss=loss/seen, accuracy=right/seen)
-        training.tell(dict(kind='batch', batch=batch, batches=training.batches, **so_far))
-        if reason := cut_short(training): return reason
-    taken = time.monotonic() - begun
-    book(training, so_far | dict(learning_rate=rate, seconds=taken, images_per_second=seen/taken))
+        taken = begun + time.monotonic() - training.started
+        so_far = dict(epoch=epoch, loss=loss/seen, accuracy=right/seen, images_per_second=seen/taken)
+        left = taken/batch*(training.batches*(training.now.epochs - epoch + 1) - batch)
+        training.tell(dict(kind='batch', batch=batch, batches=training.batches, seconds_left=left, **so_far))
+        if reason := cut_short(training, batch): return reason
+    book(training, so_far | dict(learning_rate=rate, augmentation=strength_at(epoch, training.now), dropout=training.now.dropout, seconds=taken))
 
-# %% ../nbs/07_training.ipynb #f8e02e86
+# %% ../nbs/07_training.ipynb #47636872
+def first_filters(learner: Learner) -> list:
+    "The averaged filters of the first convolution, brightest 255: 32 lists of 3 rows of 3 whole numbers."
+    filters = np.moveaxis(learner.average[0].numpy()[:, :, 0], -1, 0)
+    low, high = filters.min(), filters.max()
+    return np.rint((filters - low)*255/max(high - low, 1e-9)).astype(int).tolist()
+
+# %% ../nbs/07_training.ipynb #bf9b40fd
+def mistakes(found: np.ndarray, labels: np.ndarray, most: int = 12) -> list[dict]:
+    "Index, label, digit and confidence of the surest mistakes in probabilities of shape (n, 10)."
+    digits, sure = found.argmax(1), found.max(1)
+    wrong = np.flatnonzero(digits != labels)
+    return [dict(index=int(i), label=int(labels[i]), digit=int(digits[i]), confidence=float(sure[i])) for i in wrong[np.argsort(-sure[wrong])][:most]]
+
+# %% ../nbs/07_training.ipynb #b40ef018
 def book(training: Training, row: dict) -> None:
     "Judge the epoch, remember the best weights, save and tell."
-    loss, accuracy = judge(training.learner, *training.validation)
+    loss, accuracy, found = judge(training.learner, *training.validation)
     training.seconds = time.monotonic() - training.started
-    left = training.seconds/row['epoch']*(training.config.epochs - row['epoch'])
+    left = training.seconds/row['epoch']*(training.now.epochs - row['epoch'])
     training.history.append(row | dict(validation_loss=loss, validation_accuracy=accuracy, seconds_left=left))
     if not training.best or accuracy >= training.best[0]: training.best = accuracy, weights_of(training.learner)
     if training.folder: save_state(training)
-    training.tell(dict(kind='epoch', **training.history[-1]))
+    training.tell(dict(kind='epoch', **training.history[-1], filters=first_filters(training.learner), mistakes=mistakes(found, training.validation[1])))
 
 # %% ../nbs/07_training.ipynb #48c90804
 def save_state(training: Training) -> None:
     "Write state.npz, which holds all that `resume` needs, and history.csv."
-    books = dict(config=asdict(training.config), history=training.history, steps=training.learner.steps,
-                 seconds=training.seconds, best=training.best[0])
+    books = dict(config=asdict(training.config), now=asdict(training.now), history=training.history, changes=training.changes,
+                 steps=training.learner.steps, seconds=training.seconds, best=training.best[0])
     arrays = {f'now_{i}': variable.numpy() for i, variable in enumerate(variables_of(training.learner))}
     arrays |= {f'best_{i}': array for i, array in enumerate(training.best[1])}
     with atomic_path(training.folder/'state.npz') as temporary, open(temporary, 'wb') as file:
@@ -365,25 +500,34 @@ def read_state(folder: str | Path) -> tuple[dict, dict]:
 def restore_state(training: Training, books: dict, arrays: dict) -> None:
     "Put the training where it was when its state was saved."
     for i, variable in enumerate(variables_of(training.learner)): variable.assign(arrays[f'now_{i}'])
-    training.history, training.seconds, training.learner.steps = books['history'], books['seconds'], books['steps']
+    training.history, training.changes, training.seconds, training.learner.steps = (books[name] for name in ('history', 'changes', 'seconds', 'steps'))
+    training.now = TrainingConfig(**books['now'])
+    if training.now.dropout != training.config.dropout: training.learner.set_dropout(training.now.dropout)
     training.best = books['best'], [arrays[f'best_{i}'] for i in range(len(training.learner.model.variables))]
 
 # %% ../nbs/07_training.ipynb #c1e8ec87
 def run(training: Training) -> Trained:
     "Run a training to its end, whichever that is."
-    training.tell(dict(kind='start', epochs=training.config.epochs, batches=training.batches, images=len(training.digits[0]),
+    training.tell(dict(kind='start', epochs=training.config.epochs, batches=training.batches, images=len(training.originals.images),
                        parameters=training.learner.model.count_params(), first=len(training.history) + 1))
     training.started, reason = time.monotonic() - training.seconds, None
-    while not reason and len(training.history) < training.config.epochs: reason = run_epoch(training) or tired(training)
+    while not reason and len(training.history) < training.now.epochs: reason = run_epoch(training) or tired(training)
     last = not reason or not training.best
     for variable, kept in zip(training.learner.model.variables, weights_of(training.learner) if last else training.best[1]): variable.assign(kept)
     training.seconds = time.monotonic() - training.started
     training.tell(dict(kind='end', reason=reason or 'finished', epochs=len(training.history), seconds=training.seconds))
-    return Trained(training.learner.model, training.config, tuple(training.history), reason or 'finished', training.seconds)
+    return Trained(training.learner.model, training.config, tuple(training.history), reason or 'finished', training.seconds, tuple(training.changes))
 
 # %% ../nbs/07_training.ipynb #44feefb7
+def opened(config: TrainingConfig, digits: tuple, validation: tuple, folder, on_event, stop, control, model=None) -> Training:
+    "A training at its start; who does not watch or steer gets a viewer that looks away and a control without orders."
+    return Training(config, originals_of(digits, config), validation, Path(folder) if folder else None, on_event or (lambda event: None),
+                    stop or (lambda: False), control or (lambda: []), Learner(config, model))
+
+# %% ../nbs/07_training.ipynb #9100577f
 def train(config: TrainingConfig, digits: tuple, validation: tuple, folder: str | Path | None = None,
-          on_event: Callable[[dict], None] | None = None, stop: Callable[[], bool] | None = None, model: 'keras.Model | None' = None) -> Trained:
+          on_event: Callable[[dict], None] | None = None, stop: Callable[[], bool] | None = None,
+          model: 'keras.Model | None' = None, control: Callable[[], list[dict]] | None = None) -> Trained:
     """Train a network.
 
     Parameters
@@ -394,17 +538,18 @@ def train(config: TrainingConfig, digits: tuple, validation: tuple, folder: str 
     on_event : a viewer of events, see `mnist_nb.core`.
     stop : asked after each batch whether to end now, keeping the best weights so far.
     model : a Keras model to go on with; else a new one.
+    control : asked after each batch for the orders that came since, see `check_order`.
 
     Raises
     ------
     TrainingError : the loss is no longer a number.
+    ValueError : an order is none.
     """
-    return run(Training(config, with_negatives(digits, config), validation, Path(folder) if folder else None, on_event or (lambda event: None),
-                        stop or (lambda: False), Learner(config, model)))
+    return run(opened(config, digits, validation, folder, on_event, stop, control, model))
 
-# %% ../nbs/07_training.ipynb #9100577f
+# %% ../nbs/07_training.ipynb #0132eb3a
 def resume(folder: str | Path, digits: tuple, validation: tuple, on_event: Callable[[dict], None] | None = None,
-           stop: Callable[[], bool] | None = None) -> Trained:
+           stop: Callable[[], bool] | None = None, control: Callable[[], list[dict]] | None = None) -> Trained:
     """Go on with the training in `folder`, from its last finished epoch to its end; arguments as in `train`.
 
     Raises
@@ -412,7 +557,6 @@ def resume(folder: str | Path, digits: tuple, validation: tuple, on_event: Calla
     TrainingError : there is none that can be resumed.
     """
     books, arrays = read_state(folder)
-    config = TrainingConfig(**books['config'])
-    training = Training(config, with_negatives(digits, config), validation, Path(folder), on_event or (lambda event: None), stop or (lambda: False), Learner(config))
+    training = opened(TrainingConfig(**books['config']), digits, validation, folder, on_event, stop, control)
     restore_state(training, books, arrays)
     return run(training)

@@ -1,0 +1,134 @@
+"""Times trainings, all in one run: `python -m tools.bench_training [--only NAME...] [--epochs N] [--threads N]`.
+
+Digits learnt per second, and CPU seconds until 99.0 % and 99.5 % of the test digits are read rightly, for the presets `quick` and `full`, the documented network under `keras.Model.fit` (Adam, batches of 128)
+and, where PyTorch is installed, the network and recipe of its own MNIST example. The test digits are read after each epoch, off the clock, and never used to stop or choose. The CPU seconds are those of all threads,
+from before the network is built, all preparation included, imports not. The ratios are what counts.
+"""
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+GOALS = .99, .995
+PLAIN_EPOCHS, TORCH_EPOCHS = 12, 14
+
+
+class Clock:
+    "CPU seconds of a training, without those of its judging."
+    def __init__(self): self.start, self.off, self.rows = time.process_time(), 0., []
+
+    def judged(self, right):
+        "Note the share of the test digits read rightly, which `right` finds, and when."
+        now = time.process_time()
+        self.rows.append((now - self.start - self.off, right()))
+        self.off += time.process_time() - now
+
+
+def preset(name, epochs, threads):
+    "One of the package's presets, step by step as `train` takes it."
+    from mnist_nb import training
+    from mnist_nb.data import load_mnist, split
+    mnist = load_mnist()
+    digits, _ = split(mnist.train_images, mnist.train_labels)
+    config = training.configure(name, epochs=epochs)
+    clock, learner = Clock(), training.Learner(config)
+    originals = training.originals_of(digits, config)
+    steps, right = len(originals.images)//config.batch_size, lambda: training.judge(learner, mnist.test_images, mnist.test_labels)[1]
+    for epoch in range(1, config.epochs + 1):
+        for batch, (images, labels) in enumerate(training.batches(originals, config, epoch), 1):
+            learner.learn(images, labels, training.learning_rate_at((epoch - 1 + batch/steps)/config.epochs, config))
+        clock.judged(right)
+    return clock.rows, len(digits[0])
+
+
+def plain(epochs, threads):
+    "The documented network under Keras' own loop."
+    from mnist_nb.data import load_mnist
+    from mnist_nb.model import build_model, import_keras, network_input
+    keras, mnist = import_keras(), load_mnist()
+    keras.utils.set_random_seed(0)
+    clock, model = Clock(), build_model()
+    model.compile('adam', 'sparse_categorical_crossentropy')
+    test = network_input(mnist.test_images)
+    right = lambda: float((model.predict(test, batch_size=500, verbose=0).argmax(1) == mnist.test_labels).mean())
+    model.fit(network_input(mnist.train_images), mnist.train_labels, batch_size=128, epochs=epochs or PLAIN_EPOCHS, verbose=0,
+              callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: clock.judged(right))])
+    return clock.rows, len(mnist.train_images)
+
+
+def torch_example(epochs, threads):
+    "The network and the recipe of PyTorch's example: two convolutions, dropout, Adadelta with a rate of 1 that falls by .7 an epoch, batches of 64."
+    import torch
+    from torch import nn
+    from mnist_nb.data import load_mnist
+    torch.manual_seed(0)
+    torch.set_num_threads(threads)
+    mnist, clock = load_mnist(), Clock()
+    inputs = lambda images: (torch.from_numpy(images.astype(np.float32)/255)[:, None] - .1307)/.3081
+    images, labels, test = inputs(mnist.train_images), torch.from_numpy(mnist.train_labels.astype(np.int64)), inputs(mnist.test_images)
+    model = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(.25), nn.Flatten(),
+                          nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(.5), nn.Linear(128, 10))
+    optimizer = torch.optim.Adadelta(model.parameters(), lr=1.)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, .7)
+
+    def right():
+        model.eval()
+        with torch.no_grad(): found = torch.cat([model(part) for part in test.split(500)]).argmax(1).numpy()
+        model.train()
+        return float((found == mnist.test_labels).mean())
+    for _ in range(epochs or TORCH_EPOCHS):
+        for chosen in torch.randperm(len(images)).split(64):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(images[chosen]), labels[chosen]).backward()
+            optimizer.step()
+        schedule.step()
+        clock.judged(right)
+    return clock.rows, len(images)
+
+
+WAYS = {'quick': lambda *told: preset('quick', *told), 'full': lambda *told: preset('full', *told), 'plain fit': plain, 'PyTorch example': torch_example}
+
+
+def measured(name, epochs, threads):
+    "The rows of one way, in a process of its own so that none warms up another."
+    words = [sys.executable, '-m', 'tools.bench_training', '--inside', '--only', name, '--threads', str(threads), *(['--epochs', str(epochs)] if epochs else [])]
+    known = dict(OMP_NUM_THREADS=str(threads), TF_NUM_INTRAOP_THREADS=str(threads), TF_NUM_INTEROP_THREADS=str(threads), TF_CPP_MIN_LOG_LEVEL='3')
+    done = subprocess.run(words, stdout=subprocess.PIPE, check=True, text=True, env=os.environ | known)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def until(rows, goal):
+    "CPU seconds until a share of the test digits was read rightly, None where it never was."
+    return next((seconds for seconds, right in rows if right >= goal), None)
+
+
+def show(found):
+    "The table: ratios to plain fit first, where that was run."
+    base = found.get('plain fit')
+    ratio = lambda mine, other: f'{mine/other:.2f}' if mine and other else '-'
+    print(f'{"":<18} {"CPU s to 99.0 %":>26} {"CPU s to 99.5 %":>26} {"digits a CPU second":>28} {"test accuracy":>26}')
+    print(f'{"":<18}' + f' {"of plain fit":>15} {"seconds":>10}'*2 + f' {"of plain fit":>15} {"digits":>12} {"last":>12} {"after epochs":>13}')
+    for name, (rows, digits) in found.items():
+        speed = lambda rows, digits: digits*len(rows)/rows[-1][0]
+        cells = [f' {ratio(until(rows, goal), base and until(base[0], goal)):>15} {until(rows, goal) or float("nan"):>10.0f}' for goal in GOALS]
+        cells.append(f' {ratio(speed(rows, digits), base and speed(*base)):>15} {speed(rows, digits):>12.0f} {rows[-1][1]:>12.2%} {len(rows):>13}')
+        print(f'{name:<18}' + ''.join(cells))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--only', nargs='+', choices=WAYS, default=[name for name in WAYS if name != 'PyTorch example' or importlib.util.find_spec('torch')])
+    parser.add_argument('--epochs', type=int, help="instead of each one's own")
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--inside', action='store_true', help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.inside: return print(json.dumps(WAYS[arguments.only[0]](arguments.epochs, arguments.threads)))
+    show({name: measured(name, arguments.epochs, arguments.threads) for name in arguments.only})
+
+
+if __name__ == '__main__': main()
