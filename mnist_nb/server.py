@@ -70,6 +70,11 @@ LARGEST_BODY = LIMITS['MAX_CONTENT_LENGTH']
 MOST_CONNECTIONS = 500
 SECONDS_TO_CONNECT, SECONDS_TO_RECONNECT = 60, 120
 
+# %% ../nbs/24_server.ipynb #55683ba7
+def text_of(name: str) -> str:
+    "One of the files that pages are made of."
+    return (PAGES/name).read_text(encoding='utf8')
+
 # %% ../nbs/24_server.ipynb #b2464b8d
 def is_loopback(host: str) -> bool:
     "Whether a host's name or address is this machine itself."
@@ -144,7 +149,7 @@ SAFETY = {'X-Content-Type-Options': 'nosniff', 'X-Frame-Options': 'DENY', 'Refer
 def plain_page(text: str) -> str:
     "A page with a sentence on it."
     return (f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>mnist_nb</title>'
-            f'<style>{(PAGES/"page.css").read_text(encoding="utf8")}</style><p class="plain">{escape(text)} <a href="/">To the dashboard</a></p></html>')
+            f'<style>{text_of("page.css")}</style><p class="plain">{escape(text)} <a href="/">To the dashboard</a></p></html>')
 
 # %% ../nbs/24_server.ipynb #fcbacbc7
 @stream_request_body
@@ -218,7 +223,9 @@ class WarmKernels(voila_kernel_manager_factory(AsyncMappingKernelManager, prehea
 
     async def warm(self, notebook: str) -> tuple[str, list[dict]]:
         "A kernel that has run a notebook, from the pool or a new one, and what the notebook showed."
-        if not self.get_pool_size(notebook): self.fill_if_needed(0, notebook)
+        if not self.get_pool_size(notebook):
+            environment = os.environ | self.parent.environment
+            self._pools[notebook].append(asyncio.create_task(self._initialize(notebook, env=environment, path='')))
         task, _, kernel_id = await self.get_rendered_notebook(notebook)
         lines = ''.join((await task)[0]).splitlines()
         return kernel_id, [output for line in lines if line for output in json.loads(line)]
@@ -345,9 +352,9 @@ def installed(name: str) -> str:
 @cache
 def script() -> tuple[str, bytes]:
     "The one script of all pages, compressed, and its address, which changes with it."
-    parts = [(PAGES/'page.js').read_text(encoding='utf8')]
+    parts = [text_of('page.js')]
     for name, modules in BUNDLE.items(): parts += [f'window.define.names = {json.dumps(modules)};', installed(name)]
-    parts += [(PAGES/'drawing.js').read_text(encoding='utf8'), 'window.startPage();']
+    parts += [text_of('drawing.js'), 'window.startPage();']
     code = '\n;'.join(parts).encode()
     return f'/static/{hashlib.sha256(code).hexdigest()[:16]}.js', gzip.compress(code, 6)
 
@@ -366,18 +373,13 @@ class Script(Own):
 
 # %% ../nbs/24_server.ipynb #507f13eb
 TITLES = {'dashboard': 'Handwritten digits', 'train': 'Training'}
-BARS = '<div class="bone tall"></div>' + 10*'<div class="bone bar"></div>'
-FIELDS = 5*'<div class="bone field"></div>'
-SKELETONS = {'dashboard': f'<div class="bone tabs"></div><div class="mnb-two"><div class="mnb-card"><div class="bone sheet"></div></div><div class="mnb-card">{BARS}</div></div>',
-             'train': f'<div class="mnb-two"><div class="mnb-card"><div class="bone curve"></div></div><div class="mnb-card">{FIELDS}</div></div>'}
 
 # %% ../nbs/24_server.ipynb #755701a6
 @cache
 def head(page: str) -> str:
     "The beginning of a page, enough for a browser to show something."
-    style = ''.join((PAGES/name).read_text(encoding='utf8') for name in ('page.css', 'dashboard.css'))
-    values = dict(title=TITLES[page], script=script()[0], style=style, skeleton=SKELETONS[page])
-    return re.sub(r'\{(\w+)\}', lambda match: values[match[1]], (PAGES/'page.html').read_text(encoding='utf8'))
+    values = dict(title=TITLES[page], script=script()[0], style=text_of('dashboard.css') + text_of('page.css'), skeleton=text_of(f'{page}.html'))
+    return re.sub(r'\{(\w+)\}', lambda match: values[match[1]], text_of('page.html'))
 
 # %% ../nbs/24_server.ipynb #78efc3b0
 def tail(visit: str = '', outputs: list[dict] = (), problem: str = '') -> str:
@@ -414,12 +416,10 @@ class Page(Own):
 
 # %% ../nbs/24_server.ipynb #a1b2bafc
 class Container(WSGIContainer):
-    "A WSGI app in a pool of threads; a body that comes in chunks is given its length, without which Flask would not read it."
+    "A WSGI app in a pool of threads; it is told that a body in chunks has an end, without which Flask would not read it."
     def __init__(self, app, threads: int = 8): super().__init__(app, ThreadPoolExecutor(threads, 'api'))
 
-    def environ(self, request):
-        request.headers['Content-Length'] = str(len(request.body))
-        return super().environ(request)
+    def environ(self, request): return super().environ(request) | {'wsgi.input_terminated': True}
 
     def _log(self, status_code, request): quiet(status_code, request)
 
@@ -531,11 +531,11 @@ class DashboardServer(Voila):
     ----------
     folder : holds the pages' notebooks.
     environment : what the visitors' kernels find in theirs.
-    token : asked of every request; none where empty.
+    secret : the token asked of every request; none where empty.
     reader, store, jobs : what the API works with.
     """
     name = 'mnist_nb'
-    token, folder, environment, reader, store, jobs = Unicode(''), Unicode(''), Dict(), Any(), Any(), Any()
+    secret, folder, environment, reader, store, jobs = Unicode(''), Unicode(''), Dict(), Any(), Any(), Any()
 
     @default('log_level')
     def _quiet(self): return logging.ERROR
@@ -549,8 +549,8 @@ class DashboardServer(Voila):
         settings = super().init_settings()
         python = OwnPython(parent=self)
         self.kernel_manager = PageKernels(parent=self, connection_dir=self.connection_dir, kernel_spec_manager=python, allow_tracebacks=False)
-        return settings | dict(kernel_manager=self.kernel_manager, kernel_spec_manager=python, token=self.token, cookie=f'mnist_nb_{self.port}',
-                               allow_remote_access=bool(self.token), default_handler_class=Missing, compress_response=True,
+        return settings | dict(kernel_manager=self.kernel_manager, kernel_spec_manager=python, token=self.secret, cookie=f'mnist_nb_{self.port}',
+                               allow_remote_access=bool(self.secret), default_handler_class=Missing, compress_response=True,
                                websocket_max_message_size=64*1024**2, log_function=lambda handler: quiet(handler.get_status(), handler.request))
 
     def init_handlers(self) -> list:
@@ -585,7 +585,7 @@ async def run(server: DashboardServer, sockets: list, browser: bool) -> None:
     server.app.add_handlers('.*$', server.init_handlers())
     listener = Bounded(server.app, max_body_size=LARGEST_BODY, max_buffer_size=2*LARGEST_BODY, max_header_size=32*1024, idle_connection_timeout=75, body_timeout=60)
     listener.add_sockets(sockets)
-    url = address(server.ip, server.port, server.token)
+    url = address(server.ip, server.port, server.secret)
     print(f'mnist_nb is at {url} (Ctrl-C ends it)', flush=True)
     if browser: threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
     try: await until_told()
@@ -604,7 +604,7 @@ def serve(host: str = '127.0.0.1', port: int = 5000, browser: bool = True, token
     host, port : where to listen; port 0 takes any that is free. Where the host is not this machine alone, a token is asked for.
     browser : whether to open the page.
     token : the token; made anew where one is needed and none is given.
-    warm : kernels of each page that wait for the next visitors.
+    warm : kernels of each page that wait for the next visitors; each costs memory and spares a visitor some seconds.
     visitors : how many may be there at once; each costs a kernel.
     idle_minutes : after how long without use a page is closed.
 
@@ -619,7 +619,7 @@ def serve(host: str = '127.0.0.1', port: int = 5000, browser: bool = True, token
         fill(Path(folder))
         bound = sockets[0].getsockname()[1]
         environment = kernel_environment(address({'': '127.0.0.1', '0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), bound), token)
-        server = DashboardServer(ip=host, port=bound, token=token, reader=CurrentReader(store), store=store, jobs=Jobs(store=store, server=''), folder=folder, root_dir=folder,
+        server = DashboardServer(ip=host, port=bound, secret=token, reader=CurrentReader(store), store=store, jobs=Jobs(store=store, server=''), folder=folder, root_dir=folder,
                                  config=configuration(warm, visitors, idle_minutes), environment=environment, config_file_paths=[])
         server._init_asyncio_patch()
         server.voila_configuration = VoilaConfiguration(parent=server)
