@@ -28,12 +28,13 @@ from werkzeug.http import parse_options_header
 
 from . import __version__
 from .core import CLASSES, SIDE, DataError, DiskFull, ImageError, ImageTooLarge, ImageUnfit, ImageUnknown, MnistNbError, ModelCorrupt, ModelError, ModelMissing, TrainingError
+from .corrections import SOURCES, Corrections
 from .data import load_test_digits
 from .inference import CurrentReader, Number, Reader, Reading
 from .jobs import JobRunning, Jobs, without_folders
 from .preprocessing import png_data_url, render_strokes
 from .store import Store, read_record, rollback, use_version
-from .training import CHOICES, LIMITS as PARAMETERS, PRESETS, TrainingConfig, configure
+from .training import CHOICES, LIMITS as PARAMETERS, PRESETS, STEERABLE, TrainingConfig, check_order, configure
 
 # %% ../nbs/21_api.ipynb #10da5624
 LIMITS = dict(MAX_CONTENT_LENGTH=24_000_000, MAX_FORM_MEMORY_SIZE=500_000, MAX_FORM_PARTS=50)
@@ -150,9 +151,8 @@ def pixel_array(pixels: object) -> np.ndarray:
     return np.rint(values.reshape(SIDE, SIDE)*(1 if values.max() > 1 else 255)).astype(np.uint8)
 
 # %% ../nbs/21_api.ipynb #82f6b748
-def json_picture(body: bytes) -> object:
-    "The picture in a JSON body: bytes, an array, or a list of strokes; raises Refused."
-    found = parse_json(body)
+def json_picture(found: dict) -> object:
+    "The picture in a JSON object: bytes, an array, or a list of strokes; raises Refused."
     given = [name for name in ('image', 'pixels', 'strokes') if name in found]
     if len(given) != 1: raise Refused(400, 'missing_image', 'the body must have one of image, pixels and strokes')
     if given == ['image']: return unpacked(found['image'])
@@ -165,7 +165,7 @@ def pictures_in(content_type: str, body: bytes) -> tuple[list, bool]:
     "The pictures that a request brings, and whether it may bring several; raises Refused."
     kind, options = parse_options_header(content_type)
     if kind == 'multipart/form-data': found = form_pictures(body, options)
-    elif kind == 'application/json': found = [json_picture(body)]
+    elif kind == 'application/json': found = [json_picture(parse_json(body))]
     elif kind.startswith('image/') or kind == 'application/octet-stream': found = [body]
     elif kind == 'application/x-www-form-urlencoded' and len(body) > LIMITS['MAX_FORM_MEMORY_SIZE']: raise RequestEntityTooLarge()
     else: raise Refused(415, 'unsupported_type', f'expected a picture, a form (multipart/form-data) or JSON, got {kind[:80] or "no content type"}')
@@ -299,7 +299,10 @@ SCHEMAS |= dict(
              parameters=WHOLE, train=ref('Scores'), validation=ref('Scores'), test=ref('Scores'), digits=many(dict(type='object')), refuse_above=SHARE, temperature=REAL,
              made=TEXT, seconds=REAL, cores=some(WHOLE), epochs=WHOLE, versions=dict(type='object'), command=TEXT),
     Model=obj(version=TEXT, current=YES, test_accuracy=some(SHARE), validation_accuracy=some(SHARE), made=some(TEXT)),
-    Models=obj(current=TEXT, models=many(ref('Model'))), Used=obj(current=TEXT))
+    Models=obj(current=TEXT, models=many(ref('Model'))), Used=obj(current=TEXT),
+    Correction=obj('What somebody said a picture really shows; null is no digit.', number=WHOLE, made=REAL, source=TEXT, label=some(DIGIT), digit=some(DIGIT), confidence=SHARE,
+                   model=TEXT, picture=TEXT, strokes=dict(type=['array', 'null'])),
+    Corrections=obj(corrections=many(ref('Correction')), count=dict(WHOLE, description='of all that are kept')), Corrected=obj(number=WHOLE), Forgotten=obj(forgotten=WHOLE))
 
 # %% ../nbs/21_api.ipynb #5620e72b
 TENSOR = obj('A tensor of the Open Inference Protocol.', name=TEXT, shape=many(WHOLE), datatype=TEXT, data=dict(type='array'))
@@ -352,7 +355,7 @@ def gives(schema: str, *errors: int, tag: str, status: int = 200, body: dict | N
 
 # %% ../nbs/21_api.ipynb #46725c79
 def given(name: str) -> object:
-    "What `create_app` was given: 'reader', 'store' or 'jobs'."
+    "What `create_app` was given: 'reader', 'store', 'jobs' or 'corrections'."
     return current_app.extensions['mnist_nb'][name]
 
 # %% ../nbs/21_api.ipynb #b0c8c010
@@ -531,6 +534,23 @@ def resume_training() -> Response:
     "Go on with the newest training that was cut off."
     return reply(dict(job=given('jobs').resume().as_dict()), 202)
 
+# %% ../nbs/21_api.ipynb #fa90d487
+STEER_BODY = json_body(dict(oneOf=[
+    obj('Wait, go on, or learn for one epoch more.', do=dict(TEXT, enum=['pause', 'resume', 'extend'])),
+    obj('Change a setting from the next batch on.', do=dict(TEXT, const='set'), name=dict(TEXT, enum=[*STEERABLE]), value=REAL)]))
+
+# %% ../nbs/21_api.ipynb #9c032608
+@bp.post('/api/train/steer')
+@gives('Started', 409, 422, 507, tag='Training', body=STEER_BODY)
+def steer_training() -> Response:
+    "Pause the training that runs, let it go on, prolong it, or change its learning rate, augmentation or dropout."
+    order = json_request()
+    try: check_order(order)
+    except (ValueError, TypeError) as e: raise Refused(422, 'bad_parameters', str(e)[:300], fields={}) from e
+    job = given('jobs').order(**{name: order[name] for name in ('do', 'name', 'value') if name in order})
+    if not job: raise Refused(409, 'no_training', 'no training is running')
+    return reply(dict(job=job.as_dict()))
+
 # %% ../nbs/21_api.ipynb #d758702c
 def sent_events(job: str, events: Iterable[dict], start: int) -> str:
     "Events of a training as server-sent events; the last one's id says where the next reading starts."
@@ -554,6 +574,73 @@ def training_events() -> Response:
     events, end = jobs.events(job.id, int(start) if last == job.id and re.fullmatch('[0-9]{1,12}', start) else 0)
     if not events and job.status != 'running': return Response(status=204)
     return Response('retry: 1000\n\n' + sent_events(job.id, events, end), mimetype='text/event-stream')
+
+# %% ../nbs/21_api.ipynb #0a832db2
+WHOSE = asked('visitor', 'only of this visitor', dict(TEXT, maxLength=80))
+CORRECTIONS_QUERY = (WHOSE, asked('label', 'only with this label; 10 is no digit', dict(WHOLE, minimum=0, maximum=CLASSES)), asked('source', 'only from there', dict(TEXT, enum=[*SOURCES])),
+                     asked('n', 'how many', dict(WHOLE, minimum=1, maximum=500, default=50)), asked('start', 'how many to pass over', dict(WHOLE, minimum=0, maximum=10**6, default=0)))
+FORGET_QUERY = (WHOSE, asked('number', 'only this one', dict(WHOLE, minimum=1, maximum=10**12 - 1)), asked('all', 'all of them', dict(TEXT, enum=['0', '1', 'false', 'true'])))
+
+# %% ../nbs/21_api.ipynb #b34830ec
+def visitor_of(query: Mapping) -> str | None:
+    "Whose corrections a query means; raises Refused."
+    text = query.get('visitor')
+    if text is not None and (not isinstance(text, str) or len(text) > 80): raise bad_parameters(dict(visitor='expected at most 80 characters'))
+    return text
+
+# %% ../nbs/21_api.ipynb #c193e04a
+@bp.get('/api/corrections')
+@gives('Corrections', 422, 503, tag='Learning', query=CORRECTIONS_QUERY)
+def list_corrections() -> Response:
+    "What was corrected, the newest first."
+    query, kept = request.args, given('corrections')
+    fits = dict(visitor=visitor_of(query), label=whole(query, 'label', None, 0, CLASSES), source=choice(query, 'source', {'': None} | {name: name for name in SOURCES}))
+    found = kept.list(**fits, most=whole(query, 'n', 50, 1, 500), start=whole(query, 'start', 0, 0, 10**6))
+    return reply(dict(corrections=[each.as_dict() for each in found], count=kept.count()))
+
+# %% ../nbs/21_api.ipynb #5d40d554
+LABELLED = dict(label=some(dict(DIGIT, description='null for no digit')), visitor=some(dict(TEXT, maxLength=80)), source=dict(TEXT, enum=[*SOURCES]))
+CORRECTION_BODY = json_body(dict(oneOf=[dict(each, properties=each['properties'] | LABELLED, required=[*each['required'], 'label']) for each in PICTURE['oneOf']]))
+
+# %% ../nbs/21_api.ipynb #5cf84fbe
+@bp.post('/api/corrections')
+@gives('Corrected', 422, 503, 507, tag='Learning', status=201, body=CORRECTION_BODY)
+def add_correction() -> Response:
+    "Say what a picture really shows."
+    asked = json_request()
+    if 'label' not in asked: raise bad_parameters(dict(label='expected a digit from 0 to 9, or null for no digit'))
+    picture, visitor = json_picture(asked), visitor_of(asked) or ''
+    reading = read_picture(given('reader').get(), picture, False, None, 0)
+    if reading.prepared.empty: raise Refused(422, 'no_digit', 'there is nothing in the picture to learn from: nothing drawn')
+    drawn = picture if isinstance(picture, list) else None
+    try: number = given('corrections').add(reading, asked['label'], visitor, asked.get('source', 'drawing' if drawn else 'picture'), drawn)
+    except (ValueError, TypeError) as e: raise Refused(422, 'bad_parameters', str(e)[:300], fields={}) from e
+    return reply(dict(number=number), 201)
+
+# %% ../nbs/21_api.ipynb #e92e92ac
+@bp.delete('/api/corrections')
+@gives('Forgotten', 422, 503, 507, tag='Learning', query=FORGET_QUERY)
+def forget_corrections() -> Response:
+    "Forget one correction, a visitor's, or all."
+    query = request.args
+    number, visitor, everything = whole(query, 'number', None, 1, 10**12 - 1), visitor_of(query), choice(query, 'all', SWITCH)
+    try: return reply(dict(forgotten=given('corrections').forget(number, visitor, everything)))
+    except ValueError as e: raise bad_parameters(dict(number='expected a number, a visitor, or all=1')) from e
+
+# %% ../nbs/21_api.ipynb #b8f1e072
+TEACH_BODY = json_body(dict(type='object', additionalProperties=False, properties=dict(version=some(TEXT), visitor=some(dict(TEXT, maxLength=80)))))
+
+# %% ../nbs/21_api.ipynb #240dc302
+@bp.post('/api/teach')
+@gives('Started', 409, 422, 503, 507, tag='Learning', status=202, body=TEACH_BODY)
+def start_lesson() -> Response:
+    "Let a version learn from the corrections, as a training; what comes of it is not put in use."
+    asked = json_request()
+    wrong = {name[:80]: 'there is no such parameter' for name in asked if name not in ('version', 'visitor')}
+    version, visitor = asked.get('version'), visitor_of(asked)
+    if version is not None and version not in given('store').versions(): wrong['version'] = f'there is no version {str(version)[:80]!r}'
+    if wrong: raise bad_parameters(wrong)
+    return reply(dict(job=given('jobs').teach(version, visitor).as_dict()), 202)
 
 # %% ../nbs/21_api.ipynb #c86f4a39
 @bp.get('/api/health/live')
@@ -729,7 +816,7 @@ def with_schemas(spec: dict) -> dict:
     return spec
 
 # %% ../nbs/21_api.ipynb #4c51590c
-def create_app(reader: CurrentReader, store: Store, jobs: Jobs, config: Mapping | None = None) -> APIFlask:
+def create_app(reader: CurrentReader, store: Store, jobs: Jobs, config: Mapping | None = None, corrections: Corrections | None = None) -> APIFlask:
     """The API as a WSGI application.
 
     Parameters
@@ -738,11 +825,12 @@ def create_app(reader: CurrentReader, store: Store, jobs: Jobs, config: Mapping 
     store : the versions to tell of and to choose from.
     jobs : the trainings to start, tell of and stop.
     config : Flask's settings, e.g. `TRUSTED_HOSTS`; those of `LIMITS` among them.
+    corrections : what was corrected; those in the program's home folder unless told otherwise.
     """
     app = APIFlask('mnist_nb', title='mnist_nb', version=__version__, spec_path='/api/openapi.json', docs_path=None, json_errors=False, static_folder=None)
     app.config.update(LIMITS, OPENAPI_VERSION='3.1.0', AUTO_404_RESPONSE=False, DESCRIPTION='Handwritten digits: read them, train the reader, and choose its version.')
     app.config.update(config or {})
-    app.extensions['mnist_nb'] = dict(reader=reader, store=store, jobs=jobs)
+    app.extensions['mnist_nb'] = dict(reader=reader, store=store, jobs=jobs, corrections=corrections or Corrections())
     app.url_map.merge_slashes = app.url_map.strict_slashes = False
     app.before_request(before)
     app.after_request(after)

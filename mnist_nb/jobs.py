@@ -132,8 +132,8 @@ def held(jobs: Path, job: str) -> Iterator[None]:
         lock.release()
 
 # %% ../nbs/20_jobs.ipynb #290b07eb
-def new_folder(jobs: Path, config: 'TrainingConfig', label: str, use: bool | None) -> Path:
-    "A new folder for a training, with its job.json."
+def new_folder(jobs: Path, config: 'TrainingConfig', label: str, use: bool | None, lesson: dict | None = None) -> Path:
+    "A new folder for a training, with its job.json; a `lesson` names the version that is to learn from corrections, and whose."
     if not re.fullmatch(r'[A-Za-z0-9_.-]{1,40}', label): raise ValueError(f'label: expected up to 40 letters, digits and -_., got {label!r}')
     base, number = f"{time.strftime('%Y%m%d-%H%M%S')}-{label}", 1
     while True:
@@ -143,7 +143,7 @@ def new_folder(jobs: Path, config: 'TrainingConfig', label: str, use: bool | Non
         except OSError as e: raise cannot_write(folder, e) from e
         else: break
         if not jobs.is_dir(): raise cannot_write(jobs, NotADirectoryError('not a folder'))
-    write_atomic(folder/'job.json', json.dumps(dict(label=label, config=asdict(config), use=use, made=time.time())))
+    write_atomic(folder/'job.json', json.dumps(dict(label=label, config=asdict(config), use=use, made=time.time(), lesson=lesson)))
     return folder
 
 # %% ../nbs/20_jobs.ipynb #e0add712
@@ -151,7 +151,7 @@ def read_job(folder: Path) -> dict:
     "What job.json holds; raises TrainingError where it cannot be read."
     try:
         record = json.loads((folder/'job.json').read_bytes())
-        return dict(label=record['label'], config=record['config'], use=record['use'], made=record['made'])
+        return dict(label=record['label'], config=record['config'], use=record['use'], made=record['made'], lesson=record.get('lesson'))
     except (OSError, ValueError, KeyError, TypeError) as e: raise TrainingError(f'{folder/"job.json"}: cannot be read ({one_line(e)})') from e
 
 # %% ../nbs/20_jobs.ipynb #1207e60c
@@ -236,6 +236,7 @@ def run_job(folder: Path, store: 'Store | None' = None, on_event: Callable[[dict
     "Run the training of a folder, from its beginning or from where it was cut off; arguments as in `train_version`."
     from mnist_nb.data import load_mnist
     from mnist_nb.pipeline import make_version
+    from mnist_nb.teaching import give_lesson
     from mnist_nb.training import TrainingConfig
     job, record, orders = read_job(folder), Recorder(folder), Orders(folder)
 
@@ -248,8 +249,9 @@ def run_job(folder: Path, store: 'Store | None' = None, on_event: Callable[[dict
     with held(folder.parent, folder.name):
         record(dict(kind='job', id=folder.name, label=job['label'], config=job['config']))
         with told(record):
-            kept = make_version(folder, TrainingConfig(**job['config']), job['label'], store, tell, control, job['use'] if use is None else use,
-                                mnist or load_mnist(data, tell))
+            mnist, use = mnist or load_mnist(data, tell), job['use'] if use is None else use
+            kept = give_lesson(job['lesson'], store, tell, control, mnist) if job['lesson'] else \
+                make_version(folder, TrainingConfig(**job['config']), job['label'], store, tell, control, use, mnist)
             record(dict(kind='kept', **asdict(kept)))
     return kept
 
@@ -468,6 +470,25 @@ class Jobs:
         config = configure(preset, **changes or {})
         if self.server: return self.get(ask(self.server, '/api/train', dict(changes or {}, preset=preset, use=use)))
         return start_child(self, lambda: new_folder(self.folder, config, preset, use))
+
+    def teach(self, version: str | None = None, visitor: str | None = None) -> Job:
+        """Let a version learn from corrections, in a process of its own; what comes of it is not put in use.
+
+        Parameters
+        ----------
+        version : to begin with; the current one unless told otherwise.
+        visitor : whose corrections; everybody's unless told otherwise.
+
+        Raises
+        ------
+        TrainingError : there are too few corrections.
+        ModelMissing, ModelCorrupt : there is no such version, or it cannot be read.
+        JobRunning : there is a training already.
+        """
+        from mnist_nb.teaching import LABEL, lesson_of
+        config = lesson_of(version, visitor, self.store)
+        if self.server: return self.get(ask(self.server, '/api/teach', dict(version=version, visitor=visitor)))
+        return start_child(self, lambda: new_folder(self.folder, config, LABEL, False, dict(version=version, visitor=visitor)))
 
     def resume(self) -> Job:
         "Go on with the newest training that was cut off; raises JobRunning, or TrainingError where there is none."

@@ -113,7 +113,7 @@ def make_version(folder: str | os.PathLike, config: TrainingConfig, label: str =
     label : a word for the version's name, e.g. the preset.
     store : where to keep it.
     on_event : see `mnist_nb.training.train`.
-    control : asked after each batch for the orders since it was last asked, such as `dict(do='stop')`: end now and keep the best weights.
+    control : asked after each batch for the orders since it was last asked, see `mnist_nb.training.train`.
     use : make it the current version; None does so unless it reads the validation digits worse than the current one.
     mnist : the digits; loaded if not given.
 
@@ -123,9 +123,8 @@ def make_version(folder: str | os.PathLike, config: TrainingConfig, label: str =
     """
     folder, store, mnist = Path(folder), store or Store(), mnist or load_mnist()
     digits, validation = split(mnist.train_images, mnist.train_labels)
-    stop = (lambda: any(order['do'] == 'stop' for order in control())) if control else None
-    if (folder/'state.npz').exists(): trained = resume(folder, digits, validation, on_event, stop)
-    else: trained = train(config, digits, validation, folder, on_event, stop)
+    if (folder/'state.npz').exists(): trained = resume(folder, digits, validation, on_event, control=control)
+    else: trained = train(config, digits, validation, folder, on_event, control=control)
     version = keep(trained, label, store, mnist)
     (folder/'state.npz').unlink(missing_ok=True)
     if use or use is None and no_worse(store, version): use_version(store, version)

@@ -23,6 +23,7 @@ from werkzeug.serving import make_server
 
 from mnist_nb.api import LIMITS, create_app
 from mnist_nb.core import DataError, DiskFull, ModelCorrupt, TrainingError, home_folder
+from mnist_nb.corrections import Corrections
 from mnist_nb.data import load_test_digits
 from mnist_nb.inference import CurrentReader
 from mnist_nb.jobs import Job, JobRunning, Jobs
@@ -40,13 +41,15 @@ class FewJobs(Jobs):
 
     def resume(self): return self.job
 
-    def stop(self): return self.job
+    def teach(self, version=None, visitor=None): return self.job
+
+    def order(self, do, **details): return self.job
 
 
 def few_app(folder, **config):
     "The API on a folder of its own, with jobs that start nothing."
     store = Store(folder/'models')
-    return create_app(CurrentReader(store), store, FewJobs(folder/'jobs', store), config)
+    return create_app(CurrentReader(store), store, FewJobs(folder/'jobs', store), config, Corrections(folder/'corrections.sqlite'))
 
 
 @pytest.fixture(scope='module')
@@ -137,7 +140,9 @@ def test_document(document):
     ('GET', '/api/model_info', 200, None), ('GET', '/api/models', 200, None), ('POST', '/api/models/use', 200, dict(version='pretrained')),
     ('POST', '/api/models/rollback', 409, None), ('GET', '/api/sample_predictions', 200, None), ('POST', '/api/predict', 200, dict(strokes=STROKES)),
     ('POST', '/api/train', 202, dict(preset='quick', epochs=2)), ('GET', '/api/train', 200, None), ('POST', '/api/train/stop', 200, None),
-    ('POST', '/api/train/resume', 202, None), ('GET', '/api/train/events', 204, None), ('GET', '/api/health/live', 200, None), ('GET', '/api/health/ready', 200, None),
+    ('POST', '/api/train/resume', 202, None), ('POST', '/api/train/steer', 200, dict(do='set', name='learning_rate', value=.001)),
+    ('POST', '/api/corrections', 201, dict(strokes=STROKES, label=7, visitor='ann')), ('GET', '/api/corrections', 200, None), ('POST', '/api/teach', 202, dict(visitor='ann')),
+    ('DELETE', '/api/corrections', 422, None), ('GET', '/api/train/events', 204, None), ('GET', '/api/health/live', 200, None), ('GET', '/api/health/ready', 200, None),
     ('GET', '/v2', 200, None), ('GET', '/v2/health/live', 200, None), ('GET', '/v2/health/ready', 200, None), ('GET', '/v2/models/{name}', 200, None),
     ('GET', '/v2/models/{name}/versions/{version}', 200, None), ('GET', '/v2/models/{name}/ready', 200, None), ('GET', '/v2/models/{name}/versions/{version}/ready', 200, None),
     ('POST', '/v2/models/{name}/infer', 200, dict(id='7', inputs=[dict(name='images', datatype='UINT8', shape=[1, 784], data=[0]*784)])),
@@ -153,7 +158,7 @@ def test_no_route_is_left_out(document):
     assert {(method.lower(), path) for method, path, *_ in marks} == {(method, path) for path, operations in document['paths'].items() for method in operations}
 
 
-MAY_REFUSE = {'/api/predict', '/api/models/use', '/v2/models/{name}/infer', '/v2/models/{name}/versions/{version}/infer'}
+MAY_REFUSE = {'/api/predict', '/api/corrections', '/api/teach', '/api/train/steer', '/api/models/use', '/v2/models/{name}/infer', '/v2/models/{name}/versions/{version}/infer'}
 
 
 FOLDER = tempfile.TemporaryDirectory()
@@ -183,6 +188,29 @@ def test_all_ways_in_lead_to_the_same_answer(client, seven):
         assert answer['digit'] == 7, name
         assert answer['probabilities'] == answers['raw']['probabilities'] and answer['picture'] == answers['raw']['picture'], name
     assert set(answers['raw']) == {'digit', 'confidence', 'probabilities', 'rejected', 'reason', 'uncertain', 'picture', 'preprocessing', 'model', 'milliseconds'}
+
+
+def test_corrections(client, seven):
+    mine = dict(image=base64.b64encode(seven).decode(), label=1, visitor='me', source='sample')
+    number = client('POST', '/api/corrections', json=mine).json['number']
+    kept = client('GET', '/api/corrections?visitor=me').json['corrections'][0]
+    assert (kept['number'], kept['label'], kept['digit'], kept['source']) == (number, 1, 7, 'sample') and kept['picture'].startswith('data:image/png')
+    client('POST', '/api/corrections', json=dict(strokes=STROKES, label=None, visitor='you'))
+    none, = client('GET', '/api/corrections?visitor=you&label=10').json['corrections']
+    assert none['label'] is None and none['strokes'] == STROKES and none['source'] == 'drawing'
+    assert client('DELETE', f'/api/corrections?number={number}&visitor=you').json['forgotten'] == 0
+    assert client('DELETE', f'/api/corrections?number={number}&visitor=me').json['forgotten'] == 1
+    assert client('DELETE', '/api/corrections?all=1').json['forgotten'] >= 1
+    assert client('GET', '/api/corrections').json == dict(corrections=[], count=0)
+
+
+@pytest.mark.parametrize('change', [dict(label=10), dict(label='7'), dict(label=True), dict(visitor='x'*81), dict(visitor=7), dict(source='dream'), dict(strokes=[[[1]]]), dict(strokes='ink')])
+def test_bad_corrections(client, change):
+    assert client('POST', '/api/corrections', json=dict(strokes=STROKES, label=7) | change).status_code == 422
+
+
+@pytest.mark.parametrize('order', [dict(), dict(do='dance'), dict(do='set'), dict(do='set', name='epochs', value=1), dict(do='set', name='dropout', value='much'), dict(do='set', name='dropout', value=2)])
+def test_bad_orders(client, order): assert client('POST', '/api/train/steer', json=order).status_code == 422
 
 
 def test_several_pictures(client, seven):
