@@ -200,7 +200,7 @@ class UploadPage(VBox):
     def __init__(self, visit: Visit):
         self.visit, self.kind, self.upload, self.problems, self.cards = visit, kinds(), ImageUpload(self.add), HTML(), classed(GridBox(), 'mnb-cards')
         self.clear_button = button('Remove all', self.clear, 'remove all pictures from this page')
-        super().__init__([classed(VBox([self.upload, classed(HBox([self.kind, self.clear_button]), 'mnb-row', 'mnb-spread'), self.problems]), 'mnb-card'), self.cards])
+        super().__init__([classed(GridBox([self.upload, classed(HBox([self.kind, self.clear_button]), 'mnb-row', 'mnb-spread'), self.problems]), 'mnb-card', 'mnb-upload'), self.cards])
         classed(self, 'mnb-column')
         self.kind.observe(lambda _: self.read(), 'value')
         visit.observe(lambda _: self.read(), 'reader')
@@ -326,14 +326,7 @@ def curves(events: Sequence[dict], name: str) -> dict[str, list]:
             learnt, judged = [point for point in learnt if point[0] <= before], [point for point in judged if point[0] <= before]
         if event['kind'] == 'batch': learnt.append((event['epoch'] - 1 + event['batch']/event['batches'], event[name]))
         if event['kind'] == 'epoch': judged.append((event['epoch'], event[f'validation_{name}']))
-    return {'learning (varied digits)': learnt[::max(1, len(learnt)//300)], 'validation': judged}
-
-# %% ../nbs/23_dashboard.ipynb #37a321b2
-def span(series: dict[str, list]) -> tuple[float, float] | None:
-    "The range of values that a chart should show: the very first of what is learnt would dwarf the rest."
-    learnt, judged = series.values()
-    values = [value for _, value in [*learnt[len(learnt)//8:], *judged]]
-    return (min(values), max(values)) if values else None
+    return {'learning (varied digits)': learnt[len(learnt)//10::max(1, len(learnt)//300)], 'validation': judged}
 
 # %% ../nbs/23_dashboard.ipynb #98b75cf0
 def duration(seconds: float) -> str:
@@ -345,7 +338,7 @@ def duration(seconds: float) -> str:
 def log_line(event: dict) -> str:
     "An event of a training as a line of its log; '' for those that are not worth one."
     kind, at = event['kind'], time.strftime('%H:%M:%S', time.localtime(event['time']))
-    text = {'job': lambda: f'training {event["id"]}', 'start': lambda: f'{event["images"]:,} digits, {event["parameters"]:,} parameters, from epoch {event["first"]} of {event["epochs"]}',
+    text = {'job': lambda: f'training {event["id"]}', 'start': lambda: f'{event["images"]:,} pictures, {event["parameters"]:,} parameters, from epoch {event["first"]} of {event["epochs"]}',
             'epoch': lambda: f'epoch {event["epoch"]}: loss {event["loss"]:.4f}, accuracy {event["accuracy"]:.2%}; validation {event["validation_loss"]:.4f}, {event["validation_accuracy"]:.2%}',
             'end': lambda: f'{event["reason"]} after {duration(event["seconds"])}', 'kept': lambda: f'kept as {event["version"]}',
             'failed': lambda: event['error'], 'interrupted': lambda: 'interrupted ' + event['error']}.get(kind)
@@ -365,7 +358,7 @@ def state_html(job, events: Sequence[dict]) -> str:
     "How far a training has come: a sentence, a bar and the latest figures."
     if job is None: return '<h2>No training yet</h2><p class="mnb-soft">Start one, and everybody on this page can watch it.</p>'
     said = {'running': stage(job, events), 'finished': 'finished', 'stopped': 'stopped, its best weights are kept', 'interrupted': 'interrupted, it can be resumed', 'failed': 'failed'}[job.status]
-    left = f', {duration(job.seconds_left)} left' if job.seconds_left is not None else ''
+    left = f', {duration(job.seconds_left)} left' if job.seconds_left and said.startswith('epoch') else ''
     share = round(100*job.progress)
     last = next((event for event in reversed(events) if event['kind'] in ('batch', 'epoch')), {})
     figures = [('loss', f'{last["loss"]:.4f}'), ('accuracy', f'{last["accuracy"]:.2%}')] if last else []
@@ -464,7 +457,7 @@ def show_training(page: TrainPage) -> None:
     used, runs = used_versions(visit), bool(job and job.status == 'running')
     page.start.disabled, page.stop.disabled = runs, not runs
     page.state.value = state_html(job, events)
-    for name, chart in page.charts.items(): chart.show(curves(events, name), (0, job.config['epochs'] if job else 1), span(curves(events, name)))
+    for name, chart in page.charts.items(): chart.show(curves(events, name), (0, job.config['epochs'] if job else 1))
     new = bool(job and job.version and job.version in visit.store.versions() and job.version not in used[-1:])
     for each, wanted in ((page.resume, job and job.resumable and not runs), (page.promote, new), (page.back, len(used) > 1)): each.layout.display = '' if wanted else 'none'
     page.outcome.value = outcome_html(job, version_report(visit.store, used[-1:]), used[-1] if used else '')

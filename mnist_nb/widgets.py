@@ -63,9 +63,9 @@ class Joined:
     Parameters
     ----------
     call : a function without arguments.
-    pause : seconds at least between the end of a call and the next; never less than the call took.
+    pause : seconds at least between the end of a call and the next; never less than a third of what the call took.
     """
-    def __init__(self, call: Callable[[], object], pause: float = .03):
+    def __init__(self, call: Callable[[], object], pause: float = .02):
         self.call, self.pause, self._timer, self._free = call, pause, None, 0.
 
     def __call__(self) -> None:
@@ -77,7 +77,7 @@ class Joined:
     def _run(self):
         self._timer, begun = None, time.monotonic()
         try: self.call()
-        finally: self._free = time.monotonic() + max(self.pause, time.monotonic() - begun)
+        finally: self._free = time.monotonic() + max(self.pause, (time.monotonic() - begun)/3)
 
 # %% ../nbs/22_widgets.ipynb #d9a7310c
 def percent(share: float) -> str:
@@ -373,7 +373,7 @@ def tiles_style(name: str, pictures: Sequence[np.ndarray]) -> str:
     return '<style>' + ''.join(f'.{name}-{place}::before{{background-image:url({png_data_url(picture)})}}' for place, picture in enumerate(pictures)) + '</style>'
 
 # %% ../nbs/22_widgets.ipynb #04cfee0c
-def ticks(low: float, high: float, about: int = 4) -> np.ndarray:
+def ticks(low: float, high: float, about: int = 5) -> np.ndarray:
     "Round numbers from low to high, at most `about` and one."
     step = 10**np.floor(np.log10((high - low)/about))
     step *= next(factor for factor in (1, 2, 5, 10) if (high - low)/(step*factor) <= about)
@@ -424,7 +424,7 @@ def line_chart_html(series: dict[str, Sequence], x_name: str, y_name: str, x: tu
     values = [value for points in series.values() for _, value in points]
     low, high = y or (min(values, default=0), max(values, default=1))
     frame = Frame(x, (low, high if high > low else low + max(abs(low), 1e-3)))
-    lines = ''.join(path_svg(frame, points, f'mnb-line{place}', dots=len(points) < 40) for place, points in enumerate(series.values()) if points)
+    lines = ''.join(path_svg(frame, points, f'mnb-line{place}', dots=len(points) <= x[1] - x[0] + 1) for place, points in enumerate(series.values()) if points)
     last = ', '.join(f'{name} {points[-1][1]:.4g}' for name, points in series.items() if points)
     legend = ''.join(f'<li class="mnb-line{place}">{escape(name)}</li>' for place, name in enumerate(series))
     return f'{svg(frame, axes_svg(frame, x_name, y_name) + lines, f"{y_name} by {x_name}; last: {last}")}<ul class="mnb-legend">{legend}</ul>'

@@ -1,7 +1,7 @@
 // What the browser can do better than the kernel: ink at once, few messages, scroll lock, keys, and files by drop and paste.
 // Everything works without this file, only less smoothly.
 (() => {
-  const EVERY = 36, LARGE = 1e6, SIDE = 2000, LIMIT = 8e6
+  const EVERY = 33, LARGE = 1e6, SIDE = 2000, LIMIT = 8e6
   const on = (types, act) => types.split(' ').forEach(type => document.addEventListener(type, act, { capture: true, passive: false }))
   const paper = event => event.target.matches?.('.mnb-sheet canvas:not(.mnb-ink)') && event.target
   let pen = null, strokes = [], waiting = 0
@@ -28,6 +28,7 @@
     pen.timer = 0
     if (pen.unsent.length) pen.canvas.dispatchEvent(Object.assign(new Event('touchmove', { cancelable: true }), { touches: pen.unsent }))
     pen.unsent = []
+    pen.sent = performance.now()
   }
   const mouse = (type, event) => pen.canvas.dispatchEvent(new MouseEvent(type, { clientX: event.clientX, clientY: event.clientY }))
 
@@ -50,7 +51,7 @@
     canvas.setPointerCapture(event.pointerId)
     const sheet = canvas.closest('.mnb-sheet'), ink = overlay(sheet)
     if (ink.width != canvas.width || ink.height != canvas.height) Object.assign(ink, { width: canvas.width, height: canvas.height })
-    pen = { id: event.pointerId, canvas, sheet, unsent: [], points: [place(event, canvas)], timer: 0 }
+    pen = { id: event.pointerId, canvas, sheet, unsent: [], points: [place(event, canvas)], timer: 0, sent: performance.now() }
     strokes.push(pen.points)
     sheet.classList.add('mnb-writing', 'mnb-penned')
     line(pen.points, sheet)
@@ -64,7 +65,7 @@
     line([pen.points.at(-1), ...points], pen.sheet)
     pen.points.push(...points)
     pen.unsent.push(...passed)
-    pen.timer ||= setTimeout(flush, EVERY)
+    pen.timer ||= setTimeout(flush, Math.max(0, pen.sent + EVERY - performance.now()))
   })
   on('pointerup pointercancel', event => {
     if (event.pointerId != pen?.id) return
