@@ -1,0 +1,170 @@
+"""Times the served pages and the API as their visitors see them: `python -m tools.bench_server [--rounds 5] [--visitors 20] [--drawing 5]`.
+
+Everything runs on this machine: the server, the visitors' kernels, and a Chromium in which all visitors sit, so that they pay for each other and for the browser too.
+Seconds from opening the page to something worth seeing and to a canvas that can be drawn on, with a kernel that waited and with one that has to start; milliseconds from
+a stroke's last point to the bars that answer it, alone and in company; memory of a visitor's kernel; /api/predict with one client and with many.
+"""
+import argparse
+import http.client
+import io
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+
+import numpy as np
+import psutil
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from mnist_nb.data import load_test_digits
+from mnist_nb.robustness import redraw
+from tests.serving import Served, patience
+
+FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+         '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows']
+
+HAND = """
+Element.prototype.setPointerCapture = () => {};
+window.strokes = async (count, pause) => {
+  const wait = (ms) => new Promise((done) => setTimeout(done, ms)), canvas = document.querySelector('.mnb-sheet canvas'), taken = [];
+  const point = (type, x, y) => {
+    const box = canvas.getBoundingClientRect();
+    canvas.dispatchEvent(new PointerEvent(type, {bubbles: true, cancelable: true, pointerId: 1, isPrimary: true, clientX: box.left + x * box.width, clientY: box.top + y * box.height}));
+  };
+  let changed = 0;
+  new MutationObserver(() => { changed = performance.now(); }).observe(document.querySelector('#dashboard'), {childList: true, subtree: true, characterData: true});
+  for (let stroke = 0; stroke < count; stroke++) {
+    const clear = [...document.querySelectorAll('button')].find((button) => button.textContent.trim() === 'Clear');
+    clear.click();
+    await wait(pause + 400 * Math.random());
+    const slant = 0.12 * Math.random();
+    point('pointerdown', 0.4, 0.2);
+    for (let step = 1; step <= 30; step++) { await wait(16); point('pointermove', 0.4 + slant * step / 30 + 0.15 * Math.sin(step / 5), 0.2 + 0.6 * step / 30); }
+    const last = performance.now();
+    point('pointerup', 0.4 + slant + 0.15 * Math.sin(6), 0.8);
+    changed = 0;
+    while (performance.now() - Math.max(last, changed) < pause && performance.now() - last < 10000) await wait(20);
+    taken.push(changed ? changed - last : NaN);
+  }
+  return taken;
+};"""
+
+
+def show(name, values, unit, digits=2):
+    "A line with the median and the 99th percentile of some values."
+    values = np.asarray(values, float)
+    lost = f', {np.isnan(values).sum()} without an answer' if np.isnan(values).any() else ''
+    print(f'{name:<58} median {np.nanmedian(values):>8.{digits}f} {unit}, 99th percentile {np.nanpercentile(values, 99):>8.{digits}f} {unit} of {len(values)}{lost}', flush=True)
+
+
+def opened(browser, url):
+    "A visitor's page that is ready, and the seconds to its first paint and to its canvas."
+    page = browser.new_context(viewport=dict(width=1280, height=800)).new_page()
+    page.add_init_script(HAND)
+    started = time.perf_counter()
+    page.goto(url, wait_until='commit')
+    page.wait_for_selector('html[data-state=ready] .mnb-sheet canvas', timeout=120_000)
+    ready = time.perf_counter() - started
+    return page, page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime/1000 ?? NaN"), ready
+
+
+def opening(browser, name, rounds, warm):
+    "Times the opening of the dashboard by one visitor after the other."
+    server, times = Served(warm=warm), []
+    try:
+        for _ in range(rounds):
+            with patience(120) as until: until(lambda: len(server.kernels()) == 2*warm and server.get('/api/health/live').status == 200)
+            time.sleep(4 if warm else 1)
+            page, *seconds = opened(browser, server.url)
+            times.append(seconds)
+            page.context.close()
+    finally: server.stop()
+    seen, ready = zip(*times)
+    show(f'{name}: something worth seeing', seen, 's')
+    show(f'{name}: a canvas to draw on', ready, 's')
+
+
+def drawing(browser, visitors, hands, strokes):
+    "Times the answers to strokes: one visitor alone, then some of many."
+    server = Served(warm=1, visitors=visitors)
+    try:
+        page, *_ = opened(browser, server.url)
+        show('a stroke\'s last point to its bars, alone', page.evaluate('strokes(12, 500)')[2:], 'ms', 0)
+        started = time.perf_counter()
+        pages = [page] + [opened(browser, server.url)[0] for _ in range(visitors - 1)]
+        print(f'{visitors} visitors are connected after {time.perf_counter() - started:.0f} s, one after the other')
+        for each in pages[:hands]: each.evaluate(f'() => {{ window.result = null; strokes({strokes}, 500).then((taken) => {{ window.result = taken; }}) }}')
+        taken = []
+        for each in pages[:hands]:
+            with patience(300) as until: until(lambda: each.evaluate('window.result') is not None)
+            taken += each.evaluate('window.result')
+        show(f'the same, {hands} of {visitors} drawing at once', taken, 'ms', 0)
+        lost = [each for each in pages if each.evaluate('document.documentElement.dataset.state') != 'ready']
+        print(f'connections lost: {len(lost)}')
+        memory = sorted(process.memory_full_info().pss/1e6 for process in server.kernels())
+        show('memory of a kernel (PSS)', memory, 'MB', 0)
+        print(f'memory of the server (PSS): {psutil.Process(server.process.pid).memory_full_info().pss/1e6:.0f} MB')
+        for each in pages: each.context.close()
+    finally: server.stop()
+
+
+def asking(server, clients, seconds, body, kind):
+    "Milliseconds of each answer of /api/predict to some clients at once, an array."
+    def ask(taken):
+        connection, end = http.client.HTTPConnection(server.address.hostname, server.address.port), time.monotonic() + seconds
+        while time.monotonic() < end:
+            started = time.perf_counter()
+            connection.request('POST', '/api/predict', body, {'Content-Type': kind})
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200: raise SystemExit(f'/api/predict answered {answer.status}')
+            taken.append(1000*(time.perf_counter() - started))
+    taken = [[] for _ in range(clients)]
+    threads = [threading.Thread(target=ask, args=(own,)) for own in taken]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    return np.concatenate(taken)
+
+
+def predicting(seconds, many, digit):
+    "Requests a second of /api/predict, for MNIST's own pixels and for a drawing as PNG."
+    server, file = Served(warm=1), io.BytesIO()
+    Image.fromarray(255 - redraw(digit)).save(file, 'PNG')
+    try:
+        for name, body, kind in (('784 pixels', json.dumps(dict(pixels=digit.tolist())).encode(), 'application/json'), ('PNG of 280 x 280', file.getvalue(), 'image/png')):
+            for clients in (1, many):
+                process = psutil.Process(server.process.pid)
+                before = sum(process.cpu_times()[:2])
+                taken = asking(server, clients, seconds, body, kind)
+                cpu = 1000*(sum(process.cpu_times()[:2]) - before)/len(taken)
+                print(f'/api/predict, {name}, {clients} at once: {len(taken)/seconds:.0f} requests/s, {cpu:.1f} ms of the server\'s CPU each')
+                show('', taken, 'ms', 1)
+    finally: server.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--rounds', type=int, default=5, help='how often the page is opened')
+    parser.add_argument('--visitors', type=int, default=20, help='how many are connected')
+    parser.add_argument('--drawing', type=int, default=5, help='how many of them draw at once')
+    parser.add_argument('--strokes', type=int, default=10, help='how many strokes each of them draws')
+    parser.add_argument('--seconds', type=float, default=5, help='how long /api/predict is asked')
+    parser.add_argument('--only', choices=['opening', 'drawing', 'predicting'], help='leave out the rest')
+    given = parser.parse_args()
+    digit = load_test_digits()[0][0]
+    print(f'{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}')
+    with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
+        os.environ['MNIST_NB_HOME'] = home
+        browser = playwright.chromium.launch(executable_path=shutil.which('chromium') or shutil.which('google-chrome'), args=FLAGS)
+        if given.only in (None, 'opening'):
+            opening(browser, 'warm', given.rounds, 1)
+            opening(browser, 'cold', given.rounds, 0)
+        if given.only in (None, 'drawing'): drawing(browser, given.visitors, given.drawing, given.strokes)
+        browser.close()
+        if given.only in (None, 'predicting'): predicting(given.seconds, given.visitors, digit)
+
+
+if __name__ == '__main__': main()
