@@ -189,7 +189,7 @@ def test_a_training_seen_from_two_pages_and_stopped_from_one(open_page):
     first.get_by_role('button', name='Start training').click()
     go(second, 'Train')
     state = '.mnb-train h2 >> nth=1'
-    for page in (first, second): expect(page.locator(state)).to_contain_text('quick: epoch 1 of 1', timeout=60_000)
+    for page in (first, second): expect(page.locator(state)).to_contain_text('quick: epoch 1 of 1', timeout=150_000)
     expect(second.get_by_role('button', name='Start training')).to_be_disabled()
     expect(second.locator('#dashboard .mnb-light')).to_contain_text('training')
     first.reload()
@@ -197,12 +197,12 @@ def test_a_training_seen_from_two_pages_and_stopped_from_one(open_page):
     expect(first.locator(state)).to_contain_text('quick: epoch 1 of 1')
     expect(first.locator('polyline.mnb-line0').first).to_be_visible()
     second.get_by_role('button', name='Stop and keep').click()
-    for page in (first, second): expect(page.locator(state)).to_contain_text('stopped, its best weights are kept', timeout=60_000)
+    for page in (first, second): expect(page.locator(state)).to_contain_text('stopped, its best weights are kept', timeout=150_000)
     expect(first.locator('#dashboard .mnb-train')).to_contain_text('the version in use')
     first.get_by_role('button', name='Use it for everybody').click()
-    expect(second.locator('.mnb-version option:checked')).to_contain_text(re.compile(r'-quick \(in use\)'))
+    expect(second.locator('.mnb-version option:checked')).to_contain_text(re.compile(r'-quick\s\(in\suse\)'), timeout=20_000)
     second.get_by_role('button', name='Go back to the version before').click()
-    expect(first.locator('.mnb-version option:checked')).to_have_text('pretrained (in use)')
+    expect(first.locator('.mnb-version option:checked')).to_have_text('pretrained (in use)', timeout=20_000)
 
 
 def test_a_drawing_is_the_visitors_own(open_page):
