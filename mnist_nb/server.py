@@ -101,7 +101,7 @@ def cookie_of(token: str) -> str:
 # %% ../nbs/24_server.ipynb #5c55663e
 def refusal(request, token: str, cookie: str) -> tuple[int, str, str] | None:
     "Why a request is turned away, as status, code and sentence; None where it may pass."
-    host, headers = urlsplit(f'//{request.host}').hostname or '', request.headers
+    headers, host = request.headers, re.sub(r':\d*$', '', request.host.lower())
     if not token and not is_loopback(host): return 403, 'foreign_host', f'this server answers as localhost, not as {host[:80]!r}.'
     if token and not (same(given_token(request), token) or same(request.cookies[cookie].value if cookie in request.cookies else '', cookie_of(token))):
         return 403, 'token_needed', 'this server wants its token: open the address that it printed when it started.'
@@ -111,7 +111,8 @@ def refusal(request, token: str, cookie: str) -> tuple[int, str, str] | None:
         return 403, 'foreign_origin', 'a page of another site asked for this.'
     if headers.get('Sec-Fetch-Site') == 'cross-site' and (headers.get('Sec-Fetch-Mode'), headers.get('Sec-Fetch-Dest')) != ('navigate', 'document'):
         return 403, 'foreign_origin', 'a page of another site asked for this.'
-    if int(headers.get('Content-Length', '0') or 0) > LARGEST_BODY:
+    length = headers.get('Content-Length', '')
+    if length.isdigit() and (len(length) > 15 or int(length) > LARGEST_BODY):
         return 413, 'too_large', f'at most {LARGEST_BODY//10**6} MB may be sent at once.'
 
 # %% ../nbs/24_server.ipynb #a5977e7a
@@ -298,6 +299,9 @@ def well_formed(message: bytes) -> bool:
     return offsets[0] == 8*(count + 1) and offsets == sorted(offsets) and offsets[-1] == len(message)
 
 # %% ../nbs/24_server.ipynb #c8acc822
+KINDS = ['comm_open', 'comm_msg', 'comm_close', 'comm_info_request', 'kernel_info_request']
+
+# %% ../nbs/24_server.ipynb #80a46653
 def harmless(message: bytes) -> bool:
     "Whether a message asks a kernel for no more than a page may: to talk with widgets that are there."
     if not well_formed(message): return False
@@ -307,7 +311,7 @@ def harmless(message: bytes) -> bool:
     except (ValueError, KeyError, TypeError, RecursionError): return False
     if channel != b'shell' or not isinstance(content, dict): return False
     if kind == 'comm_open': return content.get('target_name') == 'jupyter.widget.control'
-    return kind in ('comm_msg', 'comm_close', 'comm_info_request', 'kernel_info_request')
+    return kind in KINDS
 
 # %% ../nbs/24_server.ipynb #be868bdd
 class Socket(VoilaKernelWebsocketHandler):
@@ -548,7 +552,8 @@ class DashboardServer(Voila):
         "Voila's settings, with our kernels and doors."
         settings = super().init_settings()
         python = OwnPython(parent=self)
-        self.kernel_manager = PageKernels(parent=self, connection_dir=self.connection_dir, kernel_spec_manager=python, allow_tracebacks=False)
+        self.kernel_manager = PageKernels(parent=self, connection_dir=self.connection_dir, kernel_spec_manager=python, allow_tracebacks=False,
+                                          allowed_message_types=KINDS)
         return settings | dict(kernel_manager=self.kernel_manager, kernel_spec_manager=python, token=self.secret, cookie=f'mnist_nb_{self.port}',
                                allow_remote_access=bool(self.secret), default_handler_class=Missing, compress_response=True,
                                websocket_max_message_size=64*1024**2, log_function=lambda handler: quiet(handler.get_status(), handler.request))
