@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BYTES_LIMIT', 'PIXELS_LIMIT', 'LONG', 'BOX', 'PEN', 'decode', 'pen_width', 'find_ink', 'frame', 'png_data_url',
-           'Prepared', 'prepare', 'render_strokes', 'prepare_strokes']
+           'Prepared', 'Page', 'prepare', 'render_strokes', 'prepare_strokes']
 
 # %% ../nbs/02_preprocessing.ipynb #53d0d2e9
 import base64
@@ -240,7 +240,7 @@ def pen_width(ink: np.ndarray) -> float:
     left, top, width, height = cv2.boundingRect(mask)
     if not width: return 0.
     mask = cv2.copyMakeBorder(mask[top:top + height, left:left + width], 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    depth = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    depth = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_5)
     return max(1., 4*float(depth.sum())/int(mask.sum()) - 2)
 
 # %% ../nbs/02_preprocessing.ipynb #bb8795f1
@@ -306,11 +306,12 @@ def _contrast(grey: np.ndarray, polarity: str | None) -> tuple[np.ndarray, float
     ground = _plain_ground(grey)
     if ground is None: ground, polarity = (_tiny_ground if max(grey.shape) < _TINY else _uneven_ground)(grey, polarity)
     signed = grey.astype(np.float32) - ground
-    step = max(1, max(grey.shape)//150)
+    step = max(1, max(grey.shape)//70)
     sample = signed[::step, ::step]
-    size = np.abs(sample)
-    noise = min(3.14*float(np.percentile(size, 25)), 4*float(np.percentile(size[size <= np.percentile(size, 99)/2], 25)))
-    if polarity is None: polarity = 'light' if sample[size > max(4*noise, 8)].sum() > 0 else 'dark'
+    size = np.sort(np.abs(sample), axis=None)
+    weak = np.searchsorted(size, size[int(.99*size.size)]/2, 'right')
+    noise = float(min(3.14*size[size.size//4], 4*size[weak//4]))
+    if polarity is None: polarity = 'light' if sample[np.abs(sample) > max(4*noise, 8)].sum() > 0 else 'dark'
     scale = 1 if polarity == 'light' else -255/np.maximum(ground, 32)
     return np.maximum(signed*scale, 0), noise, polarity
 
@@ -415,7 +416,7 @@ def _stretched(strength: np.ndarray, floor: float, sure: float) -> np.ndarray:
     "Strength as uint8 ink: 0 at the floor, 255 at the strongest; all 0 where hardly anything is surely ink."
     strong = strength[strength > sure]
     if strong.size < 4: return np.zeros(strength.shape, np.uint8)
-    return np.clip((strength - floor)*(255/(np.percentile(strong, 98) - floor)), 0, 255).astype(np.uint8)
+    return cv2.convertScaleAbs(np.maximum(strength - np.float32(floor), 0), alpha=255/(float(np.percentile(strong, 98)) - floor))
 
 # %% ../nbs/02_preprocessing.ipynb #a38b6329
 def find_ink(grey: np.ndarray, polarity: str | None = None) -> tuple[np.ndarray, str]:
@@ -585,6 +586,39 @@ class Prepared:
         return (f'<figure style="margin:0"><img src="{png_data_url(self.picture)}" alt="28 x 28" style="width:112px;image-rendering:pixelated">'
                 f'<figcaption style="font-size:small">{self!r}</figcaption></figure>')
 
+# %% ../nbs/02_preprocessing.ipynb #485d9dfa
+@dataclass(frozen=True, eq=False)
+class Page:
+    """The ink of a picture, and how it was found.
+
+    Attributes
+    ----------
+    ink : uint8 array of shape (h, w), 0 ground to 255 ink, the right way up.
+    polarity : 'dark' or 'light' ink.
+    rotation : degrees that the original was turned clockwise, 0 to 270.
+    factor : how many pixels of the original one pixel of `ink` is wide.
+    """
+    ink: np.ndarray
+    polarity: str
+    rotation: int
+    factor: float
+
+    @classmethod
+    def of(cls, image: str | os.PathLike | bytes | Image.Image | np.ndarray, polarity: str | None = None, rotation: int = 0) -> 'Page':
+        "Find the ink of a picture; arguments and errors as in `prepare`."
+        grey, noted = _upright(image)
+        grey = _turned(grey, rotation)
+        ink, polarity = find_ink(grey, polarity)
+        return cls(ink, polarity, (noted + rotation) % 360, max(grey.shape)/max(ink.shape))
+
+    def digit(self, part: np.ndarray, place: tuple[int, int] = (0, 0)) -> Prepared:
+        "Some of the ink as one digit in MNIST's form; `place` is where the left top corner of the part lies in `ink`."
+        (left, top, width, height), picture = _box(part), frame(part)
+        if not width: return Prepared(picture, True, self.polarity, (0, 0, 0, 0), 1., 0., self.rotation)
+        box = tuple(round(value*self.factor) for value in (left + place[0], top + place[1], width, height))
+        scale = 1. if _is_dirty(part) else BOX/max(width, height)
+        return Prepared(picture, False, self.polarity, box, scale/self.factor, pen_width(part)*self.factor, self.rotation)
+
 # %% ../nbs/02_preprocessing.ipynb #b2354c81
 def _main_digit(ink: np.ndarray) -> np.ndarray:
     "The ink of the largest piece and of those near it."
@@ -617,18 +651,8 @@ def prepare(image: str | os.PathLike | bytes | Image.Image | np.ndarray, polarit
     ------
     ImageError, ValueError : as `decode` and `find_ink` do.
     """
-    grey, noted = _upright(image)
-    grey = _turned(grey, rotation)
-    ink, polarity = find_ink(grey, polarity)
-    return _prepared(_main_digit(ink), max(grey.shape)/max(ink.shape), polarity, (noted + rotation) % 360)
-
-# %% ../nbs/02_preprocessing.ipynb #b37a29a4
-def _prepared(ink: np.ndarray, factor: float, polarity: str, rotation: int) -> Prepared:
-    "A digit's ink, reduced by `factor` from the original, framed and described."
-    box, picture = _box(ink), frame(ink)
-    if not box[2]: return Prepared(picture, True, polarity, (0, 0, 0, 0), 1., 0., rotation)
-    scale = 1. if _is_dirty(ink) else BOX/max(box[2:])
-    return Prepared(picture, False, polarity, tuple(round(v*factor) for v in box), scale/factor, pen_width(ink)*factor, rotation)
+    page = Page.of(image, polarity, rotation)
+    return page.digit(_main_digit(page.ink))
 
 # %% ../nbs/02_preprocessing.ipynb #e3662f61
 def _checked(strokes: Sequence) -> list[np.ndarray]:
