@@ -8,7 +8,7 @@ __all__ = ['Picture', 'Reading', 'Number', 'Reader', 'answer_file', 'CurrentRead
 # %% ../nbs/10_inference.ipynb #7157ae68
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -19,7 +19,7 @@ import numpy as np
 from .core import CLASSES, SIDE, MnistNbError, ModelError
 from .evaluation import tempered
 from .model import LightModel, given_a_digit
-from .preprocessing import Prepared, _prepared, _turned, _upright, find_ink, png_data_url, prepare, prepare_strokes
+from .preprocessing import Page, Prepared, png_data_url, prepare, prepare_strokes
 from .segmentation import lines, read_line, segment
 from .store import Store, read_network, read_record
 
@@ -99,14 +99,8 @@ class Number(str):
 # %% ../nbs/10_inference.ipynb #55cf877e
 def digits_in(image: Picture, classify, polarity: str | None, rotation: int) -> list[Prepared]:
     "Each digit of a picture, prepared."
-    grey, degrees = _upright(image)
-    grey = _turned(grey, rotation)
-    ink, polarity = find_ink(grey, polarity)
-    factor, found = max(grey.shape)/max(ink.shape), []
-    for part in (part for line in lines(segment(ink)) for part in read_line(line, classify)[0]):
-        prepared = _prepared(part.ink, factor, polarity, (degrees + rotation) % 360)
-        found.append(replace(prepared, box=tuple(round(value*factor) for value in part.box)))
-    return found
+    page = Page.of(image, polarity, rotation)
+    return [page.digit(part.ink, part.box[:2]) for line in lines(segment(page.ink)) for part in read_line(line, classify)[0]]
 
 # %% ../nbs/10_inference.ipynb #ed760a79
 def answer(reader: 'Reader', prepared: Prepared, outputs: np.ndarray, probabilities: np.ndarray, no_digit: float) -> Reading:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BYTES_LIMIT', 'PIXELS_LIMIT', 'LONG', 'BOX', 'PEN', 'decode', 'pen_width', 'find_ink', 'frame', 'png_data_url',
-           'Prepared', 'prepare', 'render_strokes', 'prepare_strokes']
+           'Prepared', 'Page', 'prepare', 'render_strokes', 'prepare_strokes']
 
 # %% ../nbs/02_preprocessing.ipynb #53d0d2e9
 import base64
@@ -153,6 +153,24 @@ def decode(image: str | os.PathLike | bytes | Image.Image | np.ndarray) -> np.nd
     """
     return _upright(image)[0]
 
+# %% ../nbs/02_preprocessing.ipynb #81c950f4
+def _reduced(grey: np.ndarray, longest: int) -> np.ndarray:
+    "A picture reduced so that its longer side is at most `longest` pixels."
+    scale = longest/max(grey.shape)
+    size = [max(1, round(side*scale)) for side in grey.shape[::-1]]
+    return grey if scale >= 1 else cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+
+# %% ../nbs/02_preprocessing.ipynb #5890a8d5
+def _thin_side(grey: np.ndarray) -> str:
+    "'dark' or 'light', as the thin things in a picture are."
+    level = np.log(cv2.GaussianBlur(_reduced(grey, 150), (0, 0), .8).astype(np.float32) + 32)
+    excess = []
+    for share in (.03, .06, .12, .2):
+        window = np.ones([max(3, int(share*max(level.shape)) | 1)]*2, np.uint8)
+        dark, light = cv2.morphologyEx(level, cv2.MORPH_CLOSE, window) - level, level - cv2.morphologyEx(level, cv2.MORPH_OPEN, window)
+        excess.append(float((light**3).sum() - (dark**3).sum())/window.size)
+    return 'light' if max(excess) > -min(excess) else 'dark'
+
 # %% ../nbs/02_preprocessing.ipynb #5ac60d95
 _TINY = 64
 
@@ -181,26 +199,39 @@ def _shares(*parts: np.ndarray) -> np.ndarray:
     return sum(np.bincount(part.ravel(), minlength=256)/part.size for part in parts)
 
 # %% ../nbs/02_preprocessing.ipynb #6b3633bc
+def _is_crop(grey: np.ndarray, light: np.ndarray) -> bool:
+    "Whether a picture, parted by Otsu's threshold, shows little more than ink and its ground."
+    low, high = np.percentile(grey, (1, 99))
+    if np.mean(np.abs(grey - (low + high)/2) >= .35*(high - low)) > .85: return True
+    share = light.mean()
+    if share*(1 - share)*(grey[light].mean() - grey[~light].mean())**2 < .77*grey.var(): return False
+    if sum(.05 < side.mean() < .95 for side in (light[0], light[-1], light[:, 0], light[:, -1])) < 3: return False
+    depths = (cv2.distanceTransform(np.pad(side.astype(np.uint8), 1, mode='edge'), cv2.DIST_L2, 5).max() for side in (light, ~light))
+    return min(depths) < .42*min(grey.shape)
+
+# %% ../nbs/02_preprocessing.ipynb #6d88add2
+def _ground_is_light(light: np.ndarray) -> bool:
+    "Whether the ground is the light side of a parted picture."
+    edge = max(light.shape)//16 if min(light.shape) >= _TINY and np.ptp(_rim(light).astype(int)) == 0 else 0
+    inner = light[edge:len(light) - edge, edge:light.shape[1] - edge]
+    return bool(light.mean() + _rim(inner).mean() + _corners(inner).mean() > 1.5)
+
+# %% ../nbs/02_preprocessing.ipynb #2b7b55e6
+def _is_page(grey: np.ndarray, light: np.ndarray, ground_is_light: bool) -> bool:
+    "Whether what stands out from the rim of a parted picture is not ink but the page that it is on."
+    return min(grey.shape) >= _TINY and np.ptp(_rim(light).astype(int)) == 0 and (_thin_side(grey) == 'dark') != ground_is_light
+
+# %% ../nbs/02_preprocessing.ipynb #631f95b6
 def _plain_ground(grey: np.ndarray) -> int | None:
     "The ground's grey where there is but one, else None."
     counts, rim = _shares(grey), _rim(grey)
     common, share = _common_level(counts)
     if share > .5 and np.mean(np.abs(rim.astype(np.int16) - common) <= 4) > .9: return common
-    low, high = np.searchsorted(counts.cumsum(), (.01, .99))
-    near = int(.15*(high - low))
-    if counts[:low + near + 1].sum() + counts[high - near:].sum() < .85: return None
-    edge = max(grey.shape)//16 if min(grey.shape) >= _TINY else 0
-    inner = grey[edge:len(grey) - edge, edge:grey.shape[1] - edge]
-    votes = _shares(grey, _rim(inner), _corners(inner))
-    is_light = votes[high - near:].sum() > votes[:low + near + 1].sum()
-    return _common_level(counts*(np.arange(256) >= high - near if is_light else np.arange(256) <= low + near))[0]
-
-# %% ../nbs/02_preprocessing.ipynb #f571117b
-def _reduced(grey: np.ndarray, longest: int) -> np.ndarray:
-    "A picture reduced so that its longer side is at most `longest` pixels."
-    scale = longest/max(grey.shape)
-    size = [max(1, round(side*scale)) for side in grey.shape[::-1]]
-    return grey if scale >= 1 else cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    threshold = cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)[0]
+    light = grey > threshold
+    ground_is_light = _ground_is_light(light)
+    if not _is_crop(grey, light) or _is_page(grey, light, ground_is_light): return None
+    return _common_level(counts*((np.arange(256) > threshold) == ground_is_light))[0]
 
 # %% ../nbs/02_preprocessing.ipynb #4e506895
 def pen_width(ink: np.ndarray) -> float:
@@ -209,7 +240,7 @@ def pen_width(ink: np.ndarray) -> float:
     left, top, width, height = cv2.boundingRect(mask)
     if not width: return 0.
     mask = cv2.copyMakeBorder(mask[top:top + height, left:left + width], 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    depth = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    depth = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_5)
     return max(1., 4*float(depth.sum())/int(mask.sum()) - 2)
 
 # %% ../nbs/02_preprocessing.ipynb #bb8795f1
@@ -227,18 +258,10 @@ def _closed_ground(grey: np.ndarray, light: bool) -> np.ndarray:
         ink = cv2.GaussianBlur(cv2.subtract(ground, grey), (0, 0), 1)
         if not light: ink = ink/np.maximum(ground, np.float32(32))
         pen = pen_width(np.uint8(255)*(ink > .6*np.percentile(ink, 99.9)))
-        window = int(np.clip(5*pen, 9, .3*min(grey.shape))) | 1
+        window = int(np.clip(4*pen, 9, .3*min(grey.shape))) | 1
         ground = cv2.morphologyEx(smooth, cv2.MORPH_CLOSE, np.ones((window, window), np.uint8))
     ground = cv2.GaussianBlur(ground, (0, 0), 1).astype(np.float32)
     return ground + np.median(grey - ground)
-
-# %% ../nbs/02_preprocessing.ipynb #aa5c1056
-def _thin_side(grey: np.ndarray) -> str:
-    "'dark' or 'light', as the thin things in a picture are."
-    sigmas = [sigma for sigma in (1, 3, 9, 27) if sigma < max(4, min(grey.shape)/6)]
-    smooth = [cv2.GaussianBlur(grey, (0, 0), sigma).astype(np.float32) for sigma in sigmas]
-    cubes = sum(float(((fine - coarse)**3).sum()) for n, coarse in enumerate(smooth) for fine in smooth[:n])
-    return 'light' if cubes > 0 else 'dark'
 
 # %% ../nbs/02_preprocessing.ipynb #f4c4b75c
 def _uneven_ground(grey: np.ndarray, polarity: str | None) -> tuple[np.ndarray, str]:
@@ -252,11 +275,12 @@ def _uneven_ground(grey: np.ndarray, polarity: str | None) -> tuple[np.ndarray, 
 # %% ../nbs/02_preprocessing.ipynb #04fe1929
 def _without_bars(grey: np.ndarray) -> np.ndarray:
     "A small picture whose left and right parts are negatives of its middle, made one."
-    ends = np.concatenate([grey[:2], grey[-2:]]) > 127
-    light, mixed = ends.all(0), ends.any(0) & ~ends.all(0)
-    edges = np.flatnonzero(np.diff(light))
-    if mixed.any() or len(edges) != 2 or edges[1] - edges[0] < .4*len(light): return grey
-    return np.where(light != light[len(light)//2], 255 - grey, grey)
+    light = grey > 127
+    for end in (light[0], light[-1]):
+        edges = np.flatnonzero(np.diff(end))
+        if len(edges) == 2 and edges[1] - edges[0] >= .4*len(end) and (light[:, [0, -1]] == end[0]).all():
+            return np.where(end != end[len(end)//2], 255 - grey, grey)
+    return grey
 
 # %% ../nbs/02_preprocessing.ipynb #5b220f0a
 def _rim_surface(grey: np.ndarray) -> np.ndarray | None:
@@ -269,11 +293,12 @@ def _rim_surface(grey: np.ndarray) -> np.ndarray | None:
     return (terms @ fit).astype(np.float32) if explained else None
 
 # %% ../nbs/02_preprocessing.ipynb #89573cc5
-def _tiny_ground(grey: np.ndarray, polarity: str | None) -> tuple[np.ndarray | int, str | None]:
-    "The ground of a very small picture, and the ink's polarity where it can be told."
-    surface = _rim_surface(grey)
-    if min(grey.shape) > 20 and _common_level(_shares(grey))[1] < .3: polarity = polarity or _thin_side(grey)
-    return _common_level(_shares(grey, _rim(grey), _corners(grey)))[0] if surface is None else surface, polarity
+def _tiny_ground(grey: np.ndarray, polarity: str | None) -> tuple[np.ndarray | int, str]:
+    "The ground of a very small picture, and the polarity of the ink."
+    surface, threshold = _rim_surface(grey), cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)[0]
+    polarity = polarity or ('dark' if _ground_is_light(grey > threshold) else 'light')
+    counts = _shares(grey, _rim(grey), _corners(grey))*((np.arange(256) > threshold) == (polarity == 'dark'))
+    return _common_level(counts)[0] if surface is None else surface, polarity
 
 # %% ../nbs/02_preprocessing.ipynb #b50a7168
 def _contrast(grey: np.ndarray, polarity: str | None) -> tuple[np.ndarray, float, str]:
@@ -281,9 +306,11 @@ def _contrast(grey: np.ndarray, polarity: str | None) -> tuple[np.ndarray, float
     ground = _plain_ground(grey)
     if ground is None: ground, polarity = (_tiny_ground if max(grey.shape) < _TINY else _uneven_ground)(grey, polarity)
     signed = grey.astype(np.float32) - ground
-    step = max(1, max(grey.shape)//150)
+    step = max(1, max(grey.shape)//70)
     sample = signed[::step, ::step]
-    noise = 3.14*float(np.percentile(np.abs(sample), 25))
+    size = np.sort(np.abs(sample), axis=None)
+    weak = np.searchsorted(size, size[int(.99*size.size)]/2, 'right')
+    noise = float(min(3.14*size[size.size//4], 4*size[weak//4]))
     if polarity is None: polarity = 'light' if sample[np.abs(sample) > max(4*noise, 8)].sum() > 0 else 'dark'
     scale = 1 if polarity == 'light' else -255/np.maximum(ground, 32)
     return np.maximum(signed*scale, 0), noise, polarity
@@ -365,9 +392,9 @@ def _is_frame(stats: np.ndarray) -> np.ndarray:
 # %% ../nbs/02_preprocessing.ipynb #4be94fba
 def _leans(stats: np.ndarray, contact: np.ndarray, inner: int) -> np.ndarray:
     "Which pieces, having this many pixels on the rim, are none of the writing, if the longest piece inside has the length `inner`."
-    longer, solid = stats[:, 2:4].max(1), stats[:, 4] > .45*stats[:, 2]*stats[:, 3]
+    longer, shorter, solid = stats[:, 2:4].max(1), stats[:, 2:4].min(1), stats[:, 4] > .45*stats[:, 2]*stats[:, 3]
     allowed = np.minimum(1.3*inner, np.where(solid, .3, .7)*longer + 1)
-    return (contact > 0) & ((longer < .5*inner) | (contact > allowed))
+    return (contact > 0) & ((longer < .5*inner) | (contact > allowed) | (shorter < .1*longer))
 
 # %% ../nbs/02_preprocessing.ipynb #b81eda99
 def _tidied(ink: np.ndarray) -> np.ndarray:
@@ -389,7 +416,7 @@ def _stretched(strength: np.ndarray, floor: float, sure: float) -> np.ndarray:
     "Strength as uint8 ink: 0 at the floor, 255 at the strongest; all 0 where hardly anything is surely ink."
     strong = strength[strength > sure]
     if strong.size < 4: return np.zeros(strength.shape, np.uint8)
-    return np.clip((strength - floor)*(255/(np.percentile(strong, 98) - floor)), 0, 255).astype(np.uint8)
+    return cv2.convertScaleAbs(np.maximum(strength - np.float32(floor), 0), alpha=255/(float(np.percentile(strong, 98)) - floor))
 
 # %% ../nbs/02_preprocessing.ipynb #a38b6329
 def find_ink(grey: np.ndarray, polarity: str | None = None) -> tuple[np.ndarray, str]:
@@ -448,6 +475,13 @@ def _with_pen(ink: np.ndarray, change: float) -> np.ndarray:
     outside = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.clip((inside - outside + (1 - mask) + change/2)*255, 0, 255).astype(np.uint8)
 
+# %% ../nbs/02_preprocessing.ipynb #9faf0169
+def _stroke_width(ink: np.ndarray) -> float:
+    "The width in pixels of a thick pen, measured along the middle of the strokes, blots apart."
+    depth = cv2.distanceTransform(cv2.copyMakeBorder((ink > 127).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    middle = depth[(depth - cv2.blur(depth, (3, 3)) > .2) & (depth > 1.5)]
+    return 2*float(np.percentile(middle, 35)) - 1 if middle.size else pen_width(ink)
+
 # %% ../nbs/02_preprocessing.ipynb #12673d55
 def _fine(ink: np.ndarray) -> np.ndarray:
     "The digit at four times MNIST's resolution, with its margin."
@@ -462,9 +496,9 @@ def _fine(ink: np.ndarray) -> np.ndarray:
 def _repenned(fine: np.ndarray, pen: float, thinnest: float, thickest: float) -> np.ndarray | None:
     "The digit at 28 by 28 with its pen brought into range, None if it is."
     size, width = max(_box(fine)[2:]), pen_width(fine)
-    now = width*BOX/size
-    if thinnest <= now <= thickest: return None
-    share = (pen if now < thinnest else 1.6*pen)/BOX
+    if thinnest <= width*BOX/size <= thickest: return None
+    share = pen/BOX
+    if width*BOX/size > thickest: width, share = _stroke_width(fine), 1.1*share
     fine = _with_pen(fine, (share*size - width)/(1 - share))
     return _square(fine, max(1, round(max(_box(fine)[2:])*SIDE/BOX)), SIDE)
 
@@ -500,7 +534,7 @@ def frame(ink: np.ndarray, pen: float = PEN) -> np.ndarray:
     Parameters
     ----------
     ink : uint8 array of shape (h, w), 0 ground to 255 ink, from `find_ink`; all its ink is taken as one digit.
-    pen : the width in pixels that a thin pen is brought to.
+    pen : the width in pixels that a thinner or a thicker pen is brought to.
 
     Returns
     -------
@@ -511,7 +545,7 @@ def frame(ink: np.ndarray, pen: float = PEN) -> np.ndarray:
     ink = np.clip(ink*(255/int(ink.max())), 0, 255).astype(np.uint8)
     if _is_dirty(ink): return ink
     fits, fine = abs(longer - BOX) < 2, _fine(ink)
-    picture = _repenned(fine, pen, *((1.1, 8) if fits else (1.75, 5)))
+    picture = _repenned(fine, pen, *((1.1, 8) if fits else (1.75, 3.5)))
     if picture is None: picture = _square(ink, SIDE, SIDE) if fits else cv2.resize(fine, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return _centred(picture)
 
@@ -552,6 +586,39 @@ class Prepared:
         return (f'<figure style="margin:0"><img src="{png_data_url(self.picture)}" alt="28 x 28" style="width:112px;image-rendering:pixelated">'
                 f'<figcaption style="font-size:small">{self!r}</figcaption></figure>')
 
+# %% ../nbs/02_preprocessing.ipynb #485d9dfa
+@dataclass(frozen=True, eq=False)
+class Page:
+    """The ink of a picture, and how it was found.
+
+    Attributes
+    ----------
+    ink : uint8 array of shape (h, w), 0 ground to 255 ink, the right way up.
+    polarity : 'dark' or 'light' ink.
+    rotation : degrees that the original was turned clockwise, 0 to 270.
+    factor : how many pixels of the original one pixel of `ink` is wide.
+    """
+    ink: np.ndarray
+    polarity: str
+    rotation: int
+    factor: float
+
+    @classmethod
+    def of(cls, image: str | os.PathLike | bytes | Image.Image | np.ndarray, polarity: str | None = None, rotation: int = 0) -> 'Page':
+        "Find the ink of a picture; arguments and errors as in `prepare`."
+        grey, noted = _upright(image)
+        grey = _turned(grey, rotation)
+        ink, polarity = find_ink(grey, polarity)
+        return cls(ink, polarity, (noted + rotation) % 360, max(grey.shape)/max(ink.shape))
+
+    def digit(self, part: np.ndarray, place: tuple[int, int] = (0, 0)) -> Prepared:
+        "Some of the ink as one digit in MNIST's form; `place` is where the left top corner of the part lies in `ink`."
+        (left, top, width, height), picture = _box(part), frame(part)
+        if not width: return Prepared(picture, True, self.polarity, (0, 0, 0, 0), 1., 0., self.rotation)
+        box = tuple(round(value*self.factor) for value in (left + place[0], top + place[1], width, height))
+        scale = 1. if _is_dirty(part) else BOX/max(width, height)
+        return Prepared(picture, False, self.polarity, box, scale/self.factor, pen_width(part)*self.factor, self.rotation)
+
 # %% ../nbs/02_preprocessing.ipynb #b2354c81
 def _main_digit(ink: np.ndarray) -> np.ndarray:
     "The ink of the largest piece and of those near it."
@@ -584,18 +651,8 @@ def prepare(image: str | os.PathLike | bytes | Image.Image | np.ndarray, polarit
     ------
     ImageError, ValueError : as `decode` and `find_ink` do.
     """
-    grey, noted = _upright(image)
-    grey = _turned(grey, rotation)
-    ink, polarity = find_ink(grey, polarity)
-    return _prepared(_main_digit(ink), max(grey.shape)/max(ink.shape), polarity, (noted + rotation) % 360)
-
-# %% ../nbs/02_preprocessing.ipynb #b37a29a4
-def _prepared(ink: np.ndarray, factor: float, polarity: str, rotation: int) -> Prepared:
-    "A digit's ink, reduced by `factor` from the original, framed and described."
-    box, picture = _box(ink), frame(ink)
-    if not box[2]: return Prepared(picture, True, polarity, (0, 0, 0, 0), 1., 0., rotation)
-    scale = 1. if _is_dirty(ink) else BOX/max(box[2:])
-    return Prepared(picture, False, polarity, tuple(round(v*factor) for v in box), scale/factor, pen_width(ink)*factor, rotation)
+    page = Page.of(image, polarity, rotation)
+    return page.digit(_main_digit(page.ink))
 
 # %% ../nbs/02_preprocessing.ipynb #e3662f61
 def _checked(strokes: Sequence) -> list[np.ndarray]:
