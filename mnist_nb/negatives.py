@@ -150,6 +150,9 @@ def spoilt(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> 
     return ways[rng.integers(len(ways))]()
 
 # %% ../nbs/05_negatives.ipynb #fd888a00
+MILD = 2
+
+# %% ../nbs/05_negatives.ipynb #e2a7b964
 def negatives(n: int, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Pictures that are no digits.
 
@@ -163,7 +166,7 @@ def negatives(n: int, images: np.ndarray, labels: np.ndarray, rng: np.random.Gen
     uint8 array of shape (n, 28, 28), ink bright, framed as `prepare` frames: letters most, and some of each other kind.
     """
     kinds = [lambda: random_glyph(rng), lambda: random_glyph(rng, characters=SYMBOLS), lambda: spoilt(images, labels, rng),
-             lambda: scribble(rng, 2), lambda: scrawl(rng), lambda: shape(rng), lambda: noise(rng)]
+             lambda: scribble(rng, MILD), lambda: scrawl(rng), lambda: shape(rng), lambda: noise(rng)]
     chosen = rng.choice(len(kinds), n, p=[.36, .12, .13, .25, .05, .05, .04])
     return np.array([kinds[kind]() for kind in chosen], np.uint8).reshape(n, SIDE, SIDE)
 

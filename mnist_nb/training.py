@@ -103,7 +103,7 @@ def limit_problem(name: str, value) -> str | None:
 
 # %% ../nbs/07_training.ipynb #e0b6e003
 PRESETS = {
-    'quick': TrainingConfig(epochs=3, learning_rate=4e-3, augmentation=.5, averaging=.99, normalisation='batch', dropout=.1, negatives=.1),
+    'quick': TrainingConfig(epochs=2, batch_size=96, learning_rate=4e-3, augmentation=.4, averaging=.99, normalisation='batch', dropout=.1, negatives=.08),
     'full': TrainingConfig(epochs=30, batch_size=96, augmentation=1., learning_rate=3e-3, averaging=.999, normalisation='batch', dense=152,
                            dropout=.1, negatives=.2, time_limit=3600),
 }

@@ -1,14 +1,14 @@
-"""Tries a recipe and writes down what it gave: `python -m tools.recipes NAME [--seed N] [--epochs N] [--strokes FILE]`; without a name it lists them.
+"""Tries a recipe and writes down what it gave: `python -m tools.recipes NAME... [--seeds N] [--epochs N] [--strokes FILE]`; without a name it lists them.
 
-Every trial learns from 50,000 of the training digits and is judged on the 10,000 others, so that nothing is ever chosen by the test digits: as they are; spoilt by noise, blur, weak contrast,
-shifts and turns; redrawn with other pens, sizes, places and papers; and by how much of what is no digit is accepted where 99 % of the digits are. With a file of pen strokes (see `tools.wild`),
-which are never learnt from, also on those. The rows go to nbs/recipes.json, which the notebook on recipes shows.
+Every trial learns from 50,000 of the training digits, for a few epochs, and is judged on the 10,000 others, so that nothing is ever chosen by the test digits: as they are; spoilt by noise, blur,
+weak contrast, shifts and turns; redrawn with other pens, sizes, places and papers; and by how much of what is no digit is accepted where 99 % of the digits are. With a file of pen strokes
+(see `tools.wild`), which are never learnt from, also on those. The rows go to nbs/recipes.json, which the notebook on recipes shows.
 """
 import argparse
 import hashlib
 import json
-import os
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,20 +17,35 @@ import numpy as np
 
 import mnist_nb
 from mnist_nb import augmentation, negatives, robustness, training
-from mnist_nb.core import CLASSES, home_folder
+from mnist_nb.core import CLASSES, home_folder, write_atomic
 from mnist_nb.data import load_mnist, split
-from mnist_nb.model import given_a_digit, network_input, save_keras
+from mnist_nb.model import check_choice, given_a_digit, network_input
 from mnist_nb.preprocessing import prepare
 from tools.wild import PENS, SIZES, drawn, load_strokes
 
 ROWS = Path(__file__).parent.parent/'nbs'/'recipes.json'
 HELD_OUT, REDRAWN, STROKES, NONE = 10000, 600, 1000, 1000
-full = partial(training.configure, 'full', time_limit=100000)
+EPOCHS = 8
 
+# What a recipe changes in the preset `full`, and in the constants of the modules.
 RECIPES = {
-    'as shipped': (full, {}),
-    'no redrawn lines': (full, {'augmentation.DRAWN_SHARE': 0.}),
-    'half redrawn': (full, {'augmentation.DRAWN_SHARE': .5}),
+    'full': ({}, {}),
+    'MNIST alone': (dict(augmentation=0., negatives=0.), {}),
+    'no negatives': (dict(negatives=0.), {}),
+    'strict scribbles': ({}, {'negatives.MILD': 4.5}),
+    'no redrawn lines': ({}, {'augmentation.DRAWN_SHARE': 0.}),
+    'no styles': ({}, {'augmentation.STYLES': {}}),
+    'no faults': ({}, {'augmentation.FAULTS': {}}),
+    'none left plain': ({}, {'augmentation.PLAIN_SHARE': 0.}),
+    'half the strength': (dict(augmentation=.5), {}),
+    'no averaging': (dict(averaging=0.), {}),
+    'no normalisation': (dict(normalisation=None, learning_rate=1e-3), {}),
+    'constant rate': (dict(schedule='constant', learning_rate=1e-3), {}),
+    'batches of 192': (dict(batch_size=192), {}),
+    'dropout of .3': (dict(dropout=.3), {}),
+    'smoothed labels': (dict(label_smoothing=.05), {}),
+    'weight decay': (dict(weight_decay=.01), {}),
+    'a narrower dense layer': (dict(dense=64), {}),
 }
 
 
@@ -72,7 +87,7 @@ def written(path):
     return cached('strokes', lambda: np.array([[pictures(pen, size) for size in SIZES.values()] for pen in PENS.values()]), 'preprocessing'), labels[chosen]
 
 
-def families(): return robustness.FAMILIES | getattr(negatives, 'UNSEEN', {})
+def families(): return robustness.FAMILIES | negatives.UNSEEN
 
 
 def no_digits():
@@ -112,41 +127,52 @@ def brief(row):
     return ', '.join(parts)
 
 
-def patched(changes):
-    "Set constants, given as {'module.NAME': value}; the recipe's process is its own, so that they need not be put back."
-    for name, value in changes.items():
-        module, constant = name.split('.')
-        setattr(dict(augmentation=augmentation, negatives=negatives, training=training)[module], constant, value)
+def patched(constants):
+    "Set constants, given as {'module.NAME': value}; returns what they were, in the same form."
+    kept = {}
+    for name, value in constants.items():
+        module, constant = dict(augmentation=augmentation, negatives=negatives)[name.split('.')[0]], name.split('.')[1]
+        kept[name] = getattr(module, constant)
+        setattr(module, constant, value)
+    return kept
 
 
 def tried(name, seed, epochs, strokes):
     "Train a recipe and judge it."
-    configure, changes = RECIPES[name]
-    patched(changes)
-    config = configure(seed=seed, **(dict(epochs=epochs) if epochs else {}))
+    changes, constants = RECIPES[name]
+    config = replace(training.PRESETS['full'], seed=seed, epochs=epochs, time_limit=None, **changes)
+    kept = patched(constants)
     mnist = load_mnist()
     digits, (images, labels) = split(mnist.train_images, mnist.train_labels, HELD_OUT)
     tell = lambda event: event['kind'] == 'epoch' and print(f"{event['epoch']} {event['validation_accuracy']:.2%} {event['seconds']:.0f} s", end=', ', flush=True)
     start = time.process_time()
     trained = training.train(config, digits, (images[-5000:], labels[-5000:]), on_event=tell)
-    save_keras(trained.model, home_folder()/'recipes'/f'{name}-{seed}.keras')
+    patched(kept)
     row = dict(recipe=name, seed=seed, epochs=config.epochs, cpu_seconds=round(time.process_time() - start), parameters=trained.model.count_params())
-    return trained, row | score(outputs_of(trained.model), images, labels, strokes)
+    return row | score(outputs_of(trained.model), images, labels, strokes)
+
+
+def kept(row):
+    "Write a row down, in place of an earlier one of the same trial."
+    rows = json.loads(ROWS.read_text()) if ROWS.exists() else []
+    rows = [other for other in rows if any(other[key] != row[key] for key in ('recipe', 'seed', 'epochs'))] + [row]
+    write_atomic(ROWS, '[\n' + ',\n'.join(json.dumps(each) for each in rows) + '\n]\n')
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('name', nargs='?', choices=RECIPES)
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--epochs', type=int, help="instead of the recipe's")
+    parser.add_argument('names', nargs='*')
+    parser.add_argument('--seeds', type=int, default=1, help='how many, from 0 on')
+    parser.add_argument('--epochs', type=int, default=EPOCHS)
     parser.add_argument('--strokes', help='a file of pen strokes')
     arguments = parser.parse_args()
-    if not arguments.name: return print('\n'.join(RECIPES))
-    _, row = tried(arguments.name, arguments.seed, arguments.epochs, arguments.strokes)
-    rows = json.loads(ROWS.read_text()) if ROWS.exists() else []
-    rows = [other for other in rows if any(other[key] != row[key] for key in ('recipe', 'seed', 'epochs'))] + [row]
-    ROWS.write_text('[\n' + ',\n'.join(json.dumps(each) for each in rows) + '\n]\n')
-    print('\n' + brief(row))
+    if not arguments.names: return print('\n'.join(RECIPES))
+    for name in arguments.names: check_choice('NAME', name, tuple(RECIPES))
+    for seed in range(arguments.seeds):
+        for name in arguments.names:
+            print(f'{name}, seed {seed}: ', end='')
+            kept(row := tried(name, seed, arguments.epochs, arguments.strokes))
+            print('\n' + brief(row), flush=True)
 
 
 if __name__ == '__main__': main()
