@@ -46,7 +46,7 @@ window.strokes = async (count, pause) => {
     const last = performance.now();
     point('pointerup', 0.4 + slant + 0.15 * Math.sin(6), 0.8);
     changed = 0;
-    while (performance.now() - Math.max(last, changed) < pause && performance.now() - last < 10000) await wait(20);
+    while (changed ? performance.now() - changed < pause : performance.now() - last < 10000) await wait(20);
     taken.push(changed ? changed - last : NaN);
   }
   return taken;
