@@ -8,13 +8,14 @@ __all__ = ['Visit', 'DrawPage', 'UploadPage', 'SamplesPage', 'EvaluationPage', '
 # %% ../nbs/23_dashboard.ipynb #df9360f7
 import asyncio
 import base64
+import logging
 import time
 from collections.abc import Callable, Sequence
 from html import escape
 
 import cv2
 import numpy as np
-from ipywidgets import HTML, Accordion, BoundedFloatText, BoundedIntText, Checkbox, Dropdown, GridBox, HBox, ToggleButtons, VBox
+from ipywidgets import HTML, BoundedFloatText, BoundedIntText, Checkbox, Dropdown, GridBox, HBox, ToggleButtons, VBox
 from traitlets import Any, HasTraits, Unicode
 
 from .core import CLASSES, MnistNbError, ModelError, ModelMissing
@@ -225,7 +226,7 @@ class UploadPage(VBox):
         for card in self.cards.children: card.read()
 
 # %% ../nbs/23_dashboard.ipynb #d71c05b7
-SAMPLES = 24
+SAMPLES = 28
 
 # %% ../nbs/23_dashboard.ipynb #4fd2e94b
 def drawn_places(labels: np.ndarray, digit: int | None, among: Sequence[int] | None, chance: np.random.Generator) -> np.ndarray:
@@ -249,7 +250,7 @@ class SamplesPage(HBox):
         self.visit, self.digits, self.chance = visit, None, np.random.default_rng()
         self.grid, self.detail, self.note = DigitGrid(self.pick), classed(HTML(), 'mnb-reading'), HTML('<p class="mnb-soft">Fetching the test digits …</p>')
         self.wrong = Checkbox(description='Only the wrong ones', indent=False)
-        self.digit = Dropdown(options=[('every digit', None), *((f'only {digit}', digit) for digit in range(CLASSES))], tooltip='which digits to show')
+        self.digit = Dropdown(options=['every digit', *(f'only {digit}' for digit in range(CLASSES))], description='Show')
         tools = classed(HBox([button(f'{SAMPLES} others', self.show, 'show other test digits', button_style='primary'), self.digit, self.wrong]), 'mnb-row')
         super().__init__([classed(VBox([tools, self.note, self.grid]), 'mnb-card'), classed(VBox([self.detail]), 'mnb-card')])
         classed(self, 'mnb-two', 'mnb-samples')
@@ -269,7 +270,7 @@ class SamplesPage(HBox):
         if not reader or not self.digits: return
         images, labels = self.digits
         among = [mistake['index'] for mistake in (report or {}).get('mistakes', ())] if self.wrong.value else None
-        places = drawn_places(labels, self.digit.value, among, self.chance)
+        places = drawn_places(labels, self.digit.index - 1 if self.digit.index else None, among, self.chance)
         self.pictures, self.labels, self.found = images[places], labels[places], reader.probabilities(images[places])
         self.note.value = samples_note(len(places), self.wrong.value, (report or {}).get('mistakes', ()))
         self.grid.show(self.pictures, self.labels, self.found.argmax(1))
@@ -319,14 +320,22 @@ def report_html(report: dict) -> str:
 # %% ../nbs/23_dashboard.ipynb #2fd46123
 def curves(events: Sequence[dict], name: str) -> dict[str, list]:
     "The course of 'loss' or 'accuracy', over epochs, on the digits learnt from and on the validation digits."
-    learnt, judged = [], []
+    learnt, judged, last = [], [], {}
     for event in events:
         if event['kind'] == 'start':
             before = event['first'] - 1
             learnt, judged = [point for point in learnt if point[0] <= before], [point for point in judged if point[0] <= before]
-        if event['kind'] == 'batch': learnt.append((event['epoch'] - 1 + event['batch']/event['batches'], event[name]))
+        if event['kind'] == 'batch':
+            learnt.append((event['epoch'] - 1 + event['batch']/event['batches'], since(last, event, name)))
+            last = event
         if event['kind'] == 'epoch': judged.append((event['epoch'], event[f'validation_{name}']))
     return {'learning (varied digits)': learnt[len(learnt)//10::max(1, len(learnt)//300)], 'validation': judged}
+
+# %% ../nbs/23_dashboard.ipynb #fb33dc4a
+def since(last: dict, event: dict, name: str) -> float:
+    "The mean of 'loss' or 'accuracy' since the last event; events hold the mean since their epoch's begin."
+    before = last if last.get('epoch') == event['epoch'] and last['batch'] < event['batch'] else {'batch': 0, name: 0}
+    return (event[name]*event['batch'] - before[name]*before['batch'])/(event['batch'] - before['batch'])
 
 # %% ../nbs/23_dashboard.ipynb #98b75cf0
 def duration(seconds: float) -> str:
@@ -383,6 +392,7 @@ WORDS = {'epochs': 'how often each digit is shown', 'batch_size': 'after how man
          'augmentation': 'how much the digits are turned, shifted and bent', 'time_limit': 'stop after so many seconds and keep the best weights',
          'seed': 'of weights, order and variations'}
 UNLIMITED = 1e6
+AFTERWARDS = {'use it if it is no worse': None, 'use it': True, 'only keep it': False}
 
 # %% ../nbs/23_dashboard.ipynb #3e0720da
 def field(name: str):
@@ -396,7 +406,7 @@ class TrainForm(VBox):
     "What to train: a preset, and what shall differ from it."
     def __init__(self):
         self.preset, self.fields = ToggleButtons(options=[*PRESETS]), {name: field(name) for name in FIELDS}
-        self.use = Dropdown(description='Afterwards', options=[('use it if it is no worse', None), ('use it', True), ('only keep it', False)])
+        self.use = Dropdown(description='Afterwards', options=[*AFTERWARDS])
         super().__init__([self.preset, classed(GridBox([*self.fields.values(), self.use]), 'mnb-fields')])
         self.preset.observe(lambda _: self.fill(), 'value')
         classed(self, 'mnb-column').fill()
@@ -432,7 +442,7 @@ class TrainPage(HBox):
 
     def begin(self) -> None:
         "Start a training with what the form says."
-        self.visit.jobs.start(self.form.preset.value, self.form.changes(), self.form.use.value)
+        self.visit.jobs.start(self.form.preset.value, self.form.changes(), AFTERWARDS[self.form.use.value])
 
     def do(self, work: Callable[[], object]) -> None:
         "Do something and show what came of it."
@@ -500,7 +510,7 @@ class Header(VBox):
         visit, job = self.visit, self.visit.job
         training = bool(job and job.status == 'running')
         light = f'training {100*job.progress:.0f} %' if training else visit.status
-        self.title.value = f'<div class="mnb-name">{LOGO}mnist_nb<span class="mnb-light {"training" if training else visit.status}" role="status">{light}</span></div>'
+        self.title.value = f'<div class="mnb-name">{LOGO}<h1>mnist_nb</h1><span class="mnb-light {"training" if training else visit.status}" role="status">{light}</span></div>'
         report = test_report(visit)
         self.facts.value = accuracy_html(report) if report else ''
         self.note.value = problem_html(visit.problem)
@@ -550,7 +560,8 @@ def follow(dashboard: Dashboard) -> None:
     "Keep a dashboard up to date while it is open; where no event loop runs, only what the visitor does is seen."
     async def look():
         while dashboard.comm is not None:
-            attempt(dashboard.visit.refresh, lambda problem: None)
+            try: dashboard.visit.refresh()
+            except Exception: logging.getLogger('mnist_nb').exception('the page could not be brought up to date')
             job = dashboard.visit.job
             await asyncio.sleep(SOON if job and job.status == 'running' or dashboard.tabs.value == 'Train' else SELDOM)
 

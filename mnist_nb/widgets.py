@@ -65,7 +65,7 @@ class Joined:
     call : a function without arguments.
     pause : seconds at least between the end of a call and the next; never less than a third of what the call took.
     """
-    def __init__(self, call: Callable[[], object], pause: float = .02):
+    def __init__(self, call: Callable[[], object], pause: float = .03):
         self.call, self.pause, self._timer, self._free = call, pause, None, 0.
 
     def __call__(self) -> None:

@@ -161,9 +161,9 @@ def test_pictures_come_by_drop_and_paste(page, way, data):
 def test_samples(page):
     go(page, 'Samples')
     tiles = page.locator('.mnb-tile:visible')
-    expect(tiles).to_have_count(24)
+    expect(tiles).to_have_count(28)
     before = tiles.all_inner_texts()
-    page.get_by_role('button', name='24 others').click()
+    page.get_by_role('button', name='28 others').click()
     page.wait_for_function('before => [...document.querySelectorAll(".mnb-tile")].map(tile => tile.innerText).join() != before.join()', arg=before)
     page.get_by_label('Only the wrong ones').check()
     expect(page.locator('.mnb-tile:visible:not(.mnb-wrong)')).to_have_count(0)

@@ -1,0 +1,69 @@
+"""Takes the pictures of the page that stand in the README and the notebooks: `python -m tools.screenshots`.
+
+A server of its own, a browser (Chromium in the PATH), a drawing, a photo and a real training; what is read on them is what the shipped model answers.
+"""
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import cv2
+from playwright.sync_api import sync_playwright
+
+from mnist_nb.core import home_folder
+from mnist_nb.data import load_mnist
+from tests.browser.pen import THREE, draw, rounded
+from tests.serving import Served
+
+IMAGES = Path(__file__).parent.parent/'nbs'/'images'
+FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking']
+
+
+def draw_page(page):
+    "A three, drawn."
+    draw(page, [rounded(line) for line in THREE], pause=1)
+    page.get_by_text('Very sure').or_(page.get_by_text('Sure,')).first.wait_for()
+    page.mouse.move(5, 5)
+
+
+def upload_page(page):
+    "The drawn picture of the notebooks: as it is, in chalk, and upside down until it is turned."
+    page.locator('.mnb-tabs').get_by_role('button', name='Upload').click()
+    five = cv2.imread(str(IMAGES/'drawn.png'), cv2.IMREAD_GRAYSCALE)
+    files = {'drawn.png': five, 'chalk.png': 255 - five, 'upside-down.png': cv2.rotate(five, cv2.ROTATE_180)}
+    with page.expect_file_chooser() as chooser: page.locator('#dashboard .mnb-drop').click()
+    chooser.value.set_files([dict(name=name, mimeType='image/png', buffer=cv2.imencode('.png', image)[1].tobytes()) for name, image in files.items()])
+    page.mouse.move(5, 5)
+    turned = page.locator('.mnb-picture').filter(has_text='upside-down')
+    for _ in range(2): turned.get_by_role('button', name='Turn right').click()
+
+
+def train_page(page):
+    "A quick training, in its third epoch."
+    page.locator('.mnb-tabs').get_by_role('button', name='Train').click()
+    page.get_by_label('Epochs').fill('4')
+    page.get_by_role('button', name='Start training').click()
+    page.get_by_text('epoch 3 of 4').wait_for(timeout=600_000)
+    page.wait_for_timeout(6000)
+    page.mouse.move(5, 5)
+
+
+def main():
+    load_mnist()
+    data = os.environ.get('MNIST_NB_DATA') or str((home_folder()/'data'/'mnist.npz').resolve())
+    with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
+        os.environ.update(MNIST_NB_HOME=home, MNIST_NB_DATA=data)
+        server = Served()
+        try:
+            browser = playwright.chromium.launch(executable_path=shutil.which('chromium') or shutil.which('google-chrome'), args=FLAGS)
+            page = browser.new_page(viewport=dict(width=1280, height=800))
+            page.goto(server.url)
+            page.wait_for_selector('html[data-state=ready]', timeout=60_000)
+            for name, show in dict(draw=draw_page, upload=upload_page, train=train_page).items():
+                show(page)
+                page.wait_for_timeout(1500)
+                page.screenshot(path=IMAGES/f'page_{name}.png')
+        finally: server.stop()
+
+
+if __name__ == '__main__': main()
