@@ -92,6 +92,23 @@ def chosen(**wanted) -> tuple[str, list]:
     return ' WHERE ' + ' AND '.join(f'{name} = ?' for name in given) if given else '', [*given.values()]
 
 # %% ../nbs/18_corrections.ipynb #1179f516
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    "The database, made if need be; what is done with it is done whole or not at all. Raises MnistNbError where it cannot be used."
+    database = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        database = sqlite3.connect(path, timeout=10)
+        database.execute('PRAGMA secure_delete = ON')
+        with database:
+            database.execute(TABLE)
+            yield database
+    except (OSError, sqlite3.Error) as e:
+        raise MnistNbError(f'{path}: the corrections cannot be read or written ({one_line(e)}). Move the file away to start anew, or choose another folder with MNIST_NB_HOME') from e
+    finally:
+        if database: database.close()
+
+# %% ../nbs/18_corrections.ipynb #c7b6b802
 class Corrections:
     """The corrections on this machine.
 
@@ -127,21 +144,21 @@ class Corrections:
         if self.count() >= self.LIMIT: raise MnistNbError(f'there are {self.LIMIT} corrections already. Export them, and forget some')
         said = NO_DIGIT if reading.digit is None else reading.digit
         values = time.time(), visitor, source, label, said, reading.confidence, reading.model, reading.picture.tobytes(), drawn
-        with self._open() as database:
+        with opened(self.path) as database:
             return database.execute(f"INSERT INTO corrections VALUES (NULL, {', '.join('?'*len(values))})", values).lastrowid
 
     def list(self, visitor: str | None = None, label: int | None = None, source: str | None = None, model: str | None = None,
              most: int | None = None, start: int = 0) -> list[Correction]:
         "The corrections that fit, the newest first; `label` 10 for no digit, `most` and `start` to page through them."
         where, values = chosen(visitor=visitor, label=label, source=source, model=model)
-        with self._open() as database:
+        with opened(self.path) as database:
             rows = database.execute(f'SELECT * FROM corrections{where} ORDER BY number DESC LIMIT ? OFFSET ?', [*values, -1 if most is None else most, start])
             return [correction(row) for row in rows]
 
     def count(self, visitor: str | None = None) -> int:
         "How many there are."
         where, values = chosen(visitor=visitor)
-        with self._open() as database: return database.execute(f'SELECT COUNT(*) FROM corrections{where}', values).fetchone()[0]
+        with opened(self.path) as database: return database.execute(f'SELECT COUNT(*) FROM corrections{where}', values).fetchone()[0]
 
     def forget(self, number: int | None = None, visitor: str | None = None, everything: bool = False) -> int:
         """Delete corrections for good; returns how many.
@@ -158,22 +175,7 @@ class Corrections:
         """
         if number is None and visitor is None and not everything: raise ValueError('forget: expected a number, a visitor or everything=True, got none of them')
         where, values = ('', []) if everything else chosen(number=number, visitor=visitor)
-        with self._open() as database: return database.execute(f'DELETE FROM corrections{where}', values).rowcount
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        database = None
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            database = sqlite3.connect(self.path, timeout=10)
-            database.execute('PRAGMA secure_delete = ON')
-            with database:
-                database.execute(TABLE)
-                yield database
-        except (OSError, sqlite3.Error) as e:
-            raise MnistNbError(f'{self.path}: the corrections cannot be read or written ({one_line(e)}). Move the file away to start anew, or choose another folder with MNIST_NB_HOME') from e
-        finally:
-            if database: database.close()
+        with opened(self.path) as database: return database.execute(f'DELETE FROM corrections{where}', values).rowcount
 
 # %% ../nbs/18_corrections.ipynb #0d228534
 def arrays_of(corrections: Sequence[Correction]) -> tuple[np.ndarray, np.ndarray]:

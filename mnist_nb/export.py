@@ -7,6 +7,7 @@ __all__ = ['FORMS', 'TOLERANCE', 'contract', 'Form', 'export']
 
 # %% ../nbs/16_export.ipynb #0bc2ea04
 import json
+import logging
 import os
 import shutil
 import zipfile
@@ -74,7 +75,9 @@ def run_onnx(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 # %% ../nbs/16_export.ipynb #031c7f25
 def write_saved_model(folder: Path, path: Path, terms: dict) -> None:
     "As TensorFlow's SavedModel, with the contract among its extra assets."
-    load_keras(folder/'model.keras').export(path, format='tf_saved_model', verbose=False)
+    model = load_keras(folder/'model.keras')
+    logging.getLogger('tensorflow').setLevel(logging.ERROR)
+    model.export(path, format='tf_saved_model', verbose=False)
     (path/'assets.extra').mkdir()
     (path/'assets.extra'/'contract.json').write_text(json.dumps(terms, indent=1), encoding='utf8')
 

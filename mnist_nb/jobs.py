@@ -286,6 +286,12 @@ def run_new(folder: Path, *arguments) -> 'Kept | Taught':
         raise
 
 # %% ../nbs/20_jobs.ipynb #a1475c19
+def new_lesson(jobs: Path, version: str | None, visitor: str | None, store: 'Store') -> Path:
+    "A new folder for a lesson; raises as `teach_version` does."
+    from mnist_nb.teaching import LABEL, lesson_of
+    return new_folder(jobs, lesson_of(version, visitor, store), LABEL, False, dict(version=version, visitor=visitor))
+
+# %% ../nbs/20_jobs.ipynb #3f3b43bc
 def teach_version(version: str | None = None, visitor: str | None = None, store: 'Store | None' = None, on_event: Callable[[dict], None] | None = None,
                   stop: Callable[[], bool] | None = None, mnist: 'Mnist | None' = None, data: str | os.PathLike | None = None) -> 'Taught':
     """Let a version learn from the corrections on this machine; what comes of it is kept, and not put in use.
@@ -302,10 +308,8 @@ def teach_version(version: str | None = None, visitor: str | None = None, store:
     ModelMissing, ModelCorrupt : there is no such version, or it cannot be read.
     """
     from mnist_nb.store import Store
-    from mnist_nb.teaching import LABEL, lesson_of
     store = store or Store()
-    folder = new_folder(home_folder()/'jobs', lesson_of(version, visitor, store), LABEL, False, dict(version=version, visitor=visitor))
-    return run_new(folder, store, on_event, stop, False, mnist, data)
+    return run_new(new_lesson(home_folder()/'jobs', version, visitor, store), store, on_event, stop, False, mnist, data)
 
 # %% ../nbs/20_jobs.ipynb #5b9016f4
 @dataclass(frozen=True, repr=False)
@@ -512,10 +516,8 @@ class Jobs:
         ModelMissing, ModelCorrupt : there is no such version, or it cannot be read.
         JobRunning : there is a training already.
         """
-        from mnist_nb.teaching import LABEL, lesson_of
-        config = lesson_of(version, visitor, self.store)
         if self.server: return self.get(ask(self.server, '/api/teach', dict(version=version, visitor=visitor)))
-        return start_child(self, lambda: new_folder(self.folder, config, LABEL, False, dict(version=version, visitor=visitor)))
+        return start_child(self, lambda: new_lesson(self.folder, version, visitor, self.store))
 
     def resume(self) -> Job:
         "Go on with the newest training that was cut off; raises JobRunning, or TrainingError where there is none."

@@ -16,12 +16,12 @@ NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
 MINUTES = 5
 
 
-def run(*command, **options):
+def run(*command, minutes=MINUTES, **options):
     "Run a command in the checkout; end the whole check where it fails or takes too long."
     print('$', *(Path(word).name if os.path.isabs(str(word)) else word for word in command), flush=True)
-    try: subprocess.run([str(word) for word in command], check=True, timeout=60*MINUTES, **dict(cwd=ROOT) | options)
+    try: subprocess.run([str(word) for word in command], check=True, timeout=60*minutes, **dict(cwd=ROOT) | options)
     except subprocess.CalledProcessError as e: sys.exit(f'failed with exit code {e.returncode}')
-    except subprocess.TimeoutExpired: sys.exit(f'not done after {MINUTES} minutes')
+    except subprocess.TimeoutExpired: sys.exit(f'not done after {minutes} minutes')
 
 
 def script(name):
@@ -76,7 +76,7 @@ def wheel():
 
 
 def main():
-    for step in (generated, notebooks, lambda: run(sys.executable, '-m', 'pytest', 'tests', '-q', '-p', 'no:cacheprovider'), wheel):
+    for step in (generated, notebooks, lambda: run(sys.executable, '-m', 'pytest', 'tests', '-q', '-p', 'no:cacheprovider', '--durations=15', minutes=40), wheel):
         started = time.monotonic()
         step()
         print(f'-- {time.monotonic() - started:.0f} s', flush=True)
