@@ -48,11 +48,17 @@ def monoline(ink: np.ndarray) -> np.ndarray:
     line = thinned(np.pad((small > 110).astype(np.uint8), 6))*255
     return cv2.GaussianBlur(cv2.dilate(line, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))), (0, 0), .8)
 
-# %% ../nbs/05_negatives.ipynb #68990709
+# %% ../nbs/05_negatives.ipynb #3813272c
+@lru_cache(None)
+def framed_glyph(character: str, font_name: str, by_pen: bool) -> np.ndarray:
+    "A printed character, drawn by one pen if so wished, framed as a digit would be; not to be written to."
+    ink = glyph(character, font_name)
+    return frame(monoline(ink) if by_pen else ink)
+
+# %% ../nbs/05_negatives.ipynb #98985492
 def random_glyph(rng: np.random.Generator, fonts: tuple = FONTS, characters: str = LETTERS) -> np.ndarray:
     "A random character of a random font, often drawn by one pen, framed as a digit would be; uint8 (28, 28)."
-    ink = glyph(rng.choice(list(characters)), rng.choice(fonts))
-    return frame(monoline(ink) if rng.random() < .6 else ink)
+    return framed_glyph(str(rng.choice(list(characters))), str(rng.choice(fonts)), bool(rng.random() < .6)).copy()
 
 # %% ../nbs/05_negatives.ipynb #8b4eb659
 def rounded(points: np.ndarray, times: int = 3) -> np.ndarray:

@@ -27,12 +27,15 @@ class Clock:
         now = time.process_time()
         self.rows.append((now - self.start - self.off, right()))
         self.off += time.process_time() - now
+        print('epoch {}: {:.2%} after {:.0f} CPU seconds'.format(len(self.rows), *self.rows[-1][::-1]), file=sys.stderr, flush=True)
 
 
 def preset(name, epochs, threads):
     "One of the package's presets, step by step as `train` takes it."
     from mnist_nb import training
     from mnist_nb.data import load_mnist, split
+    from mnist_nb.model import import_keras
+    import_keras()
     mnist = load_mnist()
     digits, _ = split(mnist.train_images, mnist.train_labels)
     config = training.configure(name, epochs=epochs)
