@@ -11,6 +11,7 @@ import base64
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from html import escape
 
 import cv2
@@ -56,6 +57,11 @@ class Visit(HasTraits):
         "Read with a version; None follows the one in use."
         self.chosen = version
         self.refresh()
+
+    @cached_property
+    def digits(self) -> tuple[np.ndarray, np.ndarray]:
+        "The test digits, see `load_test_digits`; raises DataError where they cannot be had."
+        return load_test_digits(lambda event: None)
 
     def refresh(self) -> None:
         "See what has changed."
@@ -256,7 +262,7 @@ class SamplesPage(HBox):
         classed(self, 'mnb-two', 'mnb-samples')
         for choice in (self.wrong, self.digit): choice.observe(lambda _: self.show(), 'value')
         visit.observe(lambda _: self.show(), 'reader')
-        aside(lambda: load_test_digits(lambda event: None), self.use)
+        aside(lambda: visit.digits, self.use)
 
     def use(self, digits: tuple | None, problem: object) -> None:
         "Go on with the test digits, or say why there are none."
@@ -302,7 +308,7 @@ class EvaluationPage(VBox):
         "Show the report of the visitor's version."
         report = test_report(self.visit)
         self.figures.value = report_html(report) if report else problem_html(self.visit.problem or 'this version brings no report')
-        if report: aside(lambda: load_test_digits(lambda event: None), lambda digits, problem: self.mistakes(report['mistakes'][:self.WORST], digits, problem))
+        if report: aside(lambda: self.visit.digits, lambda digits, problem: self.mistakes(report['mistakes'][:self.WORST], digits, problem))
 
     def mistakes(self, mistakes: Sequence[dict], digits: tuple | None, problem: object) -> None:
         "Show some mistakes as pictures, or say why there are none."
