@@ -392,9 +392,9 @@ def _is_frame(stats: np.ndarray) -> np.ndarray:
 # %% ../nbs/02_preprocessing.ipynb #4be94fba
 def _leans(stats: np.ndarray, contact: np.ndarray, inner: int) -> np.ndarray:
     "Which pieces, having this many pixels on the rim, are none of the writing, if the longest piece inside has the length `inner`."
-    longer, shorter, solid = stats[:, 2:4].max(1), stats[:, 2:4].min(1), stats[:, 4] > .45*stats[:, 2]*stats[:, 3]
+    longer, solid = stats[:, 2:4].max(1), stats[:, 4] > .45*stats[:, 2]*stats[:, 3]
     allowed = np.minimum(1.3*inner, np.where(solid, .3, .7)*longer + 1)
-    return (contact > 0) & ((longer < .5*inner) | (contact > allowed) | (shorter < .1*longer))
+    return (contact > 0) & ((longer < .5*inner) | (contact > allowed))
 
 # %% ../nbs/02_preprocessing.ipynb #b81eda99
 def _tidied(ink: np.ndarray) -> np.ndarray:
