@@ -185,14 +185,6 @@ def test_wrong_input(home, command, one_line, arguments, code, word):
     assert line.startswith('mnist_nb: ') and word in line
 
 
-def test_home_that_cannot_be_written(home, command, one_line, tmp_path, monkeypatch, picture):
-    (tmp_path/'file').write_text('')
-    monkeypatch.setenv('MNIST_NB_HOME', str(tmp_path/'file'))
-    line = one_line(command('models', 'use', 'pretrained'), 1)
-    assert 'MNIST_NB_HOME' in line and str(tmp_path/'file') in line
-    assert command('predict', picture).stdout.startswith(f'{picture}: 7 (')
-
-
 @pytest.mark.parametrize('damage', [b'\xff\xfe\x00', b'gone\n'], ids=['bytes', 'no such version'])
 def test_damaged_pointer_to_the_current_version(home, command, one_line, picture, damage):
     Store().folder.mkdir(parents=True)

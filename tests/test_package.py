@@ -1,9 +1,5 @@
-"""What it costs to import the package, and what its settings say."""
-import json
-import os
+"""What the package offers, and what its settings say."""
 import re
-import subprocess
-import sys
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -12,46 +8,6 @@ import pytest
 import mnist_nb
 
 ROOT = Path(__file__).parent.parent
-HEAVY = {'tensorflow', 'keras', 'matplotlib', 'sklearn', 'IPython', 'flask', 'voila'}
-
-WATCHED = """
-import json, os, sys
-seen = []
-
-def watch(event, args):
-    if event in ('socket.connect', 'socket.bind', 'socket.sendto', 'socket.getaddrinfo', 'os.mkdir', 'os.rename', 'subprocess.Popen'):
-        seen.append([event, str(args)])
-    if event == 'open' and args[0] != os.devnull and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT): seen.append([event, str(args)])
-
-sys.addaudithook(watch)
-{code}
-sys.__stdout__.write('\\n' + json.dumps(dict(seen=seen, modules=[name for name in sys.modules if '.' not in name])))
-"""
-
-COMMAND = 'from mnist_nb.cli import main\nmain({}, standalone_mode=False)'
-
-
-@pytest.mark.parametrize('code', [
-    'import mnist_nb', 'from mnist_nb import Reader', COMMAND.format(['--help']), COMMAND.format(['train', '--help']),
-    COMMAND.format(['models', 'list']), 'import mnist_nb\nassert mnist_nb.read_digit(sys.argv[1]).digit == 7',
-    'from mnist_nb import MNISTClassifier\nMNISTClassifier()',
-], ids=['import', 'Reader', 'help', 'train help', 'models list', 'read a digit', 'MNISTClassifier'])
-def test_light_and_without_traces(home, tmp_path, picture, code):
-    (tmp_path/'here').mkdir()
-    done = subprocess.run([sys.executable, '-B', '-c', WATCHED.format(code=code), picture], cwd=tmp_path/'here', capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found['seen'] == [] and not HEAVY & set(found['modules'])
-    assert not home.exists() and not list((tmp_path/'here').iterdir())
-
-
-def test_the_watch_sees(tmp_path):
-    "The test above can fail."
-    code = "import socket, colorsys\nopen('file', 'w').close()\nsocket.socket().bind(('127.0.0.1', 0))"
-    done = subprocess.run([sys.executable, '-B', '-c', WATCHED.format(code=code)], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert [event for event, _ in found['seen']] == ['open', 'socket.bind'] and 'colorsys' in found['modules']
-
 
 def test_help(command):
     said = command('--help').stdout
@@ -84,13 +40,3 @@ def test_requirements_have_floors(settings, name):
     lines = settings[name].split()
     bounds = {'requirements': r'[\w.-]+>=\d[\d.]*(,<\d[\d.]*)?', 'dev_requirements': r'[\w.-]+(>=|==|<)\d[\d.]*'}
     assert len(lines) > 5 and [line for line in lines if not re.fullmatch(bounds[name], line)] == []
-
-
-def test_wide_paths_and_other_languages(tmp_path, picture, command, monkeypatch):
-    "A home and a picture whose names have blanks, letters beyond ASCII and great length; read from a folder elsewhere."
-    folder = tmp_path/'mit Ümlaut und 数字'/('x'*100)/('y'*100)
-    folder.mkdir(parents=True)
-    monkeypatch.setenv('MNIST_NB_HOME', str(folder))
-    (folder/'sieben – 七.png').write_bytes(Path(picture).read_bytes())
-    said = command('predict', 'sieben – 七.png', cwd=folder, env={**os.environ, 'PYTHONUTF8': '0'}).stdout
-    assert said.startswith('sieben – 七.png: 7 (')

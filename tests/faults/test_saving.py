@@ -57,3 +57,11 @@ def test_48_a_worse_version_is_kept_and_not_used(home, mnist):
     few = replace(mnist, train_images=mnist.train_images[:5600], train_labels=mnist.train_labels[:5600])
     kept = train_version(TrainingConfig(epochs=1, dense=8), 'worse', mnist=few)
     assert not kept.current and Store().current() == 'pretrained' and kept.version in Store().versions()
+
+
+def test_41_home_that_cannot_be_written(home, command, one_line, tmp_path, monkeypatch, picture):
+    (tmp_path/'file').write_text('')
+    monkeypatch.setenv('MNIST_NB_HOME', str(tmp_path/'file'))
+    line = one_line(command('models', 'use', 'pretrained'), 1)
+    assert 'MNIST_NB_HOME' in line and str(tmp_path/'file') in line
+    assert command('predict', picture).stdout.startswith(f'{picture}: 7 (')

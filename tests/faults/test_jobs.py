@@ -81,7 +81,7 @@ def trainings(parent=None):
     return found
 
 
-def test_many_threads_start_one_training(jobs):
+def test_35_many_threads_start_one_training(jobs):
     def start(_):
         try: return 'started', jobs.start('quick').id
         except JobRunning as e: return 'running', e.job
@@ -91,14 +91,14 @@ def test_many_threads_start_one_training(jobs):
     assert [job.id for job in jobs.list()] == [begun] and jobs.running().id == jobs.latest().id == begun
 
 
-def test_many_processes_start_one_training(home, starters):
+def test_35_many_processes_start_one_training(home, starters):
     processes = starters(3)
     said = [process.stdout.readline().split() for process in processes]
     assert sorted(word for word, _ in said) == ['running', 'running', 'started'] and len({job for _, job in said}) == 1
     assert sum(len(trainings(process.pid)) for process in processes) == 1
 
 
-def test_parent_killed(home, starters):
+def test_38_parent_killed(home, starters):
     parent, = starters()
     _, job = parent.stdout.readline().split()
     child, = trainings(parent.pid)
@@ -109,7 +109,7 @@ def test_parent_killed(home, starters):
     assert job.status == 'interrupted' and job.resumable and running_id(home_folder()/'jobs') == ''
 
 
-def test_child_killed(jobs):
+def test_49_child_killed(jobs):
     job = jobs.start('quick')
     child, = trainings()
     child.kill()
@@ -118,14 +118,14 @@ def test_child_killed(jobs):
     assert Store().current() == 'pretrained'
 
 
-def test_child_told_to_end(jobs):
+def test_38_child_told_to_end(jobs):
     job = jobs.start('quick')
     child, = trainings()
     child.send_signal(signal.SIGTERM)
     assert ended(job.id).status == 'interrupted' and kinds(job.id)[-1] == 'interrupted'
 
 
-def test_closed(jobs):
+def test_38_closed(jobs):
     job = jobs.start('quick')
     started = time.monotonic()
     jobs.close()
@@ -133,7 +133,7 @@ def test_closed(jobs):
     assert Jobs().get(job.id).status == 'interrupted'
 
 
-def test_debris_of_a_killed_command(home, program, command, one_line):
+def test_49_debris_of_a_killed_command(home, program, command, one_line):
     process = subprocess.Popen([program, 'train', '--preset', 'quick'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     running = until(Jobs().running)
     assert running.id in one_line(command('train', '--preset', 'full'), TrainingError.exit_code)
@@ -146,7 +146,7 @@ def test_debris_of_a_killed_command(home, program, command, one_line):
     assert kinds(running.id).count('interrupted') == 1
 
 
-def test_interrupted_resumed_stopped_and_kept(jobs, command):
+def test_38_interrupted_resumed_stopped_and_kept(jobs, command):
     "The whole life of a training: closed before it began, gone on with by another process, stopped from a third, and kept."
     first = jobs.start('quick', dict(seed=3), use=False)
     jobs.close()
@@ -167,14 +167,14 @@ def test_interrupted_resumed_stopped_and_kept(jobs, command):
     json.dumps(job.as_dict(), allow_nan=False)
 
 
-def test_wrong_parameters_start_nothing(jobs):
+def test_37_wrong_parameters_start_nothing(jobs):
     for changes in (dict(epochs=0), dict(schedule='x')):
         with pytest.raises(ValueError, match='expected'): jobs.start('quick', changes)
     with pytest.raises(ValueError, match='preset'): jobs.start('best')
     assert not jobs.list() and not trainings()
 
 
-def test_a_child_that_cannot_begin(jobs, monkeypatch):
+def test_49_a_child_that_cannot_begin(jobs, monkeypatch):
     monkeypatch.setenv('PYTHONPATH', '/nowhere')
     monkeypatch.setenv('PYTHONHOME', '/nowhere')
     with pytest.raises(TrainingError, match='could not begin'): jobs.start('quick')
@@ -184,7 +184,7 @@ def test_a_child_that_cannot_begin(jobs, monkeypatch):
 @pytest.mark.parametrize('error, text, code', [
     (OSError(errno.ENOSPC, 'No space left on device'), 'disk full', 'disk_full'), (MemoryError(), 'MemoryError', 'failed'),
     (TrainingError('the loss is not a number, see /home/me/jobs/x'), 'see x', 'failed')], ids=lambda value: type(value).__name__)
-def test_a_training_that_fails(home, monkeypatch, mnist, error, text, code):
+def test_40_48_a_training_that_fails(home, monkeypatch, mnist, error, text, code):
     def fail(*_, **__): raise error
     monkeypatch.setattr(pipeline, 'make_version', fail)
     with pytest.raises(type(error)): train_version(TrainingConfig(), 'doomed', mnist=mnist)
@@ -193,7 +193,7 @@ def test_a_training_that_fails(home, monkeypatch, mnist, error, text, code):
     assert read_events(job.id)[0][-1]['code'] == code and Jobs().running() is None
 
 
-def test_a_disk_that_takes_no_event(home, monkeypatch, mnist):
+def test_40_a_disk_that_takes_no_event(home, monkeypatch, mnist):
     "Nothing can be written down, so the file just ends; that is told as interrupted, and the lock is free."
     def full(*_, **__): raise OSError(errno.ENOSPC, 'No space left on device')
     def fill(*_, **__):

@@ -45,7 +45,7 @@ def test_one_port_answers_all(served, path, kind, word):
     '/tree', '/lab', '/voila/tree', '/voila/render/dashboard.ipynb', '/voila/files/dashboard.ipynb', '/dashboard.ipynb', '/voila/static/voila.js', '/voila/api/contents',
     '/voila/api/shutdown/x', '/voila/templates/lab/static/voila.js', '/static/../server.py', '/static/page.js', '/static/%2e%2e/server.py', '/files/etc/passwd', '/login',
     '/api/kernels', '/api/kernels/6e0b8f0e-0000-0000-0000-000000000000', '/api/contents', '/api/sessions', '/api/terminals', '/api/kernelspecs', '/api/nothing', '/v2/nothing', '/live/'])
-def test_nothing_of_voila_or_jupyter_is_there(served, path):
+def test_52_nothing_of_voila_or_jupyter_is_there(served, path):
     answer = served.get(path)
     assert answer.status == 404
     if path.startswith(('/api/', '/v2/')): assert {'error', 'code', 'request_id'} <= answer.json.keys()
@@ -75,7 +75,7 @@ def test_a_body_in_chunks_reaches_flask(served):
 
 @pytest.mark.parametrize('host', ['evil.example', 'localhost.evil.example', '127.0.0.1.evil.example:5000', '192.168.1.5', '[::]', ''])
 @pytest.mark.parametrize('path', ['/', '/api/health/live', '/live/x', '/static/x.js'])
-def test_a_foreign_host_is_refused(served, host, path):
+def test_30_a_foreign_host_is_refused(served, host, path):
     assert served.get(path, Host=host).status in (400, 403)
 
 
@@ -85,7 +85,7 @@ def test_this_machine_has_several_names(served, host): assert served.get('/api/h
 
 @pytest.mark.parametrize('origin', [FOREIGN, 'null', 'http://localhost:1'])
 @pytest.mark.parametrize('path', ['/api/train', '/api/train/stop', '/api/predict'])
-def test_a_foreign_page_changes_nothing(served, path, origin):
+def test_30_a_foreign_page_changes_nothing(served, path, origin):
     answer = served.request('POST', path, b'{}', Origin=origin, Content_Type='application/json')
     assert answer.status == 403 and answer.json['code'] == 'foreign_origin'
 
@@ -127,7 +127,7 @@ CANARY = 'import pathlib; pathlib.Path({!r}).touch()'
     ('debug_request', dict(type='request', command='debugInfo')), ('interrupt_request', {}), ('shutdown_request', dict(restart=True)), ('input_reply', dict(value='1')),
     ('create_subshell_request', {}), ('comm_open', dict(comm_id='a', target_name='jupyter.widget', data={})), ('comm_open', dict(comm_id='a', target_name='x', target_module='os', data={}))])
 @pytest.mark.parametrize('channel', ['shell', 'control'])
-def test_a_page_can_only_talk_with_its_widgets(visitor, kind, content, channel, tmp_path):
+def test_52_a_page_can_only_talk_with_its_widgets(visitor, kind, content, channel, tmp_path):
     canary = tmp_path/'canary'
     if kind == 'execute_request': content = content | dict(code=CANARY.format(str(canary)))
     kernels = [process for process in visitor.server.kernels() if process.pid in visitor.pids]
@@ -161,7 +161,7 @@ def test_malformed_messages_end_a_connection_and_no_more(visitor, message):
     assert server.memory_info().rss - before < 50e6
 
 
-def test_too_large_a_body_is_refused_before_it_comes(served):
+def test_02_too_large_a_body_is_refused_before_it_comes(served):
     with socket.create_connection((served.address.hostname, served.address.port)) as raw:
         raw.settimeout(20)
         raw.sendall(b'POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n')
@@ -184,7 +184,7 @@ def finished_training(home, events):
     return folder
 
 
-def test_a_training_is_followed_to_its_end_and_from_where_one_left_off(empty_home):
+def test_38_a_training_is_followed_to_its_end_and_from_where_one_left_off(empty_home):
     first = [dict(kind='job', id='20260101-000000-test', label='test', config={}, pid=1, time=1.), dict(kind='start', epochs=2, first=1, time=2.)]
     folder = finished_training(empty_home, first)
     server = Served()
@@ -231,7 +231,7 @@ def test_one_visitor_too_many_gets_a_friendly_page_until_one_leaves(home):
     finally: server.stop()
 
 
-def test_who_never_connects_and_who_is_idle_free_their_kernels(home):
+def test_52_who_never_connects_and_who_is_idle_free_their_kernels(home):
     server = Served(constants=dict(SECONDS_TO_CONNECT=1, SECONDS_TO_RECONNECT=1), idle_minutes=.05, warm=1)
     try:
         with patience() as until: until(lambda: len(server.kernels()) == 2)
@@ -246,18 +246,18 @@ def test_who_never_connects_and_who_is_idle_free_their_kernels(home):
     finally: server.stop()
 
 
-def test_a_taken_port_is_an_error_that_names_it(served):
+def test_50_a_taken_port_is_an_error_that_names_it(served):
     port = served.address.port
     with pytest.raises(MnistNbError, match=rf'port {port} of 127\.0\.0\.1 is taken, .*--port'): serve(port=port, browser=False)
 
 
-def test_it_listens_on_this_machine_alone_and_on_one_port(served):
+def test_50_it_listens_on_this_machine_alone_and_on_one_port(served):
     listening = [each.laddr for each in psutil.Process(served.process.pid).net_connections('inet') if each.status == psutil.CONN_LISTEN]
     assert listening == [('127.0.0.1', served.address.port)]
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-def test_the_end_takes_kernels_and_training_with_it(number, home, data_file, monkeypatch):
+def test_38_the_end_takes_kernels_and_training_with_it(number, home, data_file, monkeypatch):
     monkeypatch.setenv('MNIST_NB_DATA', str(data_file))
     server = Served()
     try:
@@ -275,7 +275,7 @@ def test_the_end_takes_kernels_and_training_with_it(number, home, data_file, mon
     finally: server.stop()
 
 
-def test_a_second_server_cannot_take_the_port_and_says_so_in_one_line(served):
+def test_50_a_second_server_cannot_take_the_port_and_says_so_in_one_line(served):
     import subprocess
     done = subprocess.run([sys.executable, '-c', f'from mnist_nb.server import serve; serve(port={served.address.port}, browser=False)'], capture_output=True, text=True, timeout=60)
     assert done.returncode and str(served.address.port) in done.stderr.splitlines()[-1]

@@ -129,7 +129,7 @@ STROKES = [[[0, 0], [20, 0], [8, 40]]]
 BLANK = png(np.full((50, 50), 255, np.uint8))
 
 
-def test_document(document):
+def test_28_document(document):
     validate(document)
     assert document['openapi'].startswith('3.1') and '/api/train/events' in document['paths']
     for path, operations in document['paths'].items():
@@ -167,7 +167,7 @@ SCHEMA = schemathesis.openapi.from_wsgi('/api/openapi.json', few_app(Path(FOLDER
 
 @SCHEMA.parametrize()
 @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_whatever_the_document_allows(module_home, case):
+def test_28_whatever_the_document_allows(module_home, case):
     "What a schema cannot say, such as that there must be ink in a picture, may be refused all the same."
     case.call_and_validate(excluded_checks=[positive_data_acceptance] if case.operation.path in MAY_REFUSE else [])
 
@@ -175,7 +175,7 @@ def test_whatever_the_document_allows(module_home, case):
 def answered(client, **options): return client('POST', '/api/predict', **options)
 
 
-def test_all_ways_in_lead_to_the_same_answer(client, seven):
+def test_21_all_ways_in_lead_to_the_same_answer(client, seven):
     digit = np.asarray(Image.open(io.BytesIO(seven)))
     coded = base64.b64encode(seven).decode()
     ways = dict(
@@ -236,7 +236,7 @@ def test_what_preprocessing_did(client, seven):
 
 
 @pytest.mark.parametrize('picture', [BLANK, png(np.full((30, 30), 100, np.uint8)), png(np.zeros((28, 28), np.uint8))], ids=['white', 'grey', 'black'])
-def test_blank(client, picture):
+def test_19_blank(client, picture):
     said = answered(client, data=picture, content_type='image/png')
     assert said.status_code == 422 and said.json['code'] == 'no_digit' and said.json['reason'] == 'nothing drawn'
     assert said.json['digit'] is None and len(said.json['probabilities']) == 10 and said.json['picture']
@@ -279,7 +279,7 @@ BAD_REQUESTS = [
 
 
 @pytest.mark.parametrize('status, options, code, more', [each[1:] for each in BAD_REQUESTS], ids=[each[0] for each in BAD_REQUESTS])
-def test_bad_pictures(client, status, options, code, more):
+def test_01_03_04_09_22_23_24_bad_pictures(client, status, options, code, more):
     if 'data' in options and isinstance(options['data'], dict): options = options | dict(data=dict(options['data']))
     said = answered(client, **options, **more)
     assert (said.status_code, said.json['code']) == (status, code), said.text
@@ -297,12 +297,12 @@ def test_bad_query(client, query):
 
 
 @pytest.mark.parametrize('query', ['n=-1', 'n=0', 'n=1000000000', 'n=abc', 'n=1.5', 'n=1e1', 'seed=-1', 'seed=x', 'wrong=maybe', 'n=0&n=5'])
-def test_bad_samples(client, query):
+def test_27_bad_samples(client, query):
     said = client('GET', f'/api/sample_predictions?{query}')
     assert said.status_code == 422 and set(said.json['fields']) == {query.partition('=')[0]}
 
 
-def test_samples(client):
+def test_27_samples(client):
     first, same, other = (client('GET', f'/api/sample_predictions?n=20&seed={seed}').json['samples'] for seed in (3, 3, 4))
     assert first == same != other and len({each['index'] for each in first}) == 20
     labels = load_test_digits()[1]
@@ -315,14 +315,14 @@ def test_samples(client):
     (dict(epochs=-1), {'epochs'}), (dict(epochs=0, batch_size=0), {'epochs', 'batch_size'}), (dict(epochs=10**9), {'epochs'}), (dict(epochs='x'), {'epochs'}), (dict(epochs=True), {'epochs'}),
     (dict(learning_rate=-1), {'learning_rate'}), (dict(preset='best'), {'preset'}), (dict(preset=7), {'preset'}), (dict(preset=['quick']), {'preset'}), (dict(wheels=4), {'wheels'}),
     (dict(schedule='; rm'), {'schedule'}), (dict(normalisation=[1]), {'normalisation'}), (dict(use='yes'), {'use'})], ids=str)
-def test_bad_trainings(client, change, fields):
+def test_37_bad_trainings(client, change, fields):
     said = client('POST', '/api/train', json=change)
     assert said.status_code == 422 and set(said.json['fields']) == fields
 
 
 @pytest.mark.parametrize('path', ['/api/train', '/api/models/use', '/v2/models/mnist_nb/infer'])
 @pytest.mark.parametrize('options, status', [({}, 415), (dict(data=b'{}', content_type='text/plain'), 415), (dict(data=b'', **JSON), 400), (dict(data=b'{"a": NaN}', **JSON), 400), (dict(data=b'['*100_000, **JSON), 400)])
-def test_bad_json(client, path, options, status): assert client('POST', path, **options).status_code == status
+def test_22_bad_json(client, path, options, status): assert client('POST', path, **options).status_code == status
 
 
 @pytest.mark.parametrize('tensor', [
@@ -345,7 +345,7 @@ def test_inference_protocol_reads(client):
     ('GET', '/', 404), ('GET', '/api', 404), ('GET', '/api/..%2f..%2fetc/passwd', 404), ('GET', '/api/docs/../api.py', 404), ('GET', '/api/docs/x', 404), ('GET', '/x' + '//api/predict', 404),
     ('GET', '/api/predict', 405), ('PUT', '/api/train', 405), ('DELETE', '/api/models', 405), ('TRACE', '/api/predict', 405), ('POST', '/api/model_info', 405), ('HEAD', '/api/health/live', 200),
     ('OPTIONS', '/api/predict', 200), ('GET', '/api/health/live/', 200)])
-def test_paths_and_methods(client, method, path, status):
+def test_26_paths_and_methods(client, method, path, status):
     said = client(method, path)
     assert said.status_code == status and 'html' not in said.mimetype or method == 'OPTIONS' and said.status_code == 200
     assert status != 405 or said.headers['Allow']
@@ -354,7 +354,7 @@ def test_paths_and_methods(client, method, path, status):
 @pytest.mark.parametrize('headers, status', [
     ({'Host': 'evil.example'}, 403), ({'Origin': 'http://evil.example'}, 403), ({'Origin': 'null'}, 403), ({'Origin': 'http://localhost:81'}, 403), ({'Sec-Fetch-Site': 'cross-site'}, 403),
     ({'Origin': 'http://localhost'}, 202), ({}, 202)], ids=str)
-def test_foreign_pages(client, headers, status):
+def test_30_foreign_pages(client, headers, status):
     assert client('POST', '/api/train', json={}, headers=headers).status_code == status
     assert client('GET', '/api/train', headers=headers).status_code == (403 if 'Host' in headers else 200)
 
@@ -364,7 +364,7 @@ def test_request_id(client, sent, kept):
     assert (client('GET', '/api/health/live', headers={'X-Request-ID': sent}).headers['X-Request-ID'] == sent) == kept
 
 
-def test_a_filename_is_never_said_again(client, tmp_path, monkeypatch):
+def test_25_a_filename_is_never_said_again(client, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ('../../x', '/etc/passwd', 'CON', 'aux.png', 'n'*4000, '<script>alert(1)</script>'):
         said = answered(client, data=dict(image=(io.BytesIO(b'no picture'), name)), content_type='multipart/form-data')
@@ -372,7 +372,7 @@ def test_a_filename_is_never_said_again(client, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_uploads_stay_in_memory(client, monkeypatch):
+def test_25_uploads_stay_in_memory(client, monkeypatch):
     monkeypatch.setattr('tempfile.SpooledTemporaryFile.__init__', None)
     monkeypatch.setattr('tempfile.TemporaryFile', None)
     assert answered(client, **form(png(np.random.default_rng(0).integers(0, 255, (1500, 1500), np.uint8)))).status_code in (200, 422)
@@ -386,7 +386,7 @@ def failing(error):
 @pytest.mark.parametrize('error, status, code', [
     (RuntimeError('a secret in /home/me/x.py'), 500, 'internal_error'), (RecursionError(), 500, 'internal_error'), (JobRunning('yesterday-full'), 409, 'training_running'), (TrainingError('no training to resume'), 409, 'training_failed'),
     (DiskFull('cannot write /home/me/jobs: No space left on device'), 507, 'disk_full'), (DataError('no /home/me/mnist.npz'), 503, 'data_missing'), (ModelCorrupt('/home/me/models/x: cannot be read'), 503, 'model_corrupt')], ids=lambda value: type(value).__name__)
-def test_what_fails_within(client, monkeypatch, caplog, error, status, code):
+def test_40_what_fails_within(client, monkeypatch, caplog, error, status, code):
     monkeypatch.setattr(FewJobs, 'start', failing(error))
     said = client('POST', '/api/train', json={})
     assert (said.status_code, said.json['code']) == (status, code) and 'secret' not in said.text and ('Retry-After' in said.headers) == (status == 503)
@@ -403,7 +403,7 @@ def own(tmp_path, module_home):
     return store, create_app(CurrentReader(store), store, FewJobs(tmp_path/'jobs', store), {})
 
 
-def test_no_model(own, document, seven):
+def test_42_no_model(own, document, seven):
     store, app = own
     shutil.rmtree(store.pretrained)
     client = Checking(app.test_client(), document)
@@ -413,7 +413,7 @@ def test_no_model(own, document, seven):
         assert said.status_code == 503 and said.json['code'] == 'model_missing' and 'mnist_nb train' in said.json['error'] and said.headers['Retry-After']
 
 
-def test_corrupt_model(own, document, seven):
+def test_43_corrupt_model(own, document, seven):
     store, app = own
     client, network = Checking(app.test_client(), document), store.pretrained/'model.tflite'
     network.write_bytes(network.read_bytes()[:1000])
@@ -422,7 +422,7 @@ def test_corrupt_model(own, document, seven):
     assert client('POST', '/api/models/use', json=dict(version='pretrained')).json['code'] == 'model_corrupt'
 
 
-def test_predictions_go_on_while_the_version_changes(own, document, seven):
+def test_36_predictions_go_on_while_the_version_changes(own, document, seven):
     store, app = own
     versions = ['first', 'second']
     for version in versions: shutil.copytree(store.pretrained, store.folder/version)
@@ -460,7 +460,7 @@ def test_models(own, document):
         assert client('POST', '/api/models/use', json=dict(version=version)).status_code == 422
 
 
-def test_twenty_starts_make_one_process(module_home, tmp_path, document):
+def test_35_twenty_starts_make_one_process(module_home, tmp_path, document):
     store, jobs = Store(), Jobs(tmp_path/'jobs', server='')
     app = create_app(CurrentReader(store), store, jobs, {})
     with ThreadPoolExecutor(20) as pool:
