@@ -199,10 +199,11 @@ class OwnPython(KernelSpecManager):
 
 # %% ../nbs/24_server.ipynb #291d63c2
 def kernel_environment(server: str, token: str) -> dict[str, str]:
-    "What a visitor's kernel finds in its environment: where things are, who runs its trainings, and that sums take one thread."
+    "What a visitor's kernel finds in its environment: where things are, who runs its trainings, that sums take one thread, and that memory goes back."
     path = os.pathsep.join([str(PAGES.resolve().parent.parent), *filter(None, [os.environ.get('PYTHONPATH')])])
     return dict(PYTHONPATH=path, MNIST_NB_HOME=str(home_folder().absolute()), MNIST_NB_SERVER=server, MNIST_NB_TOKEN=token,
-                PYDEVD_DISABLE_FILE_VALIDATION='1', OPENBLAS_NUM_THREADS='1', OMP_NUM_THREADS='1')
+                PYDEVD_DISABLE_FILE_VALIDATION='1', OPENBLAS_NUM_THREADS='1', OMP_NUM_THREADS='1',
+                MALLOC_ARENA_MAX='2', MALLOC_MMAP_THRESHOLD_='131072', MALLOC_TRIM_THRESHOLD_='131072')
 
 # %% ../nbs/24_server.ipynb #6c662f1e
 class WarmKernels(voila_kernel_manager_factory(AsyncMappingKernelManager, preheat_kernel=True, default_pool_size=1)):
