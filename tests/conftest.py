@@ -69,3 +69,8 @@ def picture(mnist, tmp_path_factory):
     path = tmp_path_factory.mktemp('picture')/'seven.png'
     Image.fromarray(mnist.test_images[0]).save(path)
     return path
+
+
+def pytest_collection_modifyitems(items):
+    "The browser's tests come last: while the browser lives, its event loop runs in this thread, and other tests start loops of their own."
+    items.sort(key=lambda item: 'browser' in item.path.parts)
