@@ -14,6 +14,7 @@ from ipywidgets import HTML, Dropdown, HBox, ToggleButtons, VBox
 from .corrections import Corrections
 from .digit_pages import EvaluationPage, SamplesPage
 from .jobs import Jobs
+from .learning_pages import CorrectionsPage
 from .reading_pages import DrawPage, UploadPage
 from .store import Store, use_version
 from .training_pages import TrainPage
@@ -63,7 +64,7 @@ class Header(VBox):
         self.promote.layout.display = '' if visit.chosen and visit.reader else 'none'
 
 # %% ../nbs/29_dashboard.ipynb #08d03933
-PAGES = {'Draw': DrawPage, 'Upload': UploadPage, 'Samples': SamplesPage, 'Evaluation': EvaluationPage, 'Train': TrainPage}
+PAGES = {'Draw': DrawPage, 'Upload': UploadPage, 'Samples': SamplesPage, 'Evaluation': EvaluationPage, 'Corrections': CorrectionsPage, 'Train': TrainPage}
 
 # %% ../nbs/29_dashboard.ipynb #5eb72210
 class Dashboard(VBox):

@@ -24,12 +24,16 @@ from .widgets import DrawingPad, ImageUpload, ReadingView, button, classed, prob
 NONE_OF_THEM = 'not a digit'
 
 # %% ../nbs/24_reading_pages.ipynb #08ea7ef0
+def named(digit: int | None) -> str:
+    "A digit as one says it; what is none may be None or the class after 9."
+    return f'a{"n"*(digit == 8)} {digit}' if digit is not None and digit < CLASSES else 'no digit'
+
+# %% ../nbs/24_reading_pages.ipynb #60a425b3
 def kept_html(label: int | None, reading: Reading) -> str:
     "What is said of a correction that was just kept."
-    said = 'no digit' if reading.digit is None else f'a {reading.digit}'
-    return f'<p class="mnb-soft" role="status">Kept: {"no digit" if label is None else f"a {label}"}, read as {said}.</p>'
+    return f'<p class="mnb-soft" role="status">Kept: {named(label)}, read as {named(reading.digit)}.</p>'
 
-# %% ../nbs/24_reading_pages.ipynb #ad60ef99
+# %% ../nbs/24_reading_pages.ipynb #49342b42
 class CorrectionBar(VBox):
     """One click to say what a picture really shows.
 
@@ -40,7 +44,7 @@ class CorrectionBar(VBox):
     """
     def __init__(self, visit: Visit, given: Callable[[], tuple]):
         self.visit, self.given, self.kept, self.note = visit, given, None, HTML()
-        self.labels = ToggleButtons(options=[*map(str, range(CLASSES)), NONE_OF_THEM], value=None, description='Wrong? It is', tooltips=[*(f'it is a {label}' for label in range(CLASSES)), 'it is no digit'])
+        self.labels = ToggleButtons(options=[*map(str, range(CLASSES)), NONE_OF_THEM], value=None, description='Wrong? It is', tooltips=[*(f'it is {named(label)}' for label in range(CLASSES)), 'it is no digit'])
         self.undo_button = button('Take back', self.undo, 'take this correction back')
         super().__init__([self.labels, classed(HBox([self.note, self.undo_button]), 'mnb-row')])
         self.labels.observe(self._keep, 'value')
