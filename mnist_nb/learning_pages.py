@@ -76,7 +76,7 @@ class Twice(HBox):
 # %% ../nbs/27_learning_pages.ipynb #0af3a18b
 class Filters(HBox):
     "Which corrections to show: whose, of which label, from where."
-    EVERYBODY, MINE = "everybody's", "this visit's"
+    EVERYBODY, MINE = 'all', "this visit's"
 
     def __init__(self):
         self.whose = Dropdown(options=[self.EVERYBODY, self.MINE], description='Whose')
@@ -164,7 +164,7 @@ def lesson_html(record: dict) -> str:
     "What a lesson changed: a table of before and after, and a warning where there is one."
     def cells(old, new):
         kind = 'better' if new > old else 'worse' if new < old else ''
-        return f'<td>{100*old:.2f}</td><td>{100*new:.2f}</td><td class="mnb-{kind}">{100*(new - old):+.2f}</td>'
+        return f'<td>{100*old:.2f}</td><td>{100*new:.2f}</td><td class="mnb-{kind}">{f"{100*(new - old):+.2f}".replace("-", "−")}</td>'
     rows = ''.join(f'<tr><th scope="row">{escape(ROWS.get(name, name))}</th>{cells(old, new)}</tr>' for name, old, new in record['rows'])
     head = ''.join(f'<th scope="col">{name}</th>' for name in ('right, in %', 'before', 'after', 'change'))
     return (f'<table class="mnb-lesson"><caption>{escape(record["before"])} became {escape(record["version"])}, by {record["learnt"]} corrections</caption>'
