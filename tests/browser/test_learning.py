@@ -54,7 +54,7 @@ def test_a_drawing_is_corrected_taken_back_and_corrected_anew(open_page, own):
     expect(other.get_by_text('No corrections here')).to_be_visible(timeout=20_000)
     correct(page, '8')
     correct(page, 'not a digit')
-    expect(other.locator('.mnb-learning .mnb-tile')).to_have_text(['none → 3 ✗'], timeout=20_000)
+    expect(other.locator('.mnb-learning .mnb-tile')).to_have_text(['– → 3 ✗'], timeout=20_000)
     page.get_by_role('button', name='A number').first.click()
     expect(bar(page)).to_have_count(0)
 
