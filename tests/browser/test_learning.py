@@ -106,7 +106,7 @@ def test_a_lesson_from_its_beginning_to_a_rollback(open_page, own):
     for each in (page, other): expect(each.locator('.mnb-learning h2').filter(has_text='taught')).to_contain_text('epoch 1 of 2', timeout=PATIENCE)
     for each in (page, other): expect(each.locator(TAUGHT)).to_contain_text('MNIST, test', timeout=PATIENCE)
     expect(page.locator(f'{TAUGHT} tr')).to_have_count(6)
-    assert page.locator('.mnb-version option:checked').inner_text() == 'pretrained (in use)'
+    expect(page.locator('.mnb-version option:checked')).to_have_text('pretrained (in use)')
     go(other, 'Train')
     expect(other.locator('.mnb-kernels img')).to_have_count(32)
     expect(other.locator('.mnb-mistakes img')).to_have_count(12)
