@@ -364,12 +364,13 @@ class DigitGrid(VBox):
         return classed(button('', lambda: self.on_pick(place), **self.shared), 'mnb-tile', f'{self.name}-{place}')
 
     def show(self, pictures: Sequence[np.ndarray], labels: Sequence[int], digits: Sequence[int]) -> None:
-        "Show pictures of 28 by 28 pixels, each with what it is and what it was read as."
+        "Show pictures of 28 by 28 pixels, each with what it is and what it was read as; 10 stands for no digit."
         while len(self.tiles) < len(pictures): self.tiles.append(self._tile())
         self.pictures.value = tiles_style(self.name, pictures)
         for tile, label, digit in zip(self.tiles, labels, digits):
-            tile.description = f'{label} ✓' if label == digit else f'{label} → {digit} ✗'
-            tile.tooltip = f'a {label}, read as {digit}: {"right" if label == digit else "wrong"}'
+            truth, said = ('none' if each == CLASSES else each for each in (label, digit))
+            tile.description = f'{truth} ✓' if label == digit else f'{truth} → {said} ✗'
+            tile.tooltip = f'a {truth}, read as {said}: {"right" if label == digit else "wrong"}'
             tile.remove_class('mnb-wrong') if label == digit else tile.add_class('mnb-wrong')
         self.box.children = self.tiles[:len(pictures)]
 
