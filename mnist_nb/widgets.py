@@ -118,6 +118,12 @@ def digit_html(picture: np.ndarray, words: str, caption: str = '') -> str:
     return f'<figure class="mnb-seen"><img src="{png_data_url(picture)}" alt="{escape(words)}">{below}</figure>'
 
 # %% ../nbs/22_widgets.ipynb #a38ca881
+def other_html(*others: tuple[str, float]) -> str:
+    "The likeliest of some other things that it may be, each with its probability."
+    name, share = max(others, key=lambda other: other[1])
+    return f'or {name}, {percent(share)}' if share >= .0005 else 'nothing else comes near'
+
+# %% ../nbs/22_widgets.ipynb #73c15ffc
 def answer_html(reading: Reading) -> str:
     "One digit's reading: the answer large, how sure, the runner-up, what the network saw, and the bars."
     if reading.reason == 'nothing drawn': return empty_html()
@@ -128,7 +134,7 @@ def answer_html(reading: Reading) -> str:
     else:
         digit, sure = f'<div class="mnb-digit">{reading.digit}</div>', sureness(reading.confidence).capitalize()
         none = 1 - reading.confidence/reading.probabilities[best]
-        also = f'or no digit at all, {percent(none)}' if none > reading.probabilities[second] else f'or a {second}, {percent(reading.probabilities[second])}'
+        also = other_html(('no digit at all', none), (f'a {second}', reading.probabilities[second]))
     words = f'<div><span class="mnb-sure">{sure}</span><span class="mnb-soft">{also}</span></div>'
     bars = bars_html(reading.probabilities, None if reading.rejected else best)
     return f'<div class="mnb-answer">{digit}{words}{seen}</div><div{" class=mnb-doubt" if reading.rejected else ""}>{bars}</div>'
