@@ -111,7 +111,7 @@ def test_a_lesson_from_its_beginning_to_a_rollback(open_page, own):
     expect(other.locator('.mnb-kernels img')).to_have_count(32)
     expect(other.locator('.mnb-mistakes img')).to_have_count(12)
     page.get_by_role('button', name='Use it for everybody').click()
-    for each in (page, other): expect(each.locator('.mnb-version option:checked')).to_contain_text(re.compile(r'-taught \(in use\)'), timeout=20_000)
+    for each in (page, other): expect(each.locator('.mnb-version option:checked')).to_contain_text(re.compile(r'-taught\s\(in\suse\)'), timeout=20_000)
     go(other, 'Draw')
     draw(other, THREE)
     expect(answer(other)).to_have_text('3')
