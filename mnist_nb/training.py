@@ -33,9 +33,10 @@ LIMITS = {
     'epochs': (int, 1, 1000), 'batch_size': (int, 1, 4096), 'learning_rate': (float, 1e-7, 1.), 'augmentation': (float, 0., 2.),
     'averaging': (float, 0., .9999), 'label_smoothing': (float, 0., .5), 'weight_decay': (float, 0., 1.), 'patience': (int, 1, 1000),
     'time_limit': (float, 1., 1e6), 'seed': (int, 0, 2**31 - 1), 'dense': (int, 1, 4096), 'dropout': (float, 0., .99),
-    'negatives': (float, 0., 1.),
+    'negatives': (float, 0., 1.), 'teachers': (int, 0, 16),
 }
-CHOICES = {'schedule': ('one-cycle', 'constant'), 'normalisation': (None, 'batch'), 'padding': ('valid', 'same'), 'pooling': ('max', 'average')}
+CHOICES = {'schedule': ('one-cycle', 'constant'), 'normalisation': (None, 'batch'), 'padding': ('valid', 'same'), 'pooling': ('max', 'average'),
+           'strategy': (None, 'mirrored')}
 OPTIONAL = {'patience', 'time_limit'}
 
 # %% ../nbs/07_training.ipynb #fd086cca
@@ -58,6 +59,8 @@ class TrainingConfig:
     seed : of weights, order, variations and dropout.
     normalisation, padding, pooling, dense, dropout : the network's, see `build_model`.
     negatives : pictures of no digit that are mixed in, as a share of the digits; the network then learns to refuse.
+    teachers : networks that are trained first, each with a seed of its own, and whose mean answer is then a part of what is learnt; 0 for none.
+    strategy : 'mirrored' learns on all of the machine's GPUs at once, each batch shared among them; None on one device.
 
     Raises
     ------
@@ -80,6 +83,8 @@ class TrainingConfig:
     dense: int = 64
     dropout: float = .5
     negatives: float = 0.
+    teachers: int = 0
+    strategy: str | None = None
 
     def __post_init__(self):
         problems = [text for name in LIMITS if (text := limit_problem(name, getattr(self, name)))]
@@ -107,6 +112,7 @@ PRESETS = {
     'full': TrainingConfig(epochs=30, batch_size=96, augmentation=1., learning_rate=3e-3, averaging=.999, normalisation='batch', dense=152,
                            dropout=.1, negatives=.2, time_limit=3600),
 }
+PRESETS['record'] = replace(PRESETS['full'], teachers=3, time_limit=4*3600)
 
 # %% ../nbs/07_training.ipynb #3f0e437d
 def configure(preset: str = 'full', **changes) -> TrainingConfig:
@@ -213,7 +219,34 @@ def train_pass(model, pictures, cropped: bool, compiled: Callable):
         elif before != 'BatchNormalization': values = layer(values, training=True)
     return values
 
-# %% ../nbs/07_training.ipynb #148eb2a6
+# %% ../nbs/07_training.ipynb #9963dee0
+def strategy_of(config: TrainingConfig):
+    "TensorFlow's strategy for a configuration; raises ValueError where a batch is too small to be shared."
+    import tensorflow as tf
+    if not config.strategy: return tf.distribute.get_strategy()
+    strategy = tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices('GPU') or tf.config.list_logical_devices('CPU')])
+    devices = strategy.num_replicas_in_sync
+    if config.batch_size < devices: raise ValueError(f'batch_size: expected at least {devices}, a digit for each of the {devices} devices, got {config.batch_size}')
+    return strategy
+
+# %% ../nbs/07_training.ipynb #5040e797
+def copied(model):
+    "A model like another, with the same weights, made for the strategy that is in force."
+    twin = import_keras().models.clone_model(model)
+    twin.set_weights(model.get_weights())
+    return twin
+
+# %% ../nbs/07_training.ipynb #51645c2f
+SOFT = .7
+
+# %% ../nbs/07_training.ipynb #056b96f1
+def softened(wanted, pictures, teachers: Sequence):
+    "What is wanted of a network, mixed with what its teachers answer on average."
+    import tensorflow as tf
+    if not teachers: return wanted
+    return wanted*(1 - SOFT) + tf.add_n([teacher(pictures, training=False) for teacher in teachers])*(SOFT/len(teachers))
+
+# %% ../nbs/07_training.ipynb #05928da8
 class Learner:
     """A network in training: its weights, their running average and the optimiser.
 
@@ -221,18 +254,22 @@ class Learner:
     ----------
     config : the training's configuration.
     model : a Keras model to go on with; else a new one is built.
+    teachers : Keras models to learn from beside the labels.
     """
-    def __init__(self, config: TrainingConfig, model: 'keras.Model | None' = None):
+    def __init__(self, config: TrainingConfig, model: 'keras.Model | None' = None, teachers: Sequence = ()):
         keras = import_keras()
         import tensorflow as tf
         keras.utils.set_random_seed(config.seed)
-        self.config, self.model, self.steps = config, model or build_model(**config.network()), 0
-        self.optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
-        self.optimizer.build(self.model.trainable_variables)
-        self.average = [tf.Variable(weight) for weight in self.model.trainable_variables]
-        normal = tf.function(normalised, jit_compile=has_xla())
+        self.config, self.steps, self.strategy, compiled = config, 0, strategy_of(config), has_xla() and not config.strategy
+        with self.strategy.scope():
+            self.model = build_model(**config.network()) if model is None else copied(model) if config.strategy else model
+            self.teachers = [copied(teacher) if config.strategy else teacher for teacher in teachers]
+            self.optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
+            self.optimizer.build(self.model.trainable_variables)
+            self.average = [tf.Variable(weight) for weight in self.model.trainable_variables]
+        normal = tf.function(normalised, jit_compile=True) if compiled else normalised
         self._answer = (lambda pictures: train_pass(self.model, pictures, config.padding == 'valid', normal)) if model is None else partial(self.model, training=True)
-        self._update = tf.function(self._update, jit_compile=has_xla())
+        if compiled: self._update = tf.function(self._update, jit_compile=True)
         self._trace()
 
     def _trace(self):
@@ -241,12 +278,17 @@ class Learner:
         self._step = tf.function(self._learn, input_signature=[*some, tf.TensorSpec([], tf.float32)])
 
     def _learn(self, images, labels, keep):
+        return [self.strategy.reduce('SUM', value, axis=None) for value in self.strategy.run(self._learn_share, (images, labels, keep))]
+
+    def _learn_share(self, images, labels, keep):
         import tensorflow as tf
-        classes, smoothing = self.model.output_shape[-1], self.config.label_smoothing
-        wanted = tf.one_hot(labels, classes)*(1 - smoothing) + smoothing/classes
+        here, all_of_them = tf.distribute.get_replica_context(), tf.cast(tf.shape(labels)[0], tf.float32)
+        images, labels = (values[here.replica_id_in_sync_group::here.num_replicas_in_sync] for values in (images, labels))
+        pictures, classes, smoothing = tf.cast(images, tf.float32)[..., None]/255, self.model.output_shape[-1], self.config.label_smoothing
+        wanted = softened(tf.one_hot(labels, classes)*(1 - smoothing) + smoothing/classes, pictures, self.teachers)
         with tf.GradientTape() as tape:
-            found = self._answer(tf.cast(images, tf.float32)[..., None]/255)
-            loss = -tf.reduce_mean(tf.reduce_sum(wanted*tf.math.log(found + 1e-7), 1))
+            found = self._answer(pictures)
+            loss = -tf.reduce_sum(wanted*tf.math.log(found + 1e-7))/all_of_them
         self._update(tape.gradient(loss, self.model.trainable_variables), keep)
         return loss, tf.reduce_sum(tf.cast(tf.argmax(found, 1) == tf.cast(labels, tf.int64), tf.float32))
 
@@ -469,7 +511,7 @@ def book(training: Training, row: dict) -> None:
     "Judge the epoch, remember the best weights, save and tell."
     loss, accuracy, found = judge(training.learner, *training.validation)
     training.seconds = time.monotonic() - training.started
-    left = training.seconds/row['epoch']*(training.now.epochs - row['epoch'])
+    left = row['seconds']*(training.now.epochs - row['epoch'])
     training.history.append(row | dict(validation_loss=loss, validation_accuracy=accuracy, seconds_left=left))
     if not training.best or accuracy >= training.best[0]: training.best = accuracy, weights_of(training.learner)
     if training.folder: save_state(training)
@@ -510,21 +552,59 @@ def run(training: Training) -> Trained:
     "Run a training to its end, whichever that is."
     training.tell(dict(kind='start', epochs=training.config.epochs, batches=training.batches, images=len(training.originals.images),
                        parameters=training.learner.model.count_params(), first=len(training.history) + 1))
-    training.started, reason = time.monotonic() - training.seconds, None
+    training.started, reason = time.monotonic() - training.seconds, tired(training)
     while not reason and len(training.history) < training.now.epochs: reason = run_epoch(training) or tired(training)
     last = not reason or not training.best
     for variable, kept in zip(training.learner.model.variables, weights_of(training.learner) if last else training.best[1]): variable.assign(kept)
     training.seconds = time.monotonic() - training.started
     training.tell(dict(kind='end', reason=reason or 'finished', epochs=len(training.history), seconds=training.seconds))
-    return Trained(training.learner.model, training.config, tuple(training.history), reason or 'finished', training.seconds, tuple(training.changes))
+    model = copied(training.learner.model) if training.config.strategy else training.learner.model
+    return Trained(model, training.config, tuple(training.history), reason or 'finished', training.seconds, tuple(training.changes))
 
 # %% ../nbs/07_training.ipynb #44feefb7
-def opened(config: TrainingConfig, digits: tuple, validation: tuple, folder, on_event, stop, control, model=None) -> Training:
+def opened(config: TrainingConfig, digits: tuple, validation: tuple, folder, on_event, stop, control, model=None, teachers: Sequence[Trained] = ()) -> Training:
     "A training at its start; who does not watch or steer gets a viewer that looks away and a control without orders."
     return Training(config, originals_of(digits, config), validation, Path(folder) if folder else None, on_event or (lambda event: None),
-                    stop or (lambda: False), control or (lambda: []), Learner(config, model))
+                    stop or (lambda: False), control or (lambda: []), Learner(config, model, [one.model for one in teachers]), seconds=teachers[-1].seconds if teachers else 0.)
 
-# %% ../nbs/07_training.ipynb #9100577f
+# %% ../nbs/07_training.ipynb #0132eb3a
+def numbered(on_event, number: int, config: TrainingConfig):
+    "A viewer of one network's events, which adds to each which network it is of, where there are several."
+    return on_event and config.teachers and (lambda event: on_event(event | dict(network=number, networks=config.teachers + 1))) or on_event
+
+# %% ../nbs/07_training.ipynb #e78a0c4d
+CUT_SHORT = 'stopped', 'time limit'
+
+# %% ../nbs/07_training.ipynb #bcfa19db
+def taught_by(config: TrainingConfig, digits: tuple, validation: tuple, folder, on_event, stop, control) -> list[Trained]:
+    "The teachers that a configuration asks for; fewer where one of them was cut short, which is then the last."
+    done, spent = [], 0.
+    for number in range(1, config.teachers + 1):
+        own, place = replace(config, teachers=0, seed=(config.seed + number) % 2**31), Path(folder)/f'teacher{number}' if folder else None
+        training = opened(own, digits, validation, place, numbered(on_event, number, config), stop, control)
+        training.seconds = spent
+        if place and (place/'state.npz').exists() and (state := read_state(place))[0]['config'] == asdict(own): restore_state(training, *state)
+        done.append(run(training))
+        spent = done[-1].seconds
+        if done[-1].reason in CUT_SHORT: break
+    return done
+
+# %% ../nbs/07_training.ipynb #30e2aa1a
+def best_of(networks: Sequence[Trained], config: TrainingConfig) -> Trained:
+    "The network that reads the validation digits best of those that were trained before there was no more time."
+    def kept_accuracy(one): return max((row['validation_accuracy'] for row in (one.history[-1:] if one.reason == 'finished' else one.history)), default=0.)
+    return replace(max(networks, key=kept_accuracy), config=config, reason=networks[-1].reason, seconds=networks[-1].seconds)
+
+# %% ../nbs/07_training.ipynb #342a3bbf
+def run_taught(config: TrainingConfig, digits: tuple, validation: tuple, folder, on_event, stop, control, model=None, state: tuple | None = None) -> Trained:
+    "Train the teachers that there are to be, then the network itself, from its saved state where there is one."
+    teachers = taught_by(config, digits, validation, folder, on_event, stop, control)
+    if teachers and teachers[-1].reason in CUT_SHORT: return best_of(teachers, config)
+    training = opened(config, digits, validation, folder, numbered(on_event, config.teachers + 1, config), stop, control, model, teachers)
+    if state: restore_state(training, *state)
+    return run(training)
+
+# %% ../nbs/07_training.ipynb #1967c097
 def train(config: TrainingConfig, digits: tuple, validation: tuple, folder: str | Path | None = None,
           on_event: Callable[[dict], None] | None = None, stop: Callable[[], bool] | None = None,
           model: 'keras.Model | None' = None, control: Callable[[], list[dict]] | None = None) -> Trained:
@@ -543,11 +623,11 @@ def train(config: TrainingConfig, digits: tuple, validation: tuple, folder: str 
     Raises
     ------
     TrainingError : the loss is no longer a number.
-    ValueError : an order is none.
+    ValueError : an order is none, or a batch is too small for the devices.
     """
-    return run(opened(config, digits, validation, folder, on_event, stop, control, model))
+    return run_taught(config, digits, validation, folder, on_event, stop, control, model)
 
-# %% ../nbs/07_training.ipynb #0132eb3a
+# %% ../nbs/07_training.ipynb #6d523d13
 def resume(folder: str | Path, digits: tuple, validation: tuple, on_event: Callable[[dict], None] | None = None,
            stop: Callable[[], bool] | None = None, control: Callable[[], list[dict]] | None = None) -> Trained:
     """Go on with the training in `folder`, from its last finished epoch to its end; arguments as in `train`.
@@ -556,7 +636,5 @@ def resume(folder: str | Path, digits: tuple, validation: tuple, on_event: Calla
     ------
     TrainingError : there is none that can be resumed.
     """
-    books, arrays = read_state(folder)
-    training = opened(TrainingConfig(**books['config']), digits, validation, folder, on_event, stop, control)
-    restore_state(training, books, arrays)
-    return run(training)
+    state = read_state(folder)
+    return run_taught(TrainingConfig(**state[0]['config']), digits, validation, folder, on_event, stop, control, state=state)
