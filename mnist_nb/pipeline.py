@@ -58,7 +58,7 @@ def training_record(trained: Trained, label: str) -> dict:
     changed = {name: value for name, value in asdict(trained.config).items() if value != getattr(PRESETS.get(label, TrainingConfig()), name)}
     options = ''.join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
     return dict(label=label, config=asdict(trained.config), parameters=trained.model.count_params(), epochs_done=len(trained.history),
-                reason=trained.reason, seconds=trained.seconds, cores=os.cpu_count(), made=time.strftime('%Y-%m-%d'), versions=versions(), code=code_hash(Path(str(files('mnist_nb')))),
+                reason=trained.reason, changes=trained.changes, seconds=trained.seconds, cores=os.cpu_count(), made=time.strftime('%Y-%m-%d'), versions=versions(), code=code_hash(Path(str(files('mnist_nb')))),
                 command=f'mnist_nb train --preset {label}{options}' if label in PRESETS else '')
 
 # %% ../nbs/11_pipeline.ipynb #40450bff

@@ -174,5 +174,5 @@ Reads one handwritten digit from a picture of 28 by 28 pixels: three convolution
 - **Learnt from**: MNIST's training digits alone, of which {report['validation']['images']} were set aside to choose by. The test digits chose nothing.
 - **Trained**: {config['made']}, {taught}{config['epochs_done']} epochs in {config['seconds']:.0f} s on {config['cores']} cores; ended: {config['reason']}.
 - **Made with**: {', '.join(f'{name} {version}' for name, version in made.items())}{code}.
-- **Make it again**: `{config['command']}`
+- **Make it again**: `{config['command']}`{', with the changes that config.json tells'*bool(config.get('changes'))}
 """

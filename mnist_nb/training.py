@@ -550,7 +550,7 @@ def restore_state(training: Training, books: dict, arrays: dict) -> None:
 # %% ../nbs/07_training.ipynb #c1e8ec87
 def run(training: Training) -> Trained:
     "Run a training to its end, whichever that is."
-    training.tell(dict(kind='start', epochs=training.config.epochs, batches=training.batches, images=len(training.originals.images),
+    training.tell(dict(kind='start', epochs=training.now.epochs, batches=training.batches, images=len(training.originals.images),
                        parameters=training.learner.model.count_params(), first=len(training.history) + 1))
     training.started, reason = time.monotonic() - training.seconds, tired(training)
     while not reason and len(training.history) < training.now.epochs: reason = run_epoch(training) or tired(training)
