@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'TrainingConfig', 'configure', 'learning_rate_at', 'batches', 'Learner', 'Trained', 'history_figure',
-           'history_csv', 'check_order', 'train', 'resume']
+           'history_csv', 'check_order', 'train', 'resume', 'LiveView']
 
 # %% ../nbs/07_training.ipynb #66ff2ef3
 import csv
@@ -229,6 +229,12 @@ def strategy_of(config: TrainingConfig):
     if config.batch_size < devices: raise ValueError(f'batch_size: expected at least {devices}, a digit for each of the {devices} devices, got {config.batch_size}')
     return strategy
 
+# %% ../nbs/07_training.ipynb #877eef4c
+def fused(function: Callable, config: TrainingConfig) -> Callable:
+    "A function compiled into one piece where that can be done, which on several devices it cannot."
+    import tensorflow as tf
+    return tf.function(function, jit_compile=True) if has_xla() and not config.strategy else function
+
 # %% ../nbs/07_training.ipynb #5040e797
 def copied(model):
     "A model like another, with the same weights, made for the strategy that is in force."
@@ -240,13 +246,29 @@ def copied(model):
 SOFT = .7
 
 # %% ../nbs/07_training.ipynb #056b96f1
-def softened(wanted, pictures, teachers: Sequence):
-    "What is wanted of a network, mixed with what its teachers answer on average."
+def wanted_of(learner: 'Learner', labels, pictures):
+    "What a network is to answer: its labels, smoothed, and mixed with what its teachers answer on average."
     import tensorflow as tf
+    classes, smoothing, teachers = learner.model.output_shape[-1], learner.config.label_smoothing, learner.teachers
+    wanted = tf.one_hot(labels, classes)*(1 - smoothing) + smoothing/classes
     if not teachers: return wanted
     return wanted*(1 - SOFT) + tf.add_n([teacher(pictures, training=False) for teacher in teachers])*(SOFT/len(teachers))
 
 # %% ../nbs/07_training.ipynb #05928da8
+def learn_share(learner: 'Learner', images, labels, keep) -> tuple:
+    "A device's share of a step, from its part of a batch; gives its part of the loss, and how many digits were right."
+    import tensorflow as tf
+    here, all_of_them = tf.distribute.get_replica_context(), tf.cast(tf.shape(labels)[0], tf.float32)
+    images, labels = (values[here.replica_id_in_sync_group::here.num_replicas_in_sync] for values in (images, labels))
+    pictures = tf.cast(images, tf.float32)[..., None]/255
+    wanted = wanted_of(learner, labels, pictures)
+    with tf.GradientTape() as tape:
+        found = learner._answer(pictures)
+        loss = -tf.reduce_sum(wanted*tf.math.log(found + 1e-7))/all_of_them
+    learner._update(tape.gradient(loss, learner.model.trainable_variables), keep)
+    return loss, tf.reduce_sum(tf.cast(tf.argmax(found, 1) == tf.cast(labels, tf.int64), tf.float32))
+
+# %% ../nbs/07_training.ipynb #433b1b3a
 class Learner:
     """A network in training: its weights, their running average and the optimiser.
 
@@ -260,16 +282,16 @@ class Learner:
         keras = import_keras()
         import tensorflow as tf
         keras.utils.set_random_seed(config.seed)
-        self.config, self.steps, self.strategy, compiled = config, 0, strategy_of(config), has_xla() and not config.strategy
+        self.config, self.steps, self.strategy = config, 0, strategy_of(config)
         with self.strategy.scope():
             self.model = build_model(**config.network()) if model is None else copied(model) if config.strategy else model
             self.teachers = [copied(teacher) if config.strategy else teacher for teacher in teachers]
             self.optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
             self.optimizer.build(self.model.trainable_variables)
             self.average = [tf.Variable(weight) for weight in self.model.trainable_variables]
-        normal = tf.function(normalised, jit_compile=True) if compiled else normalised
+        normal = fused(normalised, config)
         self._answer = (lambda pictures: train_pass(self.model, pictures, config.padding == 'valid', normal)) if model is None else partial(self.model, training=True)
-        if compiled: self._update = tf.function(self._update, jit_compile=True)
+        self._update = fused(self._update, config)
         self._trace()
 
     def _trace(self):
@@ -278,19 +300,7 @@ class Learner:
         self._step = tf.function(self._learn, input_signature=[*some, tf.TensorSpec([], tf.float32)])
 
     def _learn(self, images, labels, keep):
-        return [self.strategy.reduce('SUM', value, axis=None) for value in self.strategy.run(self._learn_share, (images, labels, keep))]
-
-    def _learn_share(self, images, labels, keep):
-        import tensorflow as tf
-        here, all_of_them = tf.distribute.get_replica_context(), tf.cast(tf.shape(labels)[0], tf.float32)
-        images, labels = (values[here.replica_id_in_sync_group::here.num_replicas_in_sync] for values in (images, labels))
-        pictures, classes, smoothing = tf.cast(images, tf.float32)[..., None]/255, self.model.output_shape[-1], self.config.label_smoothing
-        wanted = softened(tf.one_hot(labels, classes)*(1 - smoothing) + smoothing/classes, pictures, self.teachers)
-        with tf.GradientTape() as tape:
-            found = self._answer(pictures)
-            loss = -tf.reduce_sum(wanted*tf.math.log(found + 1e-7))/all_of_them
-        self._update(tape.gradient(loss, self.model.trainable_variables), keep)
-        return loss, tf.reduce_sum(tf.cast(tf.argmax(found, 1) == tf.cast(labels, tf.int64), tf.float32))
+        return [self.strategy.reduce('SUM', value, axis=None) for value in self.strategy.run(partial(learn_share, self), (images, labels, keep))]
 
     def _update(self, gradients, keep):
         weights = self.model.trainable_variables
@@ -368,15 +378,19 @@ class Trained:
         return f'Trained({len(self.history)} of {self.config.epochs} epochs, {self.reason}{last})'
 
 # %% ../nbs/07_training.ipynb #e0de1b9a
+def draw_curves(axes, history: Sequence[dict], name: str) -> None:
+    "Draw the loss or the accuracy, epoch by epoch."
+    for prefix, label in (('', 'training (varied digits)'), ('validation_', 'validation')):
+        axes.plot([row['epoch'] for row in history], [row[prefix + name] for row in history], marker='.', label=label)
+    axes.set(xlabel='epoch', ylabel=name)
+    axes.legend()
+
+# %% ../nbs/07_training.ipynb #05bb2376
 def history_figure(history: Sequence[dict]) -> 'matplotlib.figure.Figure':
     "Loss and accuracy, epoch by epoch, as a matplotlib figure."
     from matplotlib.figure import Figure
     figure = Figure(figsize=(8, 2.8), layout='constrained')
-    for axes, name in zip(figure.subplots(1, 2), ('loss', 'accuracy')):
-        for prefix, label in (('', 'training (varied digits)'), ('validation_', 'validation')):
-            axes.plot([row['epoch'] for row in history], [row[prefix + name] for row in history], marker='.', label=label)
-        axes.set(xlabel='epoch', ylabel=name)
-        axes.legend()
+    for axes, name in zip(figure.subplots(1, 2), ('loss', 'accuracy')): draw_curves(axes, history, name)
     return figure
 
 # %% ../nbs/07_training.ipynb #3b54b1ee
@@ -638,3 +652,48 @@ def resume(folder: str | Path, digits: tuple, validation: tuple, on_event: Calla
     """
     state = read_state(folder)
     return run_taught(TrainingConfig(**state[0]['config']), digits, validation, folder, on_event, stop, control, state=state)
+
+# %% ../nbs/07_training.ipynb #2ec8da16
+def mosaic(pictures: np.ndarray, columns: int) -> np.ndarray:
+    "Pictures in rows of so many, with a white line between them: uint8 array of shape (n, height, width) to one of two axes."
+    framed = np.pad(np.asarray(pictures, np.uint8), ((0, -len(pictures) % columns), (0, 1), (0, 1)), constant_values=255)
+    n, height, width = framed.shape
+    return framed.reshape(n//columns, columns, height, width).swapaxes(1, 2).reshape(n//columns*height, columns*width)
+
+# %% ../nbs/07_training.ipynb #60dfee32
+def watch_figure(history: Sequence[dict], changes: Sequence[dict], images: np.ndarray) -> 'matplotlib.figure.Figure':
+    "Curves, first filters and surest mistakes, as the last `epoch` event has them."
+    from matplotlib.figure import Figure
+    figure, wrong = Figure(figsize=(9, 4.6), layout='constrained'), history[-1]['mistakes']
+    axes = figure.subplot_mosaic([['loss', 'accuracy'], ['filters', 'mistakes']])
+    for name in ('loss', 'accuracy'):
+        draw_curves(axes[name], history, name)
+        for change in changes: axes[name].axvline(change['epoch'], color='grey', linestyle=':')
+    for name, pictures, columns in (('filters', history[-1]['filters'], 8), ('mistakes', images[[one['index'] for one in wrong]], 6)):
+        axes[name].axis('off')
+        if len(pictures): axes[name].imshow(mosaic(pictures, columns), cmap='gray')
+    axes['filters'].set_title('first filters', fontsize=9)
+    axes['mistakes'].set_title('\n'.join(', '.join(f"{one['label']} as {one['digit']}" for one in wrong[at:at + 6]) for at in (0, 6)), fontsize=8)
+    return figure
+
+# %% ../nbs/07_training.ipynb #00c71aab
+class LiveView:
+    """A viewer of events for a notebook: curves, first filters and surest mistakes, drawn anew after each epoch.
+
+    Parameters
+    ----------
+    images : the validation digits that the mistakes are among, uint8 array of shape (n, 28, 28).
+    """
+    def __init__(self, images: np.ndarray): self.images, self.history, self.changes, self.shown = images, [], [], None
+
+    def __call__(self, event: dict) -> None:
+        if event['kind'] == 'start': self.history = self.history[:event['first'] - 1]
+        if event['kind'] == 'change': self.changes.append(event)
+        if event['kind'] == 'epoch':
+            self.history.append(event)
+            self._show(watch_figure(self.history, self.changes, self.images))
+
+    def _show(self, figure) -> None:
+        from IPython.display import display
+        if self.shown: self.shown.update(figure)
+        else: self.shown = display(figure, display_id=True)

@@ -98,7 +98,7 @@ def torch_example(epochs, threads):
     return clock.rows, len(images)
 
 
-WAYS = {'quick': lambda *told: preset('quick', *told), 'full': lambda *told: preset('full', *told), 'plain fit': plain, 'PyTorch example': torch_example}
+WAYS = {'quick': lambda *told: preset('quick', *told), 'plain fit': plain, 'full': lambda *told: preset('full', *told), 'PyTorch example': torch_example}
 
 
 def measured(name, epochs, threads):
@@ -139,10 +139,11 @@ def main():
     parser.add_argument('--inside', action='store_true', help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.inside: return print(json.dumps(WAYS[arguments.only[0]](arguments.epochs, arguments.threads)))
-    found = {name: measured(name, arguments.epochs, arguments.threads) for name in arguments.only}
-    rows = table(found)
-    print(aligned(rows))
-    if arguments.write: keep('bench_training', dict(threads=arguments.threads, rows=rows, epochs={name: epochs for name, (epochs, _) in found.items()}))
+    found = {}
+    for name in arguments.only:
+        found[name] = measured(name, arguments.epochs, arguments.threads)
+        if arguments.write: keep('bench_training', dict(threads=arguments.threads, rows=table(found), epochs={name: epochs for name, (epochs, _) in found.items()}))
+    print(aligned(table(found)))
 
 
 if __name__ == '__main__': main()
