@@ -28,6 +28,7 @@ from .core import ImageError, MnistNbError, ProgressBars, home_folder, versions
 class Commands(click.Group):
     "A group of commands whose errors are one line."
     def invoke(self, context):
+        if hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='backslashreplace')
         try: return super().invoke(context)
         except MnistNbError as e: code, text = e.exit_code, e
         except ValueError as e: code, text = 2, e
