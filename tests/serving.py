@@ -105,6 +105,23 @@ def unpacked(message):
 
 
 @contextmanager
+def watched(pid=None):
+    "Looks at a process, this one unless told otherwise, every other millisecond; `growth` of what it gives is by how many bytes its memory grew at most."
+    class Found: growth = 0
+    process, found, over = psutil.Process(pid), Found(), threading.Event()
+    before = process.memory_info().rss
+
+    def look():
+        while not over.wait(.002): found.growth = max(found.growth, process.memory_info().rss - before)
+    looker = threading.Thread(target=look, daemon=True)
+    looker.start()
+    try: yield found
+    finally:
+        over.set()
+        looker.join()
+
+
+@contextmanager
 def patience(seconds=20):
     "A question to ask until it is true."
     end = time.monotonic() + seconds
