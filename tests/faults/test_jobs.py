@@ -112,9 +112,10 @@ def test_38_parent_killed(home, starters):
 def test_49_child_killed(jobs):
     job = jobs.start('quick')
     child, = trainings()
+    with open(jobs.folder/job.id/'log.txt', 'a') as log: log.write('the last thing it said\n')
     child.kill()
     job = until(lambda: (found := jobs.get(job.id)).status == 'failed' and found)
-    assert '-9' in job.error and job.version is None and jobs.running() is None and Jobs().get(job.id).status == 'failed'
+    assert job.error.startswith('its process ended with code') and 'the last thing it said' in job.log and job.version is None and jobs.running() is None and Jobs().get(job.id).status == 'failed'
     assert Store().current() == 'pretrained'
 
 
@@ -168,7 +169,7 @@ def test_38_interrupted_resumed_stopped_and_kept(jobs, command):
 
 
 def test_37_wrong_parameters_start_nothing(jobs):
-    for changes in (dict(epochs=0), dict(schedule='x')):
+    for changes in (dict(epochs=0), dict(schedule='x'), dict(learning_rate=float('nan')), dict(learning_rate=float('inf'))):
         with pytest.raises(ValueError, match='expected'): jobs.start('quick', changes)
     with pytest.raises(ValueError, match='preset'): jobs.start('best')
     assert not jobs.list() and not trainings()
