@@ -58,8 +58,9 @@ def stop_on_signals() -> threading.Event:
     def stop(number, frame):
         click.echo('\nstopping after this batch; the best weights are kept', err=True)
         event.set()
-        for each in (signal.SIGINT, signal.SIGTERM): signal.signal(each, signal.SIG_DFL)
-    for each in (signal.SIGINT, signal.SIGTERM): signal.signal(each, stop)
+        for each in signals: signal.signal(each, signal.SIG_DFL)
+    signals = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGBREAK') if hasattr(signal, name)]
+    for each in signals: signal.signal(each, stop)
     return event
 
 # %% ../nbs/40_cli.ipynb #6933ad0f

@@ -106,9 +106,17 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         yield Path(name)
         with open(name, 'rb+') as written: os.fsync(written.fileno())
         os.chmod(name, 0o644)
-        os.replace(name, path)
+        replace(name, path)
     except OSError as e: raise cannot_write(path, e) from e
     finally: Path(name).unlink(missing_ok=True)
+
+# %% ../nbs/00_core.ipynb #9d0865ca
+def replace(old: str, new: Path) -> None:
+    "Give a file another's name. Windows refuses while somebody reads that other, which is over in an instant, so this tries for a second."
+    for pause in (.02, .1, .3, .6):
+        try: return os.replace(old, new)
+        except PermissionError: time.sleep(pause)
+    os.replace(old, new)
 
 # %% ../nbs/00_core.ipynb #def0d731
 def sweep(path: Path, hours: float = 1) -> None:

@@ -2,7 +2,6 @@
 import errno
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from mnist_nb.core import TrainingError, home_folder
 from mnist_nb.jobs import ENDS, JobRunning, Jobs, new_folder, read_events, running_id
 from mnist_nb.store import Store
 from mnist_nb.training import TrainingConfig
+from tests.serving import ENDINGS
 
 BOUND = 90
 STARTER = """
@@ -122,7 +122,7 @@ def test_49_child_killed(jobs):
 def test_38_child_told_to_end(jobs):
     job = jobs.start('quick')
     child, = trainings()
-    child.send_signal(signal.SIGTERM)
+    child.send_signal(ENDINGS[0])
     assert ended(job.id).status == 'interrupted' and kinds(job.id)[-1] == 'interrupted'
 
 

@@ -54,7 +54,7 @@ def test_51_wide_paths_and_other_languages(tmp_path, picture, command, monkeypat
     folder.mkdir(parents=True)
     monkeypatch.setenv('MNIST_NB_HOME', str(folder))
     (folder/'sieben – 七.png').write_bytes(Path(picture).read_bytes())
-    said = command('predict', 'sieben – 七.png', cwd=folder, env={**os.environ, 'PYTHONUTF8': '0'}).stdout
+    said = command('predict', 'sieben – 七.png', cwd=folder, encoding='utf8', env=os.environ | {'PYTHONUTF8': '0', 'PYTHONIOENCODING': 'utf8'}).stdout
     assert said.startswith('sieben – 七.png: 7 (')
     monkeypatch.setenv('PYTHONIOENCODING', 'cp1252')
     narrow = command('predict', 'sieben – 七.png', cwd=folder, encoding='cp1252')

@@ -50,6 +50,18 @@ def test_40_a_device_that_is_full(home, monkeypatch):
     assert not [path for path in home.rglob('*note*')]
 
 
+def test_51_a_file_that_somebody_is_reading(home, monkeypatch):
+    "As on Windows, where such a file cannot be replaced for an instant; played here on every system."
+    seen, real = [], os.replace
+    def busy(*names):
+        seen.append(names)
+        if len(seen) < 3: raise PermissionError(errno.EACCES, 'Permission denied')
+        real(*names)
+    monkeypatch.setattr(os, 'replace', busy)
+    write_atomic(home/'note', 'new')
+    assert len(seen) == 3 and (home/'note').read_text() == 'new' and [path.name for path in home.iterdir()] == ['note']
+
+
 def test_48_a_loss_that_is_no_number(home, mnist, monkeypatch):
     few = replace(mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000])
     monkeypatch.setattr('mnist_nb.training.Learner.learn', lambda *_: (float('nan'), 0))
