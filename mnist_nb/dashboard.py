@@ -11,8 +11,10 @@ import logging
 
 from ipywidgets import HTML, Dropdown, HBox, ToggleButtons, VBox
 
+from .corrections import Corrections
 from .digit_pages import EvaluationPage, SamplesPage
 from .jobs import Jobs
+from .learning_pages import CorrectionsPage
 from .reading_pages import DrawPage, UploadPage
 from .store import Store, use_version
 from .training_pages import TrainPage
@@ -62,7 +64,7 @@ class Header(VBox):
         self.promote.layout.display = '' if visit.chosen and visit.reader else 'none'
 
 # %% ../nbs/29_dashboard.ipynb #08d03933
-PAGES = {'Draw': DrawPage, 'Upload': UploadPage, 'Samples': SamplesPage, 'Evaluation': EvaluationPage, 'Train': TrainPage}
+PAGES = {'Draw': DrawPage, 'Upload': UploadPage, 'Samples': SamplesPage, 'Evaluation': EvaluationPage, 'Corrections': CorrectionsPage, 'Train': TrainPage}
 
 # %% ../nbs/29_dashboard.ipynb #5eb72210
 class Dashboard(VBox):
@@ -71,11 +73,11 @@ class Dashboard(VBox):
     Parameters
     ----------
     page : 'dashboard', or 'train' for the training alone.
-    store, jobs : the versions and the trainings; the program's own unless told otherwise.
+    store, jobs, corrections : the versions, the trainings and the corrections; the program's own unless told otherwise.
     """
-    def __init__(self, page: str = 'dashboard', store: Store | None = None, jobs: Jobs | None = None):
+    def __init__(self, page: str = 'dashboard', store: Store | None = None, jobs: Jobs | None = None, corrections: Corrections | None = None):
         if page not in ('dashboard', 'train'): raise ValueError(f"page: expected 'dashboard' or 'train', got {page!r}")
-        self.visit, self.pages, self.body = Visit(store, jobs), {}, classed(VBox(), 'mnb-body')
+        self.visit, self.pages, self.body = Visit(store, jobs, corrections), {}, classed(VBox(), 'mnb-body')
         self.tabs = classed(ToggleButtons(options=[*PAGES], value='Train' if page == 'train' else 'Draw'), 'mnb-tabs')
         if page == 'train': self.tabs.layout.display = 'none'
         super().__init__([style_sheet(), Header(self.visit), self.tabs, self.body])

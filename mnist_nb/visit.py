@@ -7,13 +7,16 @@ __all__ = ['Visit']
 
 # %% ../nbs/23_visit.ipynb #8be7db31
 import asyncio
+import secrets
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from traitlets import Any, HasTraits, Unicode
 
 from .core import MnistNbError, ModelError, ModelMissing
+from .corrections import Corrections
 from .data import load_test_digits
 from .inference import CurrentReader, Reader
 from .jobs import Jobs
@@ -25,20 +28,22 @@ class Visit(HasTraits):
 
     Parameters
     ----------
-    store, jobs : the versions and the trainings; the program's own unless told otherwise.
+    store, jobs, corrections : the versions, the trainings and the corrections; the program's own unless told otherwise.
 
     Attributes
     ----------
+    name : a random word that stands for the visitor.
     reader : the `Reader` of the visitor's version; None where it cannot be had.
     status, problem : 'ready', 'missing' or 'damaged', and why.
     job : the training that runs, else the last one; None where there was none.
     events : what that training has told.
+    corrected : changes whenever somebody's corrections do.
     """
-    reader, status, problem, job = Any(), Unicode(), Unicode(), Any()
+    reader, status, problem, job, corrected = Any(), Unicode(), Unicode(), Any(), Any()
 
-    def __init__(self, store: Store | None = None, jobs: Jobs | None = None):
+    def __init__(self, store: Store | None = None, jobs: Jobs | None = None, corrections: Corrections | None = None):
         super().__init__()
-        self.store = store or Store()
+        self.store, self.corrections, self.name = store or Store(), corrections or Corrections(), secrets.token_hex(4)
         self.jobs, self.chosen, self.events = jobs or Jobs(store=self.store), None, []
         self._current, self._next = CurrentReader(self.store), 0
         self.refresh()
@@ -61,7 +66,7 @@ class Visit(HasTraits):
         if job: told, self._next = self.jobs.events(job.id, self._next)
         else: told = []
         self.events = thinned(self.events, told)
-        self.job = job
+        self.job, self.corrected = job, changed_at(self.corrections.path)
 
     def _read(self):
         try:
@@ -69,6 +74,12 @@ class Visit(HasTraits):
             kept = self.reader and self.reader.version == self.chosen
             return self.reader if kept else Reader.load(self.chosen, self.store), 'ready', ''
         except ModelError as e: return None, 'missing' if isinstance(e, ModelMissing) else 'damaged', str(e)
+
+# %% ../nbs/23_visit.ipynb #deb035ca
+def changed_at(path: Path) -> int:
+    "When a file changed last, 0 where there is none."
+    try: return path.stat().st_mtime_ns
+    except OSError: return 0
 
 # %% ../nbs/23_visit.ipynb #fe74c298
 def thinned(events: list[dict], told: list[dict]) -> list[dict]:
@@ -105,11 +116,14 @@ def used_versions(visit: Visit) -> list[str]:
     except ModelError: return []
 
 # %% ../nbs/23_visit.ipynb #36105d8f
-def attempt(work: Callable[[], object], say: Callable[[object], None]) -> None:
-    "Do some work; where that fails for a reason that one can name, say it."
+def attempt(work: Callable[[], object], say: Callable[[object], None]) -> bool:
+    "Do some work; where that fails for a reason that one can name, say it. Returns whether it went well."
     try: work()
-    except (MnistNbError, ValueError, OSError) as e: say(e)
-    else: say('')
+    except (MnistNbError, ValueError, OSError) as e:
+        say(e)
+        return False
+    say('')
+    return True
 
 # %% ../nbs/23_visit.ipynb #01dc157b
 def aside(work: Callable[[], object], then: Callable[[object, object], None]) -> None:
