@@ -16,6 +16,7 @@ import psutil
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from PIL import Image
@@ -163,6 +164,13 @@ def test_no_route_is_left_out(document):
 MAY_REFUSE = {'/api/predict', '/api/corrections', '/api/teach', '/api/train/steer', '/api/models/use', '/v2/models/{name}/infer', '/v2/models/{name}/versions/{version}/infer'}
 
 
+def pictures():
+    "Real pictures of all kinds, with something in them and without, and noise."
+    drawn = np.pad(np.eye(20, dtype=np.uint8)*255, 4)
+    return st.sampled_from([png(array, kind) for array in (drawn, 255 - drawn, np.zeros_like(drawn)) for kind in ('PNG', 'JPEG', 'GIF', 'BMP', 'WEBP')]) | st.binary(max_size=100)
+
+
+schemathesis.openapi.media_type('image/*', pictures())
 FOLDER = tempfile.TemporaryDirectory()
 SCHEMA = schemathesis.openapi.from_wsgi('/api/openapi.json', few_app(Path(FOLDER.name)))
 

@@ -96,7 +96,7 @@ def test_30_who_only_looks_is_not_asked_where_from(served):
     assert served.request('POST', '/api/predict', b'{"pixels": []}', Origin=served.url.rstrip('/'), Content_Type='application/json').status == 422
 
 
-def test_a_foreign_page_may_link_here_but_not_use_us(served):
+def test_30_a_foreign_page_may_link_here_but_not_use_us(served):
     assert served.get('/', Sec_Fetch_Site='cross-site', Sec_Fetch_Mode='no-cors', Sec_Fetch_Dest='image').status == 403
     assert served.get('/', Sec_Fetch_Site='cross-site', Sec_Fetch_Mode='navigate', Sec_Fetch_Dest='iframe').status == 403
     assert served.get('/', Sec_Fetch_Site='cross-site', Sec_Fetch_Mode='navigate', Sec_Fetch_Dest='document').status == 200
@@ -108,7 +108,7 @@ def refused(served, visit, **options):
     return error.value.response.status_code
 
 
-def test_a_websocket_needs_its_visit_the_protocol_and_no_foreign_page(served):
+def test_30_52_a_websocket_needs_its_visit_the_protocol_and_no_foreign_page(served):
     visit = served.visit()
     assert refused(served, visit, subprotocols=()) == 400
     assert refused(served, visit, origin=FOREIGN) == 403
@@ -116,7 +116,7 @@ def test_a_websocket_needs_its_visit_the_protocol_and_no_foreign_page(served):
     with served.live(visit, origin=served.url.rstrip('/')) as page: page.send(packed('kernel_info_request'))
 
 
-def test_a_kernel_has_no_other_name_than_its_visit(served):
+def test_52_a_kernel_has_no_other_name_than_its_visit(served):
     served.visit()
     files = [word for process in served.kernels() for word in process.cmdline() if word.endswith('.json')]
     names = [re.search(r'kernel-(.+)\.json', file)[1] for file in files]
@@ -156,7 +156,7 @@ def visitor(served):
 @pytest.mark.parametrize('message', [
     b'', b'\x00'*64, b'\xff'*8 + b'\x00'*100, (2**60).to_bytes(8, 'little') + b'\x00'*100, 'text', '{"channel": "shell", "header": {"msg_type": "execute_request"}}',
     packed('comm_msg')[:-1], packed('comm_msg') + b'x', packed('comm_msg').replace(b'"msg_type"', b'"msg-type"'), b'\x06' + packed('comm_msg')[1:].replace(b'{', b'[', 1)])
-def test_malformed_messages_end_a_connection_and_no_more(visitor, message):
+def test_52_malformed_messages_end_a_connection_and_no_more(visitor, message):
     server = psutil.Process(visitor.server.process.pid)
     before = server.memory_info().rss
     with visitor.server.live(visitor.visit) as page:
@@ -174,7 +174,7 @@ def test_02_too_large_a_body_is_refused_before_it_comes(served):
         assert b' 413 ' in raw.recv(1000).splitlines()[0]
 
 
-def test_neither_server_nor_kernel_loads_tensorflow(served):
+def test_51_neither_server_nor_kernel_loads_tensorflow(served):
     served.visit()
     served.visit('/train')
     for process in [psutil.Process(served.process.pid), *served.kernels()]:
@@ -208,7 +208,7 @@ def test_38_a_training_is_followed_to_its_end_and_from_where_one_left_off(empty_
     finally: server.stop()
 
 
-def test_a_token_is_asked_of_everything(home):
+def test_30_50_a_token_is_asked_of_everything(home):
     server = Served(token='the-secret', visitors=5)
     try:
         for path in ('/', '/train', '/api/health/live', '/static/x.js', '/live/x', '/v2'): assert server.get(path).status == 403
@@ -226,7 +226,7 @@ def test_a_token_is_asked_of_everything(home):
     finally: server.stop()
 
 
-def test_one_visitor_too_many_gets_a_friendly_page_until_one_leaves(home):
+def test_33_one_visitor_too_many_gets_a_friendly_page_until_one_leaves(home):
     server = Served(visitors=1)
     try:
         visit = server.visit()
@@ -329,7 +329,7 @@ def test_50_whoever_listens_to_all_asks_for_a_token(home):
     finally: server.stop()
 
 
-def test_secrets_are_compared_in_constant_time(monkeypatch):
+def test_30_secrets_are_compared_in_constant_time(monkeypatch):
     "Whoever asks is compared by hmac alone, also where lengths differ or letters are beyond ASCII."
     asked = []
     monkeypatch.setattr(server_module.hmac, 'compare_digest', lambda one, other, real=server_module.hmac.compare_digest: (asked.append((one, other)), real(one, other))[1])
