@@ -28,6 +28,7 @@ from .core import ImageError, MnistNbError, ProgressBars, home_folder, versions
 class Commands(click.Group):
     "A group of commands whose errors are one line."
     def invoke(self, context):
+        if hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='backslashreplace')
         try: return super().invoke(context)
         except MnistNbError as e: code, text = e.exit_code, e
         except ValueError as e: code, text = 2, e
@@ -57,8 +58,9 @@ def stop_on_signals() -> threading.Event:
     def stop(number, frame):
         click.echo('\nstopping after this batch; the best weights are kept', err=True)
         event.set()
-        for each in (signal.SIGINT, signal.SIGTERM): signal.signal(each, signal.SIG_DFL)
-    for each in (signal.SIGINT, signal.SIGTERM): signal.signal(each, stop)
+        for each in signals: signal.signal(each, signal.SIG_DFL)
+    signals = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGBREAK') if hasattr(signal, name)]
+    for each in signals: signal.signal(each, stop)
     return event
 
 # %% ../nbs/40_cli.ipynb #6933ad0f

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .core import versions, write_atomic
+from .core import ModelError, versions, write_atomic
 from .data import Mnist, load_mnist, split
 from .evaluation import Report, calibrate, evaluate
 from .inference import Reader
@@ -109,9 +109,10 @@ class Kept:
 
 # %% ../nbs/11_pipeline.ipynb #1a8a7fcf
 def no_worse(store: Store, version: str) -> bool:
-    "Whether a version reads the validation digits at least as well as the current one."
+    "Whether a version reads the validation digits at least as well as the current one; whatever can be read does, where that one cannot."
     score = lambda name: read_record(store.path(name)/'report.json', 'validation')['validation']['accuracy']
-    return store.current() not in store.versions() or score(version) >= score(None)
+    try: return score(version) >= score(Reader.load(None, store).version)
+    except ModelError: return True
 
 # %% ../nbs/11_pipeline.ipynb #d07c5df2
 def make_version(folder: str | os.PathLike, config: TrainingConfig, label: str = 'custom', store: Store | None = None, on_event: Callable[[dict], None] | None = None,

@@ -16,9 +16,7 @@ from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
-from filelock import FileLock
-
-from .core import ModelCorrupt, ModelMissing, MnistNbError, cannot_write, home_folder, one_line, write_atomic
+from .core import ModelCorrupt, ModelMissing, MnistNbError, cannot_write, home_folder, locked, one_line, write_atomic
 
 # %% ../nbs/09_store.ipynb #cd99d551
 PRETRAINED = 'pretrained'
@@ -77,14 +75,15 @@ def add_version(store: Store, label: str, fill: Callable[[Path], None]) -> str:
     MnistNbError : the folder cannot be written to.
     """
     try:
-        store.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(store.folder/'.lock'):
+        with locked(store.folder/'.lock'):
             for debris in store.folder.glob('.new-*'): shutil.rmtree(debris, ignore_errors=True)
             draft = Path(tempfile.mkdtemp(prefix='.new-', dir=store.folder))
-            draft.chmod(0o755)
-            fill(draft)
-            name = unused_name(store, label)
-            os.rename(draft, store.folder/name)
+            try:
+                draft.chmod(0o755)
+                fill(draft)
+                name = unused_name(store, label)
+                os.rename(draft, store.folder/name)
+            finally: shutil.rmtree(draft, ignore_errors=True)
     except OSError as e: raise cannot_write(store.folder, e) from e
     return name
 
@@ -100,7 +99,7 @@ def unused_name(store: Store, label: str) -> str:
 def use_version(store: Store, version: str) -> None:
     "Make a version the current one; raises ModelMissing where there is none of that name. A damaged list of those used before starts anew."
     store.path(version)
-    with lock(store):
+    with locked(store.folder/'.current.lock'):
         try: used = store.used()
         except ModelCorrupt: used = []
         if used[-1:] != [version]: write_atomic(store.folder/'current', ''.join(f'{each}\n' for each in [*used[1:], version]))
@@ -108,7 +107,7 @@ def use_version(store: Store, version: str) -> None:
 # %% ../nbs/09_store.ipynb #657ae82c
 def rollback(store: Store) -> str:
     "Go back to the version that was used before the current one, and return its name; raises ModelMissing where there was none."
-    with lock(store):
+    with locked(store.folder/'.current.lock'):
         used = store.used()
         if len(used) < 2: raise ModelMissing(f'there is nothing to go back to: {used[-1]} is the first version that was used')
         store.path(used[-2])
@@ -124,7 +123,7 @@ def remove_version(store: Store, version: str) -> None:
     ModelMissing : there is none of that name.
     ValueError : it is in use, or the one that came with the package.
     """
-    with lock(store):
+    with locked(store.folder/'.current.lock'):
         store.path(version)
         if version in (PRETRAINED, store.current()): raise ValueError(f'version: expected one that is neither in use nor {PRETRAINED!r}, got {version!r}. Use another one first')
         try:
@@ -133,13 +132,6 @@ def remove_version(store: Store, version: str) -> None:
             os.rename(store.folder/version, store.folder/f'.new-{version}')
         except OSError as e: raise cannot_write(store.folder, e) from e
         shutil.rmtree(store.folder/f'.new-{version}', ignore_errors=True)
-
-# %% ../nbs/09_store.ipynb #c16aff98
-def lock(store: Store) -> FileLock:
-    "The lock that one writer of `current` holds at a time."
-    try: store.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e: raise cannot_write(store.folder, e) from e
-    return FileLock(store.folder/'.current.lock')
 
 # %% ../nbs/09_store.ipynb #1d863439
 def spoilt(path: Path, why: str) -> ModelCorrupt:
