@@ -98,8 +98,7 @@ def wheel():
         print(f'accuracy of the installed wheel: {accuracy:.2%}')
         if accuracy < .995: sys.exit('the shipped model must read at least 99.50 % of the test digits')
         served(binaries/'mnist_nb', folder)
-        os.environ['MNIST_NB_HOME'] = str(Path(folder)/'home')
-        run(binaries/'mnist_nb', 'train', '--preset', 'quick', '--epochs', '1', '--time-limit', '10', '--dense', '8', cwd=folder)
+        run(binaries/'mnist_nb', 'train', '--preset', 'quick', '--epochs', '1', '--time-limit', '10', '--dense', '8', cwd=folder, env=os.environ | {'MNIST_NB_HOME': str(Path(folder)/'home')})
 
 
 def notebooks_and_wheel():
