@@ -7,6 +7,7 @@ __all__ = ['CHANCE', 'mcnemar', 'Comparison', 'compare']
 
 # %% ../nbs/15_comparison.ipynb #9a364779
 from dataclasses import asdict, dataclass
+from math import comb
 
 import numpy as np
 
@@ -29,8 +30,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
     -----
     McNemar, Note on the sampling error of the difference between correlated proportions or percentages, Psychometrika 12 (1947).
     """
-    from scipy.stats import binomtest
-    return float(binomtest(only_first, only_first + only_second).pvalue) if only_first + only_second else 1.
+    n = only_first + only_second
+    return min(1., 2*sum(comb(n, k) for k in range(min(only_first, only_second) + 1))/2**n)
 
 # %% ../nbs/15_comparison.ipynb #27c50f59
 CHANCE = .05
