@@ -17,7 +17,7 @@ from ipywidgets import HTML, GridBox, HBox, ToggleButtons, VBox
 from .core import MnistNbError
 from .inference import Number
 from .preprocessing import decode
-from .visit import Visit
+from .visit import Visit, read_subject, why_button
 from .widgets import DrawingPad, ImageUpload, ReadingView, button, classed, problem_html
 
 # %% ../nbs/24_reading_pages.ipynb #367dc0c8
@@ -32,12 +32,17 @@ def kinds() -> ToggleButtons:
 class DrawPage(HBox):
     "A sheet to write on, and what is read from it while one writes."
     def __init__(self, visit: Visit):
-        self.visit, self.kind, self.view = visit, kinds(), ReadingView()
-        self.pad = DrawingPad(self.read)
-        super().__init__([classed(VBox([self.kind, self.pad]), 'mnb-card'), classed(VBox([self.view]), 'mnb-card')])
+        self.visit, self.kind, self.view, self.subject = visit, kinds(), ReadingView(), None
+        self.pad, self.why = DrawingPad(self.drawn), why_button(visit, lambda: setattr(visit, 'subject', self.subject))
+        super().__init__([classed(VBox([self.kind, self.pad]), 'mnb-card'), classed(VBox([self.view, classed(HBox([self.why]), 'mnb-row')]), 'mnb-card')])
         classed(self, 'mnb-two')
-        self.kind.observe(lambda _: self.read(), 'value')
+        self.kind.observe(lambda _: self.drawn(), 'value')
         visit.observe(lambda _: self.read(), 'reader')
+
+    def drawn(self) -> None:
+        "Read the drawing, which is what the visitor looks at now."
+        self.read()
+        self.visit.subject = self.subject or self.visit.subject
 
     def read(self) -> None:
         "Read the drawing as it is now."
@@ -46,6 +51,8 @@ class DrawPage(HBox):
         reading = reader and self.pad.lines and (reader.read_number(self.pad.picture()) if several else reader.read_strokes(self.pad.lines))
         self.pad.frame(boxes(reading) if several and reading else ())
         self.view.show(reading or None, '' if reader else self.visit.problem)
+        self.subject = read_subject(reading or None, 'your drawing')
+        self.why.disabled = self.subject is None
 
 # %% ../nbs/24_reading_pages.ipynb #a9498634
 def boxes(reading) -> list:
@@ -75,10 +82,11 @@ def framed_html(grey: np.ndarray, found: Sequence) -> str:
 class PictureCard(VBox):
     "A picture, what is read in it, and two buttons to put right how it was taken."
     def __init__(self, visit: Visit, name: str, content: bytes, kind: ToggleButtons):
-        self.visit, self.kind, self.polarity, self.rotation = visit, kind, None, 0
+        self.visit, self.kind, self.polarity, self.rotation, self.subject = visit, kind, None, 0, None
         self.grey = shrunk(decode(content), LONGEST)
         self.original, self.view = HTML(), ReadingView()
-        tools = HBox([button('Swap dark and light', self.swap, 'take the ink for the paper and the paper for the ink'), button('Turn right', self.turn, 'turn the picture by 90 degrees')])
+        tools = HBox([button('Swap dark and light', self.swap, 'take the ink for the paper and the paper for the ink'), button('Turn right', self.turn, 'turn the picture by 90 degrees'),
+                      why_button(visit, lambda: setattr(visit, 'subject', self.subject))])
         super().__init__([HTML(f'<h2 class="mnb-file">{escape(name)}</h2>'), self.original, self.view, classed(tools, 'mnb-row')])
         classed(self, 'mnb-card', 'mnb-picture').read()
 
@@ -101,6 +109,7 @@ class PictureCard(VBox):
         self.found = one.prepared.polarity
         self.original.value = framed_html(grey, boxes(reading))
         self.view.show(reading)
+        self.subject = read_subject(reading, 'your picture')
 
 # %% ../nbs/24_reading_pages.ipynb #129c3f80
 class UploadPage(VBox):
@@ -122,6 +131,7 @@ class UploadPage(VBox):
             except MnistNbError as e: problems.append((name, e))
         self.problems.value = ''.join(problem_html(f'{name}: {problem}') for name, problem in problems)
         self.cards.children = (*made, *self.cards.children)[:PICTURES]
+        self.visit.subject = next((card.subject for card in made if card.subject), self.visit.subject)
         self.clear_button.disabled = not self.cards.children
 
     def clear(self) -> None:
