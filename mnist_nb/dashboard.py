@@ -11,7 +11,8 @@ import logging
 
 from ipywidgets import HTML, Dropdown, HBox, ToggleButtons, VBox
 
-from .digit_pages import EvaluationPage, SamplesPage
+from .digit_pages import EvaluationPage, MistakesPage, PlayPage, SamplesPage
+from .insight_pages import ComparePage, RobustnessPage, WhyPage
 from .jobs import Jobs
 from .reading_pages import DrawPage, UploadPage
 from .store import Store, use_version
@@ -62,7 +63,8 @@ class Header(VBox):
         self.promote.layout.display = '' if visit.chosen and visit.reader else 'none'
 
 # %% ../nbs/29_dashboard.ipynb #08d03933
-PAGES = {'Draw': DrawPage, 'Upload': UploadPage, 'Samples': SamplesPage, 'Evaluation': EvaluationPage, 'Train': TrainPage}
+PAGES = {'Draw': DrawPage, 'Upload': UploadPage, 'Samples': SamplesPage, 'Why': WhyPage, 'Mistakes': MistakesPage, 'Evaluation': EvaluationPage,
+         'Robustness': RobustnessPage, 'Compare': ComparePage, 'Play': PlayPage, 'Train': TrainPage}
 
 # %% ../nbs/29_dashboard.ipynb #5eb72210
 class Dashboard(VBox):
@@ -80,12 +82,13 @@ class Dashboard(VBox):
         if page == 'train': self.tabs.layout.display = 'none'
         super().__init__([style_sheet(), Header(self.visit), self.tabs, self.body])
         classed(self, 'mnb', 'mnb-page').tabs.observe(lambda _: self.turn(), 'value')
+        self.visit.observe(lambda change: setattr(self.tabs, 'value', change.new), 'page')
         self.turn()
         follow(self)
 
     def turn(self) -> None:
         "Show the page of the chosen tab; it is built when it is first shown."
-        name = self.tabs.value
+        name = self.visit.page = self.tabs.value
         if name not in self.pages:
             self.pages[name] = PAGES[name](self.visit)
             self.body.children = (*self.body.children, self.pages[name])

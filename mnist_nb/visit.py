@@ -50,6 +50,7 @@ class Visit(HasTraits):
         self.store = store or Store()
         self.jobs, self.chosen, self.events = jobs or Jobs(store=self.store), None, []
         self._current, self._next, self._answers = CurrentReader(self.store), 0, (None, None)
+        self.errands = set()
         self.refresh()
 
     def choose(self, version: str | None) -> None:
@@ -197,7 +198,7 @@ async def sent(words: list[str]) -> str:
 
 # %% ../nbs/23_visit.ipynb #014e861c
 def errand(visit: Visit, path: Path, then: Callable[[str], None], *words: str) -> None:
-    """Go on as soon as a file is there that takes long to make.
+    """Go on as soon as a file is there that takes long to make; where no event loop runs, only if it is there.
 
     Parameters
     ----------
@@ -205,8 +206,9 @@ def errand(visit: Visit, path: Path, then: Callable[[str], None], *words: str) -
     then : called with '', or with what went wrong.
     words : a module, a function of it and its arguments; `store` is added to them.
     """
-    async def run(): then(await sent(call))
+    async def run(): then(await sent([*words[:2], str(visit.store.folder), *words[2:]]))
     if path.exists(): return then('')
-    call = [words[0], words[1], str(visit.store.folder), *words[2:]]
-    try: asyncio.get_running_loop().create_task(run())
-    except RuntimeError: asyncio.run(run())
+    try: loop = asyncio.get_running_loop()
+    except RuntimeError: return
+    visit.errands.add(task := loop.create_task(run()))
+    task.add_done_callback(visit.errands.discard)
