@@ -446,7 +446,7 @@ class Exactly(PathMatches):
 class Predict(Own):
     "POST /api/predict without Flask, whose share of a prediction is larger than the prediction; refuses what would have to wait too long."
     MOST_WAITING = 64
-    pool, waiting = ThreadPoolExecutor(2, 'predict'), 0
+    pool, waiting = ThreadPoolExecutor(1, 'predict'), 0
 
     def initialize(self, reader): self.reader = reader
 
@@ -602,6 +602,9 @@ async def run(server: DashboardServer, sockets: list, browser: bool) -> None:
         shutil.rmtree(server.connection_dir, ignore_errors=True)
 
 # %% ../nbs/30_server.ipynb #adbb9a8c
+SWITCH_SECONDS = .0005
+
+# %% ../nbs/30_server.ipynb #3fb86eef
 def serve(host: str = '127.0.0.1', port: int = 5000, browser: bool = True, token: str | None = None, warm: int = 1, visitors: int = 20, idle_minutes: float = 60) -> None:
     """Serve the dashboard and the API until Ctrl-C.
 
@@ -630,4 +633,5 @@ def serve(host: str = '127.0.0.1', port: int = 5000, browser: bool = True, token
         server._init_asyncio_patch()
         server.voila_configuration = VoilaConfiguration(parent=server)
         server.setup_template_dirs()
+        sys.setswitchinterval(SWITCH_SECONDS)
         asyncio.run(run(server, sockets, browser))

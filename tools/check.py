@@ -1,6 +1,6 @@
 """Runs every check of the project, in the order of CI: `python -m tools.check`.
 
-Notebooks clean, export and README without a difference; each notebook's own tests; the dashboard; pytest; the built wheel in an environment of its own.
+Notebooks clean, export and README without a difference; each notebook's own tests and, beside them, the built wheel in an environment of its own; pytest.
 """
 import hashlib
 import json
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -16,12 +17,15 @@ NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
 MINUTES = 5
 
 
-def run(*command, minutes=MINUTES, **options):
-    "Run a command in the checkout; end the whole check where it fails or takes too long."
-    print('$', *(Path(word).name if os.path.isabs(str(word)) else word for word in command), flush=True)
-    try: subprocess.run([str(word) for word in command], check=True, timeout=60*minutes, **dict(cwd=ROOT) | options)
-    except subprocess.CalledProcessError as e: sys.exit(f'failed with exit code {e.returncode}')
-    except subprocess.TimeoutExpired: sys.exit(f'not done after {minutes} minutes')
+def run(*command, minutes=MINUTES, live=False, **options):
+    "Run a command in the checkout and print what it said, `live` or at its end; end the whole check where it fails or takes too long."
+    said = f"$ {' '.join(Path(word).name if os.path.isabs(str(word)) else str(word) for word in command)}"
+    if live: print(said, flush=True)
+    pipes = {} if live else dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try: done = subprocess.run([str(word) for word in command], timeout=60*minutes, **dict(cwd=ROOT) | pipes | options)
+    except subprocess.TimeoutExpired as e: sys.exit(f'{said}\n{(e.stdout or b"").decode(errors="replace")}\nnot done after {minutes} minutes')
+    if not live: print(f'{said}\n{done.stdout}', end='', flush=True)
+    if done.returncode: sys.exit(f'{said} failed with exit code {done.returncode}')
 
 
 def script(name):
@@ -52,10 +56,9 @@ def generated():
     without_difference(sys.executable, '-m', 'tools.readme')
 
 
-def notebooks():
-    "Each notebook's own tests, in a process of its own."
-    for notebook in [*NOTEBOOKS, ROOT/'dashboard.ipynb']:
-        run(script('nbdev_test'), '--path', notebook, '--n_workers', '1', '--do_print')
+def notebook(path):
+    "A notebook's own tests, in a process of its own."
+    run(script('nbdev_test'), '--path', path, '--n_workers', '1', '--do_print')
 
 
 def wheel():
@@ -75,8 +78,22 @@ def wheel():
         if accuracy < .995: sys.exit('the shipped model must read at least 99.50 % of the test digits')
 
 
+def notebooks_and_wheel():
+    "All notebooks and the wheel, two at a time."
+    with ThreadPoolExecutor(2) as pool:
+        steps = [pool.submit(wheel), *(pool.submit(notebook, path) for path in (*NOTEBOOKS, ROOT/'dashboard.ipynb'))]
+        try:
+            for step in as_completed(steps): step.result()
+        finally: pool.shutdown(cancel_futures=True)
+
+
+def tests():
+    "All tests of more than one module."
+    run(sys.executable, '-m', 'pytest', 'tests', '-q', '-p', 'no:cacheprovider', '--durations=15', minutes=40, live=True)
+
+
 def main():
-    for step in (generated, notebooks, lambda: run(sys.executable, '-m', 'pytest', 'tests', '-q', '-p', 'no:cacheprovider', '--durations=15', minutes=40), wheel):
+    for step in (generated, notebooks_and_wheel, tests):
         started = time.monotonic()
         step()
         print(f'-- {time.monotonic() - started:.0f} s', flush=True)
