@@ -195,7 +195,7 @@ class LightModel:
     ------
     ModelCorrupt : the bytes are no digit recogniser.
     """
-    BATCH = 100
+    BATCH = 25
 
     def __init__(self, content: bytes, name: str = 'the converted model'):
         from ai_edge_litert.interpreter import Interpreter
