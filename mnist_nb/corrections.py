@@ -155,9 +155,9 @@ class Corrections:
             rows = database.execute(f'SELECT * FROM corrections{where} ORDER BY number DESC LIMIT ? OFFSET ?', [*values, -1 if most is None else most, start])
             return [correction(row) for row in rows]
 
-    def count(self, visitor: str | None = None) -> int:
-        "How many there are."
-        where, values = chosen(visitor=visitor)
+    def count(self, visitor: str | None = None, label: int | None = None, source: str | None = None) -> int:
+        "How many there are that fit."
+        where, values = chosen(visitor=visitor, label=label, source=source)
         with opened(self.path) as database: return database.execute(f'SELECT COUNT(*) FROM corrections{where}', values).fetchone()[0]
 
     def forget(self, number: int | None = None, visitor: str | None = None, everything: bool = False) -> int:

@@ -11,9 +11,11 @@ import logging
 
 from ipywidgets import HTML, Dropdown, HBox, ToggleButtons, VBox
 
+from .corrections import Corrections
 from .digit_pages import EvaluationPage, MistakesPage, PlayPage, SamplesPage
 from .insight_pages import ComparePage, RobustnessPage, WhyPage
 from .jobs import Jobs
+from .learning_pages import CorrectionsPage
 from .reading_pages import DrawPage, UploadPage
 from .store import Store, use_version
 from .training_pages import TrainPage
@@ -64,7 +66,7 @@ class Header(VBox):
 
 # %% ../nbs/29_dashboard.ipynb #08d03933
 PAGES = {'Draw': DrawPage, 'Upload': UploadPage, 'Samples': SamplesPage, 'Why': WhyPage, 'Mistakes': MistakesPage, 'Evaluation': EvaluationPage,
-         'Robustness': RobustnessPage, 'Compare': ComparePage, 'Play': PlayPage, 'Train': TrainPage}
+         'Robustness': RobustnessPage, 'Compare': ComparePage, 'Play': PlayPage, 'Corrections': CorrectionsPage, 'Train': TrainPage}
 
 # %% ../nbs/29_dashboard.ipynb #5eb72210
 class Dashboard(VBox):
@@ -73,11 +75,11 @@ class Dashboard(VBox):
     Parameters
     ----------
     page : 'dashboard', or 'train' for the training alone.
-    store, jobs : the versions and the trainings; the program's own unless told otherwise.
+    store, jobs, corrections : the versions, the trainings and the corrections; the program's own unless told otherwise.
     """
-    def __init__(self, page: str = 'dashboard', store: Store | None = None, jobs: Jobs | None = None):
+    def __init__(self, page: str = 'dashboard', store: Store | None = None, jobs: Jobs | None = None, corrections: Corrections | None = None):
         if page not in ('dashboard', 'train'): raise ValueError(f"page: expected 'dashboard' or 'train', got {page!r}")
-        self.visit, self.pages, self.body = Visit(store, jobs), {}, classed(VBox(), 'mnb-body')
+        self.visit, self.pages, self.body = Visit(store, jobs, corrections), {}, classed(VBox(), 'mnb-body')
         self.tabs = classed(ToggleButtons(options=[*PAGES], value='Train' if page == 'train' else 'Draw'), 'mnb-tabs')
         if page == 'train': self.tabs.layout.display = 'none'
         super().__init__([style_sheet(), Header(self.visit), self.tabs, self.body])

@@ -365,6 +365,9 @@ class Story:
         self.epochs, self.history = event['epochs'], self.history[:event['first'] - 1]
         self.marks = [((event['first'] - 1)/self.epochs, event['time'])]
 
+    def _change(self, event):
+        if event['name'] == 'epochs': self.epochs = event['value']
+
     def _batch(self, event): self._mark((event['epoch'] - 1 + event['batch']/event['batches'])/self.epochs, event['time'])
 
     def _epoch(self, event):

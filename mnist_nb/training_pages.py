@@ -12,8 +12,11 @@ from html import escape
 
 from ipywidgets import HTML, BoundedFloatText, BoundedIntText, Dropdown, GridBox, HBox, ToggleButtons, VBox
 
+import numpy as np
+
+from .preprocessing import png_data_url
 from .store import rollback, use_version
-from .training import LIMITS, PRESETS
+from .training import LIMITS, PRESETS, STEERABLE, check_order
 from .visit import Visit, attempt, used_versions, version_report
 from .widgets import LineChart, button, classed, problem_html
 
@@ -44,25 +47,42 @@ def duration(seconds: float) -> str:
     return f'{seconds} s' if seconds < 60 else f'{seconds//60} min {seconds % 60} s' if seconds < 3600 else f'{seconds//3600} h {seconds % 3600//60} min'
 
 # %% ../nbs/26_training_pages.ipynb #a0ed36c3
+def changed(name: str, value: float) -> str:
+    "What was changed in a training, in words."
+    if name == 'paused': return 'paused' if value else 'goes on'
+    return f'to end after {value} epochs' if name == 'epochs' else f'{name.replace("_", " ")} {value:g}'
+
+# %% ../nbs/26_training_pages.ipynb #ff8f00e5
 def log_line(event: dict) -> str:
     "An event of a training as a line of its log; '' for those that are not worth one."
     kind, at = event['kind'], time.strftime('%H:%M:%S', time.localtime(event['time']))
     text = {'job': lambda: f'training {event["id"]}', 'start': lambda: f'{event["images"]:,} pictures, {event["parameters"]:,} parameters, from epoch {event["first"]} of {event["epochs"]}',
             'epoch': lambda: f'epoch {event["epoch"]}: loss {event["loss"]:.4f}, accuracy {event["accuracy"]:.2%}; validation {event["validation_loss"]:.4f}, {event["validation_accuracy"]:.2%}',
+            'change': lambda: f'epoch {event["epoch"]}, step {event["batch"]}: {changed(event["name"], event["value"])}',
             'end': lambda: f'{event["reason"]} after {duration(event["seconds"])}', 'kept': lambda: f'kept as {event["version"]}',
             'failed': lambda: event['error'], 'interrupted': lambda: 'interrupted ' + event['error']}.get(kind)
     return f'{at}  {text()}' if text else ''
 
-# %% ../nbs/26_training_pages.ipynb #5bcb1d0a
+# %% ../nbs/26_training_pages.ipynb #fb67ecc2
+def settings(job, events: Sequence[dict]) -> dict:
+    "What a training goes by now: its configuration with all changes, and whether it is `paused`."
+    now = dict(job.config, paused=False)
+    for event in events:
+        if event['kind'] == 'start': now |= dict(epochs=event['epochs'], paused=False)
+        if event['kind'] == 'change': now[event['name']] = event['value']
+    return now
+
+# %% ../nbs/26_training_pages.ipynb #ab3173de
 def stage(job, events: Sequence[dict]) -> str:
     "What a running training is doing."
     last = events[-1] if events else dict(kind='')
     if last['kind'] == 'download': return f'fetching {last["source"]}' + (f', {last["done"]/last["total"]:.0%}' if last['total'] else '')
     if last['kind'] == 'end': return 'judging the new version'
     at = next((event['epoch'] for event in reversed(events) if event['kind'] == 'batch'), 0)
-    return f'epoch {at} of {job.config["epochs"]}' if at else 'getting ready'
+    now = settings(job, events)
+    return f'{"paused in "*now["paused"]}epoch {at} of {now["epochs"]}' if at else 'getting ready'
 
-# %% ../nbs/26_training_pages.ipynb #fb67ecc2
+# %% ../nbs/26_training_pages.ipynb #cffcadda
 def state_html(job, events: Sequence[dict]) -> str:
     "How far a training has come: a sentence, a bar and the latest figures."
     if job is None: return '<h2>No training yet</h2><p class="mnb-soft">Start one, and everybody on this page can watch it.</p>'
@@ -70,11 +90,21 @@ def state_html(job, events: Sequence[dict]) -> str:
     left = f', {duration(job.seconds_left)} left' if job.seconds_left and said.startswith('epoch') else ''
     share = round(100*job.progress)
     last = next((event for event in reversed(events) if event['kind'] in ('batch', 'epoch')), {})
-    figures = [('loss', f'{last["loss"]:.4f}'), ('accuracy', f'{last["accuracy"]:.2%}')] if last else []
-    if job.history: figures += [('validation', f'{job.history[-1]["validation_accuracy"]:.2%}'), ('digits a second', f'{job.history[-1]["images_per_second"]:,.0f}')]
+    figures = [('loss', f'{last["loss"]:.4f}'), ('accuracy', f'{last["accuracy"]:.2%}'), ('digits a second', f'{last["images_per_second"]:,.0f}')] if last else []
+    if job.history: figures.insert(2, ('validation', f'{job.history[-1]["validation_accuracy"]:.2%}'))
     return (f'<h2>{escape(job.label)}: {escape(said)}{left}</h2><div class="mnb-progress" role="progressbar" aria-valuenow="{share}" aria-valuemin="0" aria-valuemax="100" '
             f'aria-label="progress of the training"><i style="--share:{share}%"></i></div>'
             f'<dl class="mnb-figures">{"".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures)}</dl>{problem_html(job.error)}')
+
+# %% ../nbs/26_training_pages.ipynb #01b9b904
+def inside_html(events: Sequence[dict]) -> str:
+    "The filters and the surest mistakes after the last epoch; nothing before."
+    epoch = next((event for event in reversed(events) if event['kind'] == 'epoch' and 'filters' in event), None)
+    if not epoch: return ''
+    filters = ''.join(f'<img alt="" src="{png_data_url(np.array(each, np.uint8))}">' for each in epoch['filters'])
+    wrong = ''.join(f'<li><img alt="" src="{escape(each["picture"])}">{each["label"]} → {each["digit"]}</li>' for each in epoch['mistakes'] if 'picture' in each)
+    return (f'<div class="mnb-inside"><section><h3>First filters after epoch {epoch["epoch"]}</h3><div class="mnb-kernels" role="img" aria-label="{len(epoch["filters"])} filters of 3 by 3 pixels">{filters}</div></section>'
+            f'<section><h3>Surest mistakes on validation digits, really → read as</h3><ol class="mnb-mistakes">{wrong or "<li>none</li>"}</ol></section></div>')
 
 # %% ../nbs/26_training_pages.ipynb #8e2c1386
 def outcome_html(job, report: dict | None, current: str) -> str:
@@ -87,9 +117,9 @@ def outcome_html(job, report: dict | None, current: str) -> str:
 
 # %% ../nbs/26_training_pages.ipynb #866c0dd2
 FIELDS = {'epochs': 'Epochs', 'batch_size': 'Digits a step', 'learning_rate': 'Learning rate', 'augmentation': 'Variation, 0 to 2',
-          'time_limit': 'Time limit in s, 0: none', 'seed': 'Seed'}
+          'dropout': 'Dropout', 'time_limit': 'Time limit in s, 0: none', 'seed': 'Seed'}
 WORDS = {'epochs': 'how often each digit is shown', 'batch_size': 'after how many digits the weights change', 'learning_rate': 'how far the weights go at each step, at its peak',
-         'augmentation': 'how much the digits are turned, shifted and bent', 'time_limit': 'stop after so many seconds and keep the best weights',
+         'augmentation': 'how much the digits are turned, shifted and bent', 'dropout': 'which share of the last layer is left out at each step', 'time_limit': 'stop after so many seconds and keep the best weights',
          'seed': 'of weights, order and variations'}
 UNLIMITED = 1e6
 AFTERWARDS = {'use it if it is no worse': None, 'use it': True, 'only keep it': False}
@@ -122,11 +152,41 @@ class TrainForm(VBox):
         changed = {name: value for name, value in values.items() if value != getattr(PRESETS[self.preset.value], name)}
         return {name: UNLIMITED if value is None else value for name, value in changed.items()}
 
-# %% ../nbs/26_training_pages.ipynb #f5c385f6
+# %% ../nbs/26_training_pages.ipynb #6444e71c
+class Steering(VBox):
+    """What can be changed in a training that runs.
+
+    Parameters
+    ----------
+    order : called with an order, see `check_order`.
+    """
+    def __init__(self, order: Callable[[dict], object]):
+        self.order, self.now, self.fields = order, {}, {name: field(name) for name in STEERABLE}
+        self.pause = button('Pause', lambda: order(dict(do='resume' if self.now['paused'] else 'pause')), 'wait after the step at hand, or go on')
+        self.extend = button('One more epoch', lambda: order(dict(do='extend')), 'show each digit once more than was planned')
+        self.change = button('Change', self.set, 'let the training go on with these values')
+        row = lambda *parts: classed(HBox(parts), 'mnb-row')
+        super().__init__([row(self.pause, self.extend), classed(GridBox([*self.fields.values()]), 'mnb-fields'), row(self.change)])
+        classed(self, 'mnb-column', 'mnb-steering')
+
+    def set(self) -> None:
+        "Order what differs from what holds now."
+        for name, each in self.fields.items():
+            if each.value != self.now[name]: self.order(check_order(dict(do='set', name=name, value=each.value)))
+
+    def show(self, now: dict) -> None:
+        "Show what holds now, see `settings`; what a visitor is typing stays unless it has changed meanwhile."
+        self.pause.description = 'Go on' if now['paused'] else 'Pause'
+        for name, each in self.fields.items():
+            if now.get(name) != self.now.get(name): each.value = now[name]
+        self.now = now
+
+# %% ../nbs/26_training_pages.ipynb #52b11160
 class TrainPage(HBox):
-    "Start, stop and resume a training, watch it, and decide what becomes of it."
+    "Start, steer, stop and resume a training, watch it, and decide what becomes of it."
     def __init__(self, visit: Visit):
-        self.visit, self.form, self.problem, self.state, self.outcome = visit, TrainForm(), HTML(), HTML(), HTML()
+        self.visit, self.form, self.problem, self.state, self.outcome, self.inside, self.title = visit, TrainForm(), HTML(), HTML(), HTML(), HTML(), HTML()
+        self.steering = Steering(lambda order: self.do(lambda: visit.jobs.order(**order)))
         self.start = button('Start training', lambda: self.do(self.begin), 'train a new version', button_style='primary')
         self.resume = button('Resume', lambda: self.do(visit.jobs.resume), 'go on with the training that was cut off')
         self.stop = button('Stop and keep', lambda: self.do(visit.jobs.stop), 'end the training; its best weights become a version', button_style='danger')
@@ -134,8 +194,8 @@ class TrainPage(HBox):
         self.back = button('Go back to the version before', lambda: self.do(lambda: rollback(visit.store)), 'make the version that was used before current again')
         self.charts, self.diary = {name: LineChart('epoch', name) for name in ('loss', 'accuracy')}, HTML()
         row = lambda *parts: classed(HBox(parts), 'mnb-row')
-        super().__init__([classed(VBox([HTML('<h2>Train a network</h2>'), self.form, row(self.start, self.resume, self.stop), self.problem]), 'mnb-card'),
-                          classed(VBox([self.state, classed(HBox([*self.charts.values()]), 'mnb-charts'), self.outcome, row(self.promote, self.back), self.diary]), 'mnb-card')])
+        super().__init__([classed(VBox([self.title, self.form, self.steering, row(self.start, self.resume, self.stop), self.problem]), 'mnb-card'),
+                          classed(VBox([self.state, classed(HBox([*self.charts.values()]), 'mnb-charts'), self.inside, self.outcome, row(self.promote, self.back), self.diary]), 'mnb-card')])
         classed(self, 'mnb-two', 'mnb-train')
         visit.observe(lambda _: self.show(), ['job', 'reader'])
         self.show()
@@ -154,14 +214,18 @@ class TrainPage(HBox):
         "Show the training as it stands."
         show_training(self)
 
-# %% ../nbs/26_training_pages.ipynb #6444e71c
+# %% ../nbs/26_training_pages.ipynb #df80a887
 def show_training(page: TrainPage) -> None:
     "Bring a training page up to date."
     visit, job, events = page.visit, page.visit.job, page.visit.events
     used, runs = used_versions(visit), bool(job and job.status == 'running')
     page.start.disabled, page.stop.disabled = runs, not runs
-    page.state.value = state_html(job, events)
-    for name, chart in page.charts.items(): chart.show(curves(events, name), (0, job.config['epochs'] if job else 1))
+    page.title.value = f'<h2>{"Steer the training" if runs else "Train a network"}</h2>'
+    page.form.layout.display, page.steering.layout.display = ('none', '') if runs else ('', 'none')
+    now = settings(job, events) if job else dict(epochs=1)
+    if runs: page.steering.show(now)
+    page.state.value, page.inside.value = state_html(job, events), inside_html(events)
+    for name, chart in page.charts.items(): chart.show(curves(events, name), (0, now['epochs']))
     new = bool(job and job.version and job.version in visit.store.versions() and job.version not in used[-1:])
     for each, wanted in ((page.resume, job and job.resumable and not runs), (page.promote, new), (page.back, len(used) > 1)): each.layout.display = '' if wanted else 'none'
     page.outcome.value = outcome_html(job, version_report(visit.store, used[-1:]), used[-1] if used else '')

@@ -7,6 +7,7 @@ __all__ = ['Visit']
 
 # %% ../nbs/23_visit.ipynb #8be7db31
 import asyncio
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from ipywidgets import Button
 from traitlets import Any, HasTraits, Unicode
 
 from .core import SIDE, MnistNbError, ModelError, ModelMissing
+from .corrections import Corrections
 from .data import load_test_digits
 from .inference import CurrentReader, Number, Reader, Reading
 from .jobs import Jobs
@@ -32,22 +34,24 @@ class Visit(HasTraits):
 
     Parameters
     ----------
-    store, jobs : the versions and the trainings; the program's own unless told otherwise.
+    store, jobs, corrections : the versions, the trainings and the corrections; the program's own unless told otherwise.
 
     Attributes
     ----------
+    name : a random word that stands for the visitor.
     reader : the `Reader` of the visitor's version; None where it cannot be had.
     status, problem : 'ready', 'missing' or 'damaged', and why.
     job : the training that runs, else the last one; None where there was none.
     events : what that training has told.
     page : the name of the page that the visitor sees; setting it turns to another.
     subject : the `Subject` that was looked at last; None at first.
+    corrected : changes whenever somebody's corrections do.
     """
-    reader, status, problem, job, page, subject = Any(), Unicode(), Unicode(), Any(), Unicode(), Any()
+    reader, status, problem, job, page, subject, corrected = Any(), Unicode(), Unicode(), Any(), Unicode(), Any(), Any()
 
-    def __init__(self, store: Store | None = None, jobs: Jobs | None = None):
+    def __init__(self, store: Store | None = None, jobs: Jobs | None = None, corrections: Corrections | None = None):
         super().__init__()
-        self.store = store or Store()
+        self.store, self.corrections, self.name = store or Store(), corrections or Corrections(), secrets.token_hex(4)
         self.jobs, self.chosen, self.events = jobs or Jobs(store=self.store), None, []
         self._current, self._next, self._answers = CurrentReader(self.store), 0, (None, None)
         self.errands = set()
@@ -79,7 +83,7 @@ class Visit(HasTraits):
         if job: told, self._next = self.jobs.events(job.id, self._next)
         else: told = []
         self.events = thinned(self.events, told)
-        self.job = job
+        self.job, self.corrected = job, changed_at(self.corrections.path)
 
     def _read(self):
         try:
@@ -87,6 +91,12 @@ class Visit(HasTraits):
             kept = self.reader and self.reader.version == self.chosen
             return self.reader if kept else Reader.load(self.chosen, self.store), 'ready', ''
         except ModelError as e: return None, 'missing' if isinstance(e, ModelMissing) else 'damaged', str(e)
+
+# %% ../nbs/23_visit.ipynb #deb035ca
+def changed_at(path: Path) -> int:
+    "When a file changed last, 0 where there is none."
+    try: return path.stat().st_mtime_ns
+    except OSError: return 0
 
 # %% ../nbs/23_visit.ipynb #fe74c298
 def thinned(events: list[dict], told: list[dict]) -> list[dict]:
@@ -159,11 +169,14 @@ def used_versions(visit: Visit) -> list[str]:
     except ModelError: return []
 
 # %% ../nbs/23_visit.ipynb #36105d8f
-def attempt(work: Callable[[], object], say: Callable[[object], None]) -> None:
-    "Do some work; where that fails for a reason that one can name, say it."
+def attempt(work: Callable[[], object], say: Callable[[object], None]) -> bool:
+    "Do some work; where that fails for a reason that one can name, say it. Returns whether it went well."
     try: work()
-    except (MnistNbError, ValueError, OSError) as e: say(e)
-    else: say('')
+    except (MnistNbError, ValueError, OSError) as e:
+        say(e)
+        return False
+    say('')
+    return True
 
 # %% ../nbs/23_visit.ipynb #01dc157b
 def aside(work: Callable[[], object], then: Callable[[object, object], None]) -> None:

@@ -119,6 +119,12 @@ def digit_html(picture: np.ndarray, words: str, caption: str = '') -> str:
     return f'<figure class="mnb-seen"><img src="{png_data_url(picture)}" alt="{escape(words)}">{below}</figure>'
 
 # %% ../nbs/22_widgets.ipynb #a38ca881
+def other_html(*others: tuple[str, float]) -> str:
+    "The likeliest of some other things that it may be, each with its probability."
+    name, share = max(others, key=lambda other: other[1])
+    return f'or {name}, {percent(share)}' if share >= .0005 else 'nothing else comes near'
+
+# %% ../nbs/22_widgets.ipynb #73c15ffc
 def answer_html(reading: Reading) -> str:
     "One digit's reading: the answer large, how sure, the runner-up, what the network saw, and the bars."
     if reading.reason == 'nothing drawn': return empty_html()
@@ -129,7 +135,7 @@ def answer_html(reading: Reading) -> str:
     else:
         digit, sure = f'<div class="mnb-digit">{reading.digit}</div>', sureness(reading.confidence).capitalize()
         none = 1 - reading.confidence/reading.probabilities[best]
-        also = f'or no digit at all, {percent(none)}' if none > reading.probabilities[second] else f'or a {second}, {percent(reading.probabilities[second])}'
+        also = other_html(('no digit at all', none), (f'a {second}', reading.probabilities[second]))
     words = f'<div><span class="mnb-sure">{sure}</span><span class="mnb-soft">{also}</span></div>'
     bars = bars_html(reading.probabilities, None if reading.rejected else best)
     return f'<div class="mnb-answer">{digit}{words}{seen}</div><div{" class=mnb-doubt" if reading.rejected else ""}>{bars}</div>'
@@ -359,12 +365,13 @@ class DigitGrid(VBox):
         return classed(button('', lambda: self.on_pick(place), **self.shared), 'mnb-tile', f'{self.name}-{place}')
 
     def show(self, pictures: Sequence[np.ndarray], labels: Sequence[int], digits: Sequence[int]) -> None:
-        "Show pictures of 28 by 28 pixels, each with what it is and what it was read as."
+        "Show pictures of 28 by 28 pixels, each with what it is and what it was read as; 10 stands for no digit."
         while len(self.tiles) < len(pictures): self.tiles.append(self._tile())
         self.pictures.value = tiles_style(self.name, pictures)
         for tile, label, digit in zip(self.tiles, labels, digits):
-            tile.description = f'{label} ✓' if label == digit else f'{label} → {digit} ✗'
-            tile.tooltip = f'a {label}, read as {digit}: {"right" if label == digit else "wrong"}'
+            truth, said = ('none' if each == CLASSES else each for each in (label, digit))
+            tile.description = f'{truth} ✓' if label == digit else f'{truth} → {said} ✗'
+            tile.tooltip = f'a {truth}, read as {said}: {"right" if label == digit else "wrong"}'
             tile.remove_class('mnb-wrong') if label == digit else tile.add_class('mnb-wrong')
         self.box.children = self.tiles[:len(pictures)]
         self.choose(None)

@@ -139,15 +139,43 @@ def test_a_training_of_others_is_seen(dashboard):
     jobs, page = dashboard.visit.jobs, open_all(dashboard)['Train']
     folder = new_folder(jobs.folder, PRESETS['quick'], 'quick', None)
     events = [dict(kind='job', id=folder.name, label='quick', config=dict(epochs=4, time_limit=None), time=0.), dict(kind='start', epochs=4, batches=2, images=9, parameters=5, first=1, time=1.),
-              dict(kind='batch', epoch=1, batch=1, batches=2, loss=1.5, accuracy=.5, time=2.)]
+              dict(kind='batch', epoch=1, batch=1, batches=2, loss=1.5, accuracy=.5, images_per_second=90., time=2.)]
     with held(jobs.folder, folder.name):
         (folder/'events.jsonl').write_text(''.join(json.dumps(event) + '\n' for event in events))
         dashboard.visit.refresh()
         assert 'epoch 1 of 4' in page.state.value and page.start.disabled and not page.stop.disabled and 'training 12 %' in dashboard.children[1].title.value
         page.stop.click()
         assert json.loads((folder/'orders.jsonl').read_text())['do'] == 'stop'
+        assert page.form.layout.display == 'none' and page.steering.layout.display == ''
+        page.steering.pause.click()
+        assert json.loads((folder/'orders.jsonl').read_text().splitlines()[-1])['do'] == 'pause'
     dashboard.visit.refresh()
     assert 'interrupted' in page.state.value and page.resume.layout.display == '' and not page.start.disabled
+
+
+def test_a_correction_is_seen_by_all_and_taken_back_by_its_visitor_alone(home):
+    one, two = (Dashboard(jobs=Jobs(server='')) for _ in range(2))
+    pages = open_all(two)
+    pen(one, *written(THREE))
+    bar = one.pages['Draw'].correct
+    bar.labels.value = '5'
+    two.visit.refresh()
+    assert '1 to 1 of 1' in pages['Corrections'].list.place.value and 'It is a 5' in pages['Corrections'].detail.value
+    two.visit.corrections.forget(bar.kept, two.visit.name)
+    assert one.visit.corrections.count() == 1
+    bar.undo_button.click()
+    assert one.visit.corrections.count() == 0 and bar.labels.value is None
+
+
+def test_a_damaged_file_of_corrections_is_told_and_nothing_else_suffers(dashboard):
+    dashboard.visit.corrections.path.parent.mkdir(parents=True, exist_ok=True)
+    dashboard.visit.corrections.path.write_bytes(b'no database'*100)
+    page = open_all(dashboard)['Corrections']
+    assert 'corrections cannot be read' in page.list.problem.value and 'corrections cannot be read' in page.lesson.plan.value
+    pen(dashboard, *written(THREE))
+    draw = dashboard.pages['Draw']
+    draw.correct.labels.value = '5'
+    assert 'corrections cannot be read' in draw.correct.note.value and '<div class="mnb-digit">3<' in draw.view.value
 
 
 def test_a_visitor_loads_nothing_heavy(home):

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
+from mnist_nb.dashboard import PAGES
 from tests.browser.pen import NUMBER, SEVEN, THREE, draw, touch
 
-TABS = 'Draw', 'Upload', 'Samples', 'Evaluation', 'Train'
 UPLOAD = '.mnb-upload .mnb-drop'
 
 
@@ -215,7 +215,7 @@ def test_a_drawing_is_the_visitors_own(open_page):
 @pytest.mark.parametrize('color_scheme', ['light', 'dark'])
 def test_every_tab_fits_the_screen(open_page, color_scheme):
     wide, narrow = open_page(color_scheme=color_scheme), open_page(width=375, height=812, color_scheme=color_scheme)
-    for name in TABS:
+    for name in PAGES:
         for page in (wide, narrow):
             go(page, name)
             page.wait_for_timeout(800)

@@ -312,12 +312,12 @@ def test_27_samples(client):
 
 
 @pytest.mark.parametrize('change, fields', [
-    (dict(epochs=-1), {'epochs'}), (dict(epochs=0, batch_size=0), {'epochs', 'batch_size'}), (dict(epochs=10**9), {'epochs'}), (dict(epochs='x'), {'epochs'}), (dict(epochs=True), {'epochs'}),
-    (dict(learning_rate=-1), {'learning_rate'}), (dict(preset='best'), {'preset'}), (dict(preset=7), {'preset'}), (dict(preset=['quick']), {'preset'}), (dict(wheels=4), {'wheels'}),
-    (dict(schedule='; rm'), {'schedule'}), (dict(normalisation=[1]), {'normalisation'}), (dict(use='yes'), {'use'})], ids=str)
+    (dict(epochs=-1), ['epochs']), (dict(epochs=0, batch_size=0), ['batch_size', 'epochs']), (dict(epochs=10**9), ['epochs']), (dict(epochs='x'), ['epochs']), (dict(epochs=True), ['epochs']),
+    (dict(learning_rate=-1), ['learning_rate']), (dict(preset='best'), ['preset']), (dict(preset=7), ['preset']), (dict(preset=['quick']), ['preset']), (dict(wheels=4), ['wheels']),
+    (dict(schedule='; rm'), ['schedule']), (dict(normalisation=[1]), ['normalisation']), (dict(use='yes'), ['use'])], ids=str)
 def test_37_bad_trainings(client, change, fields):
     said = client('POST', '/api/train', json=change)
-    assert said.status_code == 422 and set(said.json['fields']) == fields
+    assert said.status_code == 422 and sorted(said.json['fields']) == fields
 
 
 @pytest.mark.parametrize('path', ['/api/train', '/api/models/use', '/v2/models/mnist_nb/infer'])
