@@ -150,14 +150,14 @@ class MistakesPage(HBox):
     def __init__(self, visit: Visit):
         self.visit, self.ready, self.places, self.first, self.at = visit, False, np.zeros(0, int), 0, 0
         self.view, self.matrix, self.map = ToggleButtons(options=VIEWS.items()), ConfusionMatrix(self.cell), DigitMap(self.point)
-        self.note, self.title, self.grid, self.detail = HTML(), HTML(), DigitGrid(self.pick), classed(HTML(), 'mnb-reading', 'mnb-picture')
+        self.note, self.title, self.grid, self.detail = HTML(), HTML(), DigitGrid(self.pick), classed(HTML(), 'mnb-reading')
         self.next = button('Next mistake', self.go_on, 'the next of all mistakes, the surest first', button_style='primary')
         self.others = button('', lambda: self.lay(self.first + SHOWN), 'show the next of these digits')
         self.flag, self.flags = button('', self.turn_flag), button('', lambda: self.show(sorted(flagged()), 'labels that look wrong'), 'all digits that were flagged')
         row = lambda *parts: classed(HBox(parts), 'mnb-row')
         super().__init__([classed(VBox([self.view, self.note, self.matrix, self.map]), 'mnb-card'),
                           classed(VBox([row(self.next, self.others, self.flags), self.title, self.grid, self.detail, row(self.flag, why_button(visit, self.look))]), 'mnb-card')])
-        classed(self, 'mnb-two', 'mnb-mistakes')
+        classed(self, 'mnb-two', 'mnb-errors')
         self.view.observe(lambda _: self.turn(), 'value')
         visit.observe(lambda _: self.start(), 'reader')
         self.start()

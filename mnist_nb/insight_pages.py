@@ -56,7 +56,7 @@ def evidence_html(picture: np.ndarray, probabilities: np.ndarray, evidence: np.n
     def figure(image, words, caption): return f'<figure><img src="{png_data_url(image)}" alt="{words}"><figcaption>{caption}</figcaption></figure>'
     pair = probabilities.argsort()[:-3:-1]
     parts = [figure(evidence_picture(picture, evidence[digit]), f'the digit with the ink that speaks for a {digit} in blue, against it in orange', f'for a <b>{digit}</b>, {percent(probabilities[digit])}') for digit in pair]
-    legend = '<p class="mnb-soft mnb-small"><i class="mnb-for"></i>covering this costs the digit probability <i class="mnb-against"></i>covering this gains it some</p>'
+    legend = '<p class="mnb-soft mnb-small"><span><i class="mnb-for"></i>covering this costs the digit probability</span><span><i class="mnb-against"></i>covering this gains it some</span></p>'
     return f'<div class="mnb-evidence">{figure(255 - picture, "the digit as the network saw it", "what it saw")}{"".join(parts)}</div>{legend}'
 
 # %% ../nbs/28_insight_pages.ipynb #7ec8f3c6
@@ -150,12 +150,13 @@ class RobustnessPage(HBox):
     def slider(self, name: str) -> FloatSlider:
         "The slider of a distortion."
         amounts = DISTORTIONS[name].amounts
-        made = FloatSlider(min=amounts[0], max=amounts[-1], step=STEPS[name], value=0, description=name.capitalize(), readout_format='.2f', tooltip=DISTORTIONS[name].unit)
-        made.observe(lambda _: self.move(name), 'value')
+        made = FloatSlider(min=amounts[0], max=amounts[-1], step=STEPS[name], value=0, description=name.capitalize(), readout_format='.0f' if STEPS[name] > 1 else '.2f', tooltip=DISTORTIONS[name].unit)
+        made.observe(lambda change: self.move(name, change.new - change.old), 'value')
         return made
 
-    def move(self, name: str) -> None:
-        "Follow a slider."
+    def move(self, name: str, by: float) -> None:
+        "Follow a slider, unless only the browser's rounding has moved it."
+        if abs(by) < STEPS[name]/2: return
         self.last = name
         self.changed()
 
@@ -165,7 +166,7 @@ class RobustnessPage(HBox):
 
     def amounts(self) -> dict[str, float]:
         "How much of each distortion, as `distort` takes it."
-        return {name.replace(' ', '_'): slider.value for name, slider in self.sliders.items()}
+        return {name.replace(' ', '_'): round(slider.value, 6) for name, slider in self.sliders.items()}
 
     def show(self) -> None:
         "Spoil and read the subject, and the test digits."
@@ -267,7 +268,8 @@ def show_differences(page: ComparePage, pair: list[str]) -> None:
     try: page.found = compare_reports(*pair, page.visit.store)
     except ModelError as e: page.found, page.told.value = None, problem_html(e)
     if not page.found: return
-    page.told.value, differing = verdict_html(page.found), page.found.differing[:page.MOST]
+    differing = page.found.differing[:page.MOST]
+    page.told.value = verdict_html(page.found) + ('<p class="mnb-soft mnb-small">Of each digit below: what it is, and what the one and the other read.</p>' if differing else '')
 
     def use(digits, problem):
         if problem: page.told.value += problem_html(problem)
