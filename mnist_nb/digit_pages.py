@@ -141,7 +141,7 @@ def ranked(places: np.ndarray, labels: np.ndarray, answers: np.ndarray) -> np.nd
 
 # %% ../nbs/25_digit_pages.ipynb #56dc706d
 TABLE, SHOWN = 'Table', 14
-VIEWS = {TABLE: TABLE, 'Map by PCA': 'PCA', 'Map by t-SNE': 't-SNE'}
+VIEWS = {TABLE: TABLE, 'PCA map': 'PCA', 't-SNE map': 't-SNE'}
 WAITING = '<p class="mnb-soft" role="status">{}</p><div class="mnb-progress mnb-busy"><i></i></div>'
 
 # %% ../nbs/25_digit_pages.ipynb #ef625b59
