@@ -152,8 +152,8 @@ class MistakesPage(HBox):
         self.view, self.matrix, self.map = ToggleButtons(options=VIEWS.items()), ConfusionMatrix(self.cell), DigitMap(self.point)
         self.note, self.title, self.grid, self.detail = HTML(), HTML(), DigitGrid(self.pick), classed(HTML(), 'mnb-reading')
         self.next = button('Next mistake', self.go_on, 'the next of all mistakes, the surest first', button_style='primary')
-        self.others = button('', lambda: self.lay(self.first + SHOWN), 'show the next of these digits')
-        self.flag, self.flags = button('', self.turn_flag), button('', lambda: self.show(sorted(flagged()), 'labels that look wrong'), 'all digits that were flagged')
+        self.others = button('Others', lambda: self.lay(self.first + SHOWN), 'show the next of these digits')
+        self.flag, self.flags = button('Its label looks wrong', self.turn_flag), button('Flagged', lambda: self.show(sorted(flagged()), 'labels that look wrong'), 'all digits that were flagged')
         row = lambda *parts: classed(HBox(parts), 'mnb-row')
         super().__init__([classed(VBox([self.view, self.note, self.matrix, self.map]), 'mnb-card'),
                           classed(VBox([row(self.next, self.others, self.flags), self.title, self.grid, self.detail, row(self.flag, why_button(visit, self.look))]), 'mnb-card')])

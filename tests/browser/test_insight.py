@@ -230,6 +230,10 @@ def test_nothing_keeps_people_out(open_page, own, color_scheme, width):
     draw(page, THREE, pause=1)
     for name in PAGES:
         go(page, name)
-        page.wait_for_timeout(1500)
+        page.wait_for_timeout(800)
+        expect(page.locator('.mnb-busy:visible')).to_have_count(0, timeout=PATIENCE)
         if found := serious(page): faults[name] = found
-    assert faults == {}
+    go(page, 'Mistakes')
+    page.get_by_role('button', name='PCA map').click()
+    page.locator('.mnb-map:visible svg').wait_for(timeout=PATIENCE)
+    assert faults == {} and serious(page) == []
