@@ -95,19 +95,10 @@ KINDS = {JobRunning: (409, 'training_running'), TrainingError: (409, 'training_f
          ImageUnfit: (422, 'unfit_image'), ImageError: (400, 'damaged_image'), MnistNbError: (503, 'unavailable'), SecurityError: (403, 'foreign_host')}
 
 # %% ../nbs/21_api.ipynb #2f56bbd6
-def image_kind(error: ImageError) -> type:
-    "The kind of an ImageError that only its text tells."
-    text = str(error)
-    if type(error) is not ImageError: return type(error)
-    if 'too long and thin' in text: return ImageUnfit
-    return ImageTooLarge if 'million' in text else ImageUnknown if 'expected a PNG' in text else ImageError
-
-# %% ../nbs/21_api.ipynb #cbb00e77
 def failure(error: Exception) -> tuple[int, dict]:
     "The status of an error, and what to say."
     if isinstance(error, Refused): return error.status, dict(error.more, error=str(error), code=error.code)
-    kind = image_kind(error) if isinstance(error, ImageError) else type(error)
-    found = next((KINDS[each] for each in kind.__mro__ if each in KINDS), None)
+    found = next((KINDS[each] for each in type(error).__mro__ if each in KINDS), None)
     if found: status, code = found
     elif isinstance(error, HTTPException): status, code = error.code or 500, re.sub(r'\W+', '_', error.name.lower())
     else: return 500, dict(error='something went wrong here; the server has written down what', code='internal_error')

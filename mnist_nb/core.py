@@ -5,19 +5,22 @@
 # %% auto #0
 __all__ = ['CLASSES', 'SIDE', 'MnistNbError', 'DataError', 'ModelError', 'ModelMissing', 'ModelCorrupt', 'ImageError',
            'ImageTooLarge', 'ImageUnknown', 'ImageUnfit', 'TrainingError', 'DiskFull', 'home_folder', 'atomic_path',
-           'write_atomic', 'ProgressBars', 'versions']
+           'write_atomic', 'locked', 'ProgressBars', 'versions']
 
 # %% ../nbs/00_core.ipynb #f90d25df
 import errno
 import os
 import platform
+import re
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 
 import platformdirs
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 # %% ../nbs/00_core.ipynb #4060cdf0
@@ -95,6 +98,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path)
         handle, name = tempfile.mkstemp(prefix=f'.{path.stem}-', suffix=path.suffix, dir=path.parent)
     except OSError as e: raise cannot_write(path, e) from e
     os.close(handle)
@@ -102,9 +106,25 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         yield Path(name)
         with open(name, 'rb+') as written: os.fsync(written.fileno())
         os.chmod(name, 0o644)
-        os.replace(name, path)
+        replace(name, path)
     except OSError as e: raise cannot_write(path, e) from e
     finally: Path(name).unlink(missing_ok=True)
+
+# %% ../nbs/00_core.ipynb #9d0865ca
+def replace(old: str, new: Path) -> None:
+    "Give a file another's name. Windows refuses while somebody reads that other, which is over in an instant, so this tries for a second."
+    for pause in (.02, .1, .3, .6):
+        try: return os.replace(old, new)
+        except PermissionError: time.sleep(pause)
+    os.replace(old, new)
+
+# %% ../nbs/00_core.ipynb #def0d731
+def sweep(path: Path, hours: float = 1) -> None:
+    "Remove what writers of a file left behind that were killed some hours ago; those of now are left alone."
+    ours = re.compile(re.escape(f'.{path.stem}-') + '[a-z0-9_]{8}' + re.escape(path.suffix))
+    for entry in os.scandir(path.parent):
+        with suppress(OSError):
+            if ours.fullmatch(entry.name) and time.time() - entry.stat().st_mtime > 3600*hours: os.unlink(entry)
 
 # %% ../nbs/00_core.ipynb #dfafce3e
 def cannot_write(path: Path, error: OSError) -> MnistNbError:
@@ -124,6 +144,31 @@ def one_line(error: BaseException) -> str:
     "An error's text as one line of at most 200 characters, for use within another."
     return ' '.join((str(error) or type(error).__name__).split())[:200]
 
+# %% ../nbs/00_core.ipynb #9c4e4dc7
+@contextmanager
+def locked(path: str | os.PathLike, seconds: float = -1) -> Iterator[None]:
+    """Hold a lock that only one process, and only one thread of it, can have at a time.
+
+    Parameters
+    ----------
+    path : the lock's file; its folder is made if need be.
+    seconds : how long to wait for it; for ever unless told otherwise.
+
+    Raises
+    ------
+    filelock.Timeout : another one has it.
+    MnistNbError : the folder cannot be written to.
+    """
+    path = Path(path)
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=seconds, poll_interval=.02)
+    except Timeout: raise
+    except OSError as e: raise cannot_write(path, e) from e
+    try: yield
+    finally: lock.release()
+
 # %% ../nbs/00_core.ipynb #a8595c43
 class ProgressBars:
     """A viewer of events that draws progress bars with tqdm, on standard error or in a notebook cell.
@@ -142,7 +187,8 @@ class ProgressBars:
         self._move(e['source'], e['done'], e['total'], unit='B', unit_scale=True)
 
     def _batch(self, e):
-        self._move(f"epoch {e['epoch']}", e['batch'], e['batches'], unit='batch')
+        network = f"network {e['network']} of {e['networks']}, " if 'network' in e else ''
+        self._move(f"{network}epoch {e['epoch']}", e['batch'], e['batches'], unit='batch')
         self.bar.set_postfix_str(f"loss {e['loss']:.4f}, accuracy {e['accuracy']:.2%}", refresh=False)
 
     def _epoch(self, e):

@@ -7,6 +7,7 @@ __all__ = ['NO_DIGIT', 'SOURCES', 'Correction', 'Corrections', 'arrays_of', 'wri
 
 # %% ../nbs/18_corrections.ipynb #91078d4d
 import csv
+import errno
 import io
 import json
 import os
@@ -20,7 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .core import CLASSES, SIDE, MnistNbError, atomic_path, home_folder, one_line
+from .core import CLASSES, SIDE, MnistNbError, atomic_path, cannot_write, home_folder, one_line
 from .inference import Reading
 from .preprocessing import png_data_url
 
@@ -104,6 +105,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
             database.execute(TABLE)
             yield database
     except (OSError, sqlite3.Error) as e:
+        if getattr(e, 'sqlite_errorcode', None) == sqlite3.SQLITE_FULL: raise cannot_write(path, OSError(errno.ENOSPC, str(e))) from e
         raise MnistNbError(f'{path}: the corrections cannot be read or written ({one_line(e)}). Move the file away to start anew, or choose another folder with MNIST_NB_HOME') from e
     finally:
         if database: database.close()

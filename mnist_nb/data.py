@@ -26,9 +26,8 @@ from pathlib import Path
 from typing import Callable
 
 import numpy as np
-from filelock import FileLock
 
-from .core import SIDE, DataError, MnistNbError, ProgressBars, atomic_path, cannot_write, home_folder, one_line
+from .core import SIDE, DataError, MnistNbError, ProgressBars, atomic_path, home_folder, locked, one_line
 
 # %% ../nbs/01_data.ipynb #8206141a
 @dataclass(frozen=True, eq=False, repr=False)
@@ -238,9 +237,7 @@ def load_mnist(source: str | os.PathLike | None = None, on_event: Callable[[dict
     if named: return read_files(named)
     cache = home_folder()/'data'/'mnist.npz'
     if found := read_cache(cache): return found
-    try: cache.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as e: raise cannot_write(cache, e) from e
-    with FileLock(cache.with_suffix('.lock')):
+    with locked(cache.with_suffix('.lock')):
         if found := read_cache(cache): return found
         for debris in cache.parent.glob('.mnist-*.npz'): debris.unlink(missing_ok=True)
         mnist = fetch(on_event or ProgressBars())

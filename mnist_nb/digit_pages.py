@@ -7,7 +7,7 @@ __all__ = ['SamplesPage', 'EvaluationPage', 'MistakesPage', 'PlayPage']
 
 # %% ../nbs/25_digit_pages.ipynb #9aa7c1eb
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -145,18 +145,76 @@ VIEWS = {TABLE: TABLE, 'PCA map': 'PCA', 't-SNE map': 't-SNE'}
 WAITING = '<p class="mnb-soft" role="status">{}</p><div class="mnb-progress mnb-busy"><i></i></div>'
 
 # %% ../nbs/25_digit_pages.ipynb #ef625b59
+class DigitList(VBox):
+    "Some of the test digits, a few at a time, and one of them large."
+    def __init__(self, visit: Visit, on_show: Callable[[int | None], object], say: Callable[[object], object]):
+        self.visit, self.on_show, self.say, self.places, self.first, self.at = visit, on_show, say, np.zeros(0, int), 0, 0
+        self.title, self.grid, self.detail = HTML(), DigitGrid(self.pick), classed(HTML(), 'mnb-reading')
+        self.flag = button('Its label looks wrong', self.turn_flag, 'flag this digit for everybody on this machine')
+        self.others = button('Others', lambda: self.lay(self.first + SHOWN), 'show the next of these digits')
+        super().__init__([self.title, self.grid, self.detail, classed(HBox([self.flag, why_button(visit, self.look), self.others]), 'mnb-row')])
+        classed(self, 'mnb-column')
+
+    def show(self, places: Sequence[int], what: str) -> None:
+        "Show some test digits in their order."
+        self.places, self.what = np.asarray(places, int), what
+        self.lay(0)
+
+    def lay(self, first: int) -> None:
+        "Show as many of them as have room, from one of them on."
+        self.first = first if first < len(self.places) else 0
+        shown, (images, labels) = self.places[self.first:self.first + SHOWN], self.visit.digits
+        self.grid.show(images[shown], labels[shown], self.visit.answers()[shown].argmax(1))
+        self.others.layout.display, self.others.description = '' if len(self.places) > SHOWN else 'none', f'{SHOWN} others of {len(self.places):,}'
+        self.title.value = f'<h2>{len(self.places) or "No"} {self.what}</h2>'
+        self.pick(0)
+
+    def pick(self, at: int) -> None:
+        "Show one of those that are shown large."
+        self.at = self.first + at
+        show_digit(self)
+
+    def look(self) -> None:
+        "Make the digit that is large the subject of other pages."
+        index, (images, labels) = int(self.places[self.at]), self.visit.digits
+        self.visit.subject = sample_subject(images[index], int(labels[index]), index)
+
+    def turn_flag(self) -> None:
+        "Flag the label of the digit that is large, or take the flag back."
+        index = int(self.places[self.at])
+        attempt(lambda: flag(index, index not in flagged()), self.say)
+        show_digit(self)
+
+# %% ../nbs/25_digit_pages.ipynb #801131ee
+def shown_flags(shown: DigitList) -> set[int]:
+    "The flagged digits, as far as they can be read."
+    try: return flagged()
+    except MnistNbError as e: return shown.say(e) or set()
+
+# %% ../nbs/25_digit_pages.ipynb #cdcf84d7
+def show_digit(shown: DigitList) -> None:
+    "Bring the large digit of a list up to date, and whatever says which are flagged."
+    flags = shown_flags(shown)
+    for tile, index in zip(shown.grid.tiles, shown.places[shown.first:shown.first + SHOWN]): tile.description = tile.description.rstrip(' ⚑') + ' ⚑'*(index in flags)
+    shown.detail.value, shown.flag.disabled = '', not len(shown.places)
+    if not len(shown.places): return shown.on_show(None)
+    index, (images, labels) = int(shown.places[shown.at]), shown.visit.digits
+    shown.flag.description = 'Take the flag back' if index in flags else 'Its label looks wrong'
+    shown.detail.value = sample_html(images[index], labels[index], shown.visit.answers()[index])
+    shown.grid.choose(shown.at - shown.first)
+    shown.look()
+    shown.on_show(index)
+
+# %% ../nbs/25_digit_pages.ipynb #de36b225
 class MistakesPage(HBox):
     "The confusion matrix and a map of the test digits, both to be asked for the digits behind them."
     def __init__(self, visit: Visit):
-        self.visit, self.ready, self.places, self.first, self.at = visit, False, np.zeros(0, int), 0, 0
-        self.view, self.matrix, self.map = ToggleButtons(options=VIEWS.items()), ConfusionMatrix(self.cell), DigitMap(self.point)
-        self.note, self.title, self.grid, self.detail = HTML(), HTML(), DigitGrid(self.pick), classed(HTML(), 'mnb-reading')
+        self.visit, self.known, self.index, say = visit, None, np.zeros(0, int), lambda problem: setattr(self.note, 'value', problem_html(problem))
+        self.view, self.matrix, self.map, self.note = ToggleButtons(options=VIEWS.items()), ConfusionMatrix(self.cell), DigitMap(self.point), HTML()
+        self.behind = DigitList(visit, self.mark, say)
         self.next = button('Next mistake', self.go_on, 'the next of all mistakes, the surest first', button_style='primary')
-        self.others = button('Others', lambda: self.lay(self.first + SHOWN), 'show the next of these digits')
-        self.flag, self.flags = button('Its label looks wrong', self.turn_flag), button('Flagged', lambda: self.show(sorted(flagged()), 'labels that look wrong'), 'all digits that were flagged')
-        row = lambda *parts: classed(HBox(parts), 'mnb-row')
-        super().__init__([classed(VBox([self.view, self.note, self.matrix, self.map]), 'mnb-card'),
-                          classed(VBox([row(self.next, self.others, self.flags), self.title, self.grid, self.detail, row(self.flag, why_button(visit, self.look))]), 'mnb-card')])
+        self.flags = button('Flagged', lambda: self.show(sorted(flagged()), 'labels that look wrong'), 'all digits that were flagged')
+        super().__init__([classed(VBox([self.view, self.note, self.matrix, self.map]), 'mnb-card'), classed(VBox([classed(HBox([self.next, self.flags]), 'mnb-row'), self.behind]), 'mnb-card')])
         classed(self, 'mnb-two', 'mnb-errors')
         self.view.observe(lambda _: self.turn(), 'value')
         visit.observe(lambda _: self.start(), 'reader')
@@ -164,95 +222,58 @@ class MistakesPage(HBox):
 
     def start(self) -> None:
         "Read all test digits."
-        self.ready, self.note.value = False, WAITING.format('Reading the 10,000 test digits …')
+        self.known, self.note.value = None, WAITING.format('Reading the 10,000 test digits …')
         self.turn()
-        aside(lambda: (*self.visit.digits, self.visit.answers()), self.use)
-
-    def use(self, known: tuple | None, problem: object) -> None:
-        "Go on with images, labels and answers, or say why there are none."
-        self.note.value, self.ready = problem_html(problem), bool(known)
-        if not known: return
-        self.images, self.labels, self.answers = known
-        self.digits = self.answers.argmax(1)
-        self.matrix.show(np.bincount(CLASSES*self.labels.astype(int) + self.digits, minlength=CLASSES**2).reshape(CLASSES, CLASSES))
-        self.mistakes = ranked(np.flatnonzero(self.digits != self.labels), self.labels, self.answers)
-        self.matrix.choose(None)
-        self.show(self.mistakes, 'mistakes')
-        self.turn()
+        aside(lambda: (self.visit.digits[1], self.visit.answers()), lambda known, problem: use_answers(self, known, problem))
 
     def turn(self) -> None:
         "Show the table or a map."
-        for each, wanted in ((self.matrix, self.view.value == TABLE), (self.map, self.view.value != TABLE)): each.layout.display = '' if wanted and self.ready else 'none'
-        if self.ready and self.view.value != TABLE: show_map(self)
+        for each, wanted in ((self.matrix, self.view.value == TABLE), (self.map, self.view.value != TABLE)): each.layout.display = '' if wanted and self.known else 'none'
+        if self.known and self.view.value != TABLE: show_map(self)
 
     def cell(self, label: int, digit: int) -> None:
         "Show the digits of a cell."
-        self.show(np.flatnonzero((self.labels == label) & (self.digits == digit)), f'{label}, read as {digit}')
+        self.show(np.flatnonzero((self.known[0] == label) & (self.digits == digit)), f'{label}, read as {digit}')
 
     def point(self, place: int) -> None:
         "Show a digit of the map, and those around it."
         far = np.hypot(*(self.map.places - self.map.places[place]).T)
-        self.show(self.index[far.argsort()[:SHOWN]], f'test digit {self.index[place]} and those around it', ranking=False)
+        self.behind.show(self.index[far.argsort()[:SHOWN]], f'test digits: {self.index[place]} and those around it')
 
-    def show(self, places: Sequence[int], what: str, ranking: bool = True) -> None:
-        "Show some test digits, the worst first unless told otherwise."
-        places = np.asarray(places, int)
-        self.places, self.what = ranked(places, self.labels, self.answers) if ranking else places, what
-        self.lay(0)
+    def show(self, places: Sequence[int], what: str) -> None:
+        "Show some test digits, the worst first."
+        self.behind.show(ranked(np.asarray(places, int), *self.known), what)
 
-    def lay(self, first: int) -> None:
-        "Show as many of the digits as have room, from one of them on."
-        self.first = first if first < len(self.places) else 0
-        shown = self.places[self.first:self.first + SHOWN]
-        self.grid.show(self.images[shown], self.labels[shown], self.digits[shown])
-        self.others.layout.display, self.others.description = '' if len(self.places) > SHOWN else 'none', f'{SHOWN} others of {len(self.places):,}'
-        self.title.value = f'<h2>{len(self.places):,} {self.what}</h2>' if len(self.places) else f'<h2>No {self.what}</h2>'
-        self.pick(0)
-
-    def pick(self, at: int) -> None:
-        "Show one of the digits that are shown."
-        self.at = self.first + at
-        show_digit(self)
-
-    def look(self) -> None:
-        "Make the digit that is shown the subject of other pages."
-        index = int(self.places[self.at])
-        self.visit.subject = sample_subject(self.images[index], int(self.labels[index]), index)
+    def mark(self, index: int | None) -> None:
+        "Mark the digit that is large on the map, and tell how many are flagged."
+        count = len(shown_flags(self.behind))
+        self.flags.layout.display, self.flags.description = '' if count else 'none', f'Flagged: {count}'
+        if self.view.value != TABLE and index in self.index: self.map.choose(int(np.searchsorted(self.index, index)))
 
     def go_on(self) -> None:
         "Show the next mistake, among those of its kind."
-        now = np.flatnonzero(self.mistakes == self.places[self.at]) if len(self.places) else ()
+        behind = self.behind
+        now = np.flatnonzero(self.mistakes == behind.places[behind.at]) if len(behind.places) else ()
         index = self.mistakes[(now[0] + 1)%len(self.mistakes) if len(now) else 0]
-        self.matrix.choose((int(self.labels[index]), int(self.digits[index])))
-        self.cell(*self.matrix.chosen)
-        at = int(np.flatnonzero(self.places == index)[0])
-        self.lay(at - at%SHOWN)
-        self.pick(at%SHOWN)
+        self.matrix.pick(int(self.known[0][index]), int(self.digits[index]))
+        at = int(np.flatnonzero(behind.places == index)[0])
+        behind.lay(at - at%SHOWN)
+        behind.pick(at%SHOWN)
 
-    def turn_flag(self) -> None:
-        "Flag the label of the digit that is shown, or take the flag back."
-        index = int(self.places[self.at])
-        attempt(lambda: flag(index, index not in flagged()), lambda problem: setattr(self.note, 'value', problem_html(problem)))
-        show_digit(self)
+# %% ../nbs/25_digit_pages.ipynb #78d3d522
+def use_answers(page: MistakesPage, known: tuple | None, problem: object) -> None:
+    "Go on with the labels and the answers, or say why there are none."
+    page.note.value, page.known = problem_html(problem), known
+    if not known: return
+    labels, answers = known
+    page.digits, wrong = answers.argmax(1), np.flatnonzero(answers.argmax(1) != labels)
+    page.matrix.show(np.bincount(CLASSES*labels.astype(int) + page.digits, minlength=CLASSES**2).reshape(CLASSES, CLASSES))
+    page.matrix.choose(None)
+    page.mistakes, page.next.disabled = ranked(wrong, labels, answers), not len(wrong)
+    page.show(page.mistakes, 'mistakes')
+    page.turn()
 
-# %% ../nbs/25_digit_pages.ipynb #801131ee
-def show_digit(page: MistakesPage) -> None:
-    "Bring the part of a page up to date that shows one digit, and whatever says which are flagged."
-    try: flags = flagged()
-    except MnistNbError as e: flags, page.note.value = set(), problem_html(e)
-    page.flags.layout.display, page.flags.description = '' if flags else 'none', f'Flagged: {len(flags)}'
-    page.next.disabled, page.flag.disabled = not len(page.mistakes), not len(page.places)
-    for tile, index in zip(page.grid.tiles, page.places[page.first:page.first + SHOWN]): tile.description = tile.description.rstrip(' ⚑') + ' ⚑'*(index in flags)
-    page.detail.value = ''
-    if not len(page.places): return
-    index = int(page.places[page.at])
-    page.flag.description = 'Take the flag back' if index in flags else 'Its label looks wrong'
-    page.detail.value = sample_html(page.images[index], page.labels[index], page.answers[index])
-    page.grid.choose(page.at - page.first)
-    page.look()
-    if page.view.value != TABLE and len(page.map.places) and index in page.index: page.map.choose(int(np.searchsorted(page.index, index)))
-
-# %% ../nbs/25_digit_pages.ipynb #cdcf84d7
+# %% ../nbs/25_digit_pages.ipynb #4653017d
 def show_map(page: MistakesPage) -> None:
     "Show a map as soon as there is one; t-SNE takes a child process some time."
     visit, method, version = page.visit, page.view.value, page.visit.reader.version
@@ -261,10 +282,10 @@ def show_map(page: MistakesPage) -> None:
         if (page.view.value, page.visit.reader and page.visit.reader.version) != (method, version): return
         page.note.value = problem_html(problem)
         if problem: return
-        page.index, labels = found['index'].astype(int), page.labels[found['index']]
+        page.index, labels = found['index'].astype(int), page.known[0][found['index']]
         page.map.show(found['x'], found['y'], labels, page.digits[page.index] != labels)
         page.map.layout.display = ''
-        show_digit(page)
+        show_digit(page.behind)
 
     def look(problem=''): aside(lambda: digit_map(method, version, visit.store), use) if not problem else use(None, problem)
     page.map.layout.display, page.note.value = 'none', WAITING.format('The map is being made …' if method == 'PCA' else 'The map is being made, once for each version; this takes about a minute …')

@@ -20,14 +20,14 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from .core import DiskFull, MnistNbError, TrainingError, cannot_write, home_folder, one_line, write_atomic
+from .core import DiskFull, MnistNbError, TrainingError, cannot_write, home_folder, locked, one_line, write_atomic
 
 # %% ../nbs/20_jobs.ipynb #71f66cf5
 def append_line(path: Path, record: dict) -> None:
@@ -75,13 +75,6 @@ class JobRunning(TrainingError):
 # %% ../nbs/20_jobs.ipynb #b924fe61
 ENDS = ('kept', 'failed', 'interrupted')
 
-# %% ../nbs/20_jobs.ipynb #68cf4ce4
-def lock_of(jobs: Path) -> FileLock:
-    "The lock of all trainings."
-    try: jobs.mkdir(parents=True, exist_ok=True)
-    except OSError as e: raise cannot_write(jobs, e) from e
-    return FileLock(jobs/'.lock')
-
 # %% ../nbs/20_jobs.ipynb #966e63a5
 def holder(jobs: Path) -> str:
     "The training that held the lock last and did not give it back."
@@ -111,7 +104,7 @@ def running_id(jobs: Path) -> str:
     job = holder(jobs)
     if not job: return ''
     try:
-        with FileLock(jobs/'.lock').acquire(timeout=0): bury(jobs)
+        with locked(jobs/'.lock', 0): bury(jobs)
     except Timeout: return job
     except (OSError, MnistNbError): pass
     return ''
@@ -120,16 +113,15 @@ def running_id(jobs: Path) -> str:
 @contextmanager
 def held(jobs: Path, job: str) -> Iterator[None]:
     "Hold the lock for a training; raises JobRunning where another one does. Those who only look hold it for an instant, so there is a little patience."
-    lock = lock_of(jobs)
-    try: lock.acquire(timeout=1, poll_interval=.02)
-    except Timeout: raise JobRunning(running_id(jobs)) from None
-    try:
-        bury(jobs)
-        write_atomic(jobs/'.running', job)
-        yield
-    finally:
-        with suppress(OSError, MnistNbError): bury(jobs)
-        lock.release()
+    with ExitStack() as stack:
+        try: stack.enter_context(locked(jobs/'.lock', 1))
+        except Timeout: raise JobRunning(running_id(jobs)) from None
+        try:
+            bury(jobs)
+            write_atomic(jobs/'.running', job)
+            yield
+        finally:
+            with suppress(OSError, MnistNbError): bury(jobs)
 
 # %% ../nbs/20_jobs.ipynb #290b07eb
 def new_folder(jobs: Path, config: 'TrainingConfig', label: str, use: bool | None, lesson: dict | None = None) -> Path:
@@ -352,7 +344,9 @@ class Job:
 # %% ../nbs/20_jobs.ipynb #b2017e6e
 class Story:
     "What a job's events have told so far."
-    def __init__(self): self.next, self.history, self.end, self.epochs, self.marks, self.job = 0, [], None, 1, [], dict(label='', config={}, time=0.)
+    def __init__(self):
+        self.next, self.history, self.end, self.epochs, self.marks, self.job = 0, [], None, 1, [], dict(label='', config={}, time=0.)
+        self.network, self.networks = 1, 1
 
     def read(self, folder: Path) -> 'Story':
         events, self.next = read_lines(folder/'events.jsonl', self.next)
@@ -363,7 +357,9 @@ class Story:
 
     def _start(self, event):
         self.epochs, self.history = event['epochs'], self.history[:event['first'] - 1]
-        self.marks = [((event['first'] - 1)/self.epochs, event['time'])]
+        self.network, self.networks = event.get('network', 1), event.get('networks', 1)
+        self.marks = []
+        self._mark((event['first'] - 1)/self.epochs, event['time'])
 
     def _change(self, event):
         if event['name'] == 'epochs': self.epochs = event['value']
@@ -374,7 +370,7 @@ class Story:
         self.history.append({name: value for name, value in event.items() if name not in ('kind', 'time')})
         self._mark(event['epoch']/self.epochs, event['time'])
 
-    def _mark(self, done, time): self.marks = [*self.marks[:1], (min(1., done), time)]
+    def _mark(self, done, time): self.marks = [*self.marks[:1], ((self.network - 1 + min(1., done))/self.networks, time)]
 
     def _kept(self, event): self.end = event
 
@@ -576,12 +572,10 @@ class Child:
 @contextmanager
 def starting(jobs: Path) -> Iterator[None]:
     "Hold the lock of those who start a training."
-    lock_of(jobs)
-    lock = FileLock(jobs/'.start.lock')
-    try: lock.acquire(timeout=60)
-    except Timeout: raise JobRunning(running_id(jobs)) from None
-    try: yield
-    finally: lock.release()
+    with ExitStack() as stack:
+        try: stack.enter_context(locked(jobs/'.start.lock', 60))
+        except Timeout: raise JobRunning(running_id(jobs)) from None
+        yield
 
 # %% ../nbs/20_jobs.ipynb #37681928
 def start_child(jobs: Jobs, choose: Callable[[], Path]) -> Job:

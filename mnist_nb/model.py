@@ -7,11 +7,13 @@ __all__ = ['network_input', 'import_keras', 'build_model', 'given_a_digit', 'sav
            'check_equal']
 
 # %% ../nbs/06_model.ipynb #f5dc2524
+import json
 import logging
 import os
 import tempfile
 import zipfile
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
@@ -141,14 +143,34 @@ def load_keras(path: str | Path) -> 'keras.Model':
     ModelCorrupt : the file cannot be read, or is not a digit recogniser.
     """
     if not Path(path).is_file(): raise ModelMissing(f'{path}: no such file. Train a model with `mnist_nb train`')
-    if Path(path).suffix == '.keras' and not zipfile.is_zipfile(path): raise unusable(path, 'it is no whole .keras archive')
+    if Path(path).suffix == '.keras': check_archive(path)
     keras = import_keras()
     try:
         model = keras.saving.load_model(path, safe_mode=True)
         check_probabilities(model(np.zeros((1, SIDE, SIDE, 1), np.float32)).numpy())
     except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as e:
-        raise unusable(path, one_line(e)) from e
+        raise unusable(path, one_line(e) + saved_with(path)) from e
     return model
+
+# %% ../nbs/06_model.ipynb #632c2cbc
+def check_archive(path: str | Path) -> None:
+    "Raise ModelCorrupt where a `.keras` file is no whole archive, or where it would unpack to more than a digit recogniser can be."
+    try:
+        with zipfile.ZipFile(path) as archive: size = sum(member.file_size for member in archive.infolist())
+    except (OSError, ValueError, zipfile.BadZipFile): raise unusable(path, 'it is no whole .keras archive') from None
+    if size > LARGEST: raise unusable(path, f'it unpacks to {size/1e6:.0f} MB, expected at most {LARGEST/1e6:.0f}')
+
+# %% ../nbs/06_model.ipynb #9fecf20e
+LARGEST = 100_000_000
+
+# %% ../nbs/06_model.ipynb #fc1c883c
+def saved_with(path: str | Path) -> str:
+    "Which Keras a model file was saved with and which one is here, where they differ and the file says so."
+    try:
+        with zipfile.ZipFile(path) as archive: version = str(json.loads(archive.read('metadata.json'))['keras_version'])
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile): return ''
+    here = metadata.version('keras')
+    return '' if version == here else f'; it was saved with Keras {version[:20]}, and here is Keras {here}'
 
 # %% ../nbs/06_model.ipynb #f926bb31
 def check_probabilities(probabilities: np.ndarray) -> np.ndarray:
@@ -195,7 +217,7 @@ class LightModel:
     ------
     ModelCorrupt : the bytes are no digit recogniser.
     """
-    BATCH = 25
+    BATCH, WORTH_PADDING = 25, 16
 
     def __init__(self, content: bytes, name: str = 'the converted model'):
         from ai_edge_litert.interpreter import Interpreter
@@ -218,15 +240,14 @@ class LightModel:
         """
         inputs = network_input(images)
         with self._lock:
-            if len(inputs) == 1: return self._run(self._single, inputs)
-            return np.concatenate([self._padded(inputs[i:i + self.BATCH]) for i in range(0, len(inputs), self.BATCH)]
-                                  or [np.zeros((0, CLASSES), np.float32)])
+            return np.concatenate([self._part(inputs[i:i + self.BATCH]) for i in range(0, len(inputs), self.BATCH)] or [np.zeros((0, CLASSES), np.float32)])
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         "Probabilities of the ten digits, given that each picture is one; float32 array of shape (n, 10)."
         return given_a_digit(self.outputs(images))[0]
 
-    def _padded(self, inputs):
+    def _part(self, inputs):
+        if len(inputs) < self.WORTH_PADDING: return np.concatenate([self._run(self._single, each[None]) for each in inputs])
         full = np.zeros((self.BATCH, SIDE, SIDE, 1), np.float32)
         full[:len(inputs)] = inputs
         return self._run(self._batch, full)[:len(inputs)]

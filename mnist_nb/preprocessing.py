@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError, WebPImagePlugin
 
-from .core import SIDE, ImageError
+from .core import SIDE, ImageError, ImageTooLarge, ImageUnfit, ImageUnknown
 
 # %% ../nbs/02_preprocessing.ipynb #eaebabeb
 BYTES_LIMIT = 20_000_000
@@ -35,9 +35,9 @@ _BROKEN = (OSError, UnidentifiedImageError, Image.DecompressionBombError, Image.
 def _check_size(width: int, height: int) -> None:
     "Refuse a picture too large to decode, or too long and thin to show a digit."
     if width*height > PIXELS_LIMIT:
-        raise ImageError(f'the picture has {width} x {height} pixels, expected at most {PIXELS_LIMIT/1e6:.0f} million; reduce it first')
+        raise ImageTooLarge(f'the picture has {width} x {height} pixels, expected at most {PIXELS_LIMIT/1e6:.0f} million; reduce it first')
     if max(width, height) > _LONGEST*max(1, min(width, height)):
-        raise ImageError(f'the picture has {width} x {height} pixels, too long and thin for a digit; cut out the part that shows it')
+        raise ImageUnfit(f'the picture has {width} x {height} pixels, too long and thin for a digit; cut out the part that shows it')
 
 # %% ../nbs/02_preprocessing.ipynb #753fa399
 def _read_bytes(path: str | os.PathLike) -> bytes:
@@ -50,13 +50,13 @@ def _read_bytes(path: str | os.PathLike) -> bytes:
 def _open_image(content: bytes) -> Image.Image:
     "The header of an image file, read by one of five decoders; its pixels are still to be decoded."
     if len(content) > BYTES_LIMIT:
-        raise ImageError(f'the image file is larger than {BYTES_LIMIT/1e6:.0f} million bytes; reduce the picture first')
+        raise ImageTooLarge(f'the image file is larger than {BYTES_LIMIT/1e6:.0f} million bytes; reduce the picture first')
     try: return Image.open(io.BytesIO(content), formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
-        raise ImageError(f'the picture has more than {PIXELS_LIMIT/1e6:.0f} million pixels; reduce it first') from e
+        raise ImageTooLarge(f'the picture has more than {PIXELS_LIMIT/1e6:.0f} million pixels; reduce it first') from e
     except _BROKEN as e:
         what = 'the image file is empty' if not content else f'{len(content)} bytes that are no picture'
-        raise ImageError(f'{what}; expected a PNG, JPEG, GIF, BMP or WebP file') from e
+        raise ImageUnknown(f'{what}; expected a PNG, JPEG, GIF, BMP or WebP file') from e
 
 # %% ../nbs/02_preprocessing.ipynb #f49b1b8d
 def _composite(grey: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -148,7 +148,7 @@ def decode(image: str | os.PathLike | bytes | Image.Image | np.ndarray) -> np.nd
 
     Raises
     ------
-    ImageError : a file that is missing, too large, damaged or of another kind.
+    ImageError : a file that is missing or damaged, of another kind (`ImageUnknown`), or a picture that is too large (`ImageTooLarge`) or too long and thin (`ImageUnfit`).
     ValueError : an array of the wrong shape, type or range.
     """
     return _upright(image)[0]

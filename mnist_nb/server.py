@@ -36,11 +36,13 @@ from functools import cache
 from html import escape
 from pathlib import Path
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_core.paths import jupyter_path
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPMessageDelegate
 from tornado.ioloop import IOLoop
 from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
@@ -67,7 +69,8 @@ if skipped: del sys.modules['rfc3987_syntax']
 PAGES = Path(__file__).parent/'pages' if '__file__' in globals() else Path('../mnist_nb/pages')
 PROTOCOL = 'v1.kernel.websocket.jupyter.org'
 LARGEST_BODY = LIMITS['MAX_CONTENT_LENGTH']
-MOST_CONNECTIONS = 500
+MOST_CONNECTIONS, MOST_COMING, SMALL_BODY = 500, 5*LARGEST_BODY, 2**18
+SECONDS_IDLE, SECONDS_FOR_BODY = 75, 60
 SECONDS_TO_CONNECT, SECONDS_TO_RECONNECT = 60, 120
 
 # %% ../nbs/30_server.ipynb #55683ba7
@@ -99,6 +102,10 @@ def cookie_of(token: str) -> str:
     return hashlib.sha256(b'mnist_nb ' + token.encode()).hexdigest()
 
 # %% ../nbs/30_server.ipynb #5c55663e
+TOO_LARGE = 413, 'too_large', f'at most {LARGEST_BODY//10**6} MB may be sent at once.'
+TOO_MANY = 503, 'busy', 'too many large pictures come in at once. Try again in a few seconds.'
+
+# %% ../nbs/30_server.ipynb #bdb8fa49
 def refusal(request, token: str, cookie: str) -> tuple[int, str, str] | None:
     "Why a request is turned away, as status, code and sentence; None where it may pass."
     headers, host = request.headers, re.sub(r':\d*$', '', request.host.lower())
@@ -113,7 +120,7 @@ def refusal(request, token: str, cookie: str) -> tuple[int, str, str] | None:
         return 403, 'foreign_origin', 'a page of another site asked for this.'
     length = headers.get('Content-Length', '')
     if length.isdigit() and (len(length) > 15 or int(length) > LARGEST_BODY):
-        return 413, 'too_large', f'at most {LARGEST_BODY//10**6} MB may be sent at once.'
+        return TOO_LARGE
 
 # %% ../nbs/30_server.ipynb #a5977e7a
 class Own(RequestHandler):
@@ -177,7 +184,35 @@ class Welcome(Own):
         self.set_cookie(cookie, cookie_of(token), httponly=True, samesite='Lax', path='/')
         self.redirect(self.request.path)
 
-# %% ../nbs/30_server.ipynb #38fc4aec
+# %% ../nbs/30_server.ipynb #4d08e2cd
+class Measured(HTTPMessageDelegate):
+    "A body on its way to its handler; it counts as long as it is in memory."
+    coming = WeakSet()
+
+    def __init__(self, gate: Application, request, handler: HTTPMessageDelegate):
+        self.gate, self.request, self.handler, self.size = gate, request, handler, 0
+        request.connection.set_max_body_size(2**62)
+        self.coming.add(self)
+
+    def headers_received(self, start_line, headers):
+        self.beginning = start_line, headers
+        return self.handler.headers_received(start_line, headers)
+
+    def data_received(self, chunk):
+        self.size += len(chunk)
+        if self.size > LARGEST_BODY: return self.refuse(*TOO_LARGE)
+        if self.size > SMALL_BODY and sum(each.size for each in self.coming) > MOST_COMING: return self.refuse(*TOO_MANY)
+        return self.handler.data_received(chunk)
+
+    def refuse(self, status: int, code: str, text: str):
+        self.size, self.handler = 0, self.gate.get_handler_delegate(self.request, Refused, dict(status=status, code=code, text=text))
+        return self.handler.headers_received(*self.beginning)
+
+    def finish(self): self.handler.finish()
+
+    def on_connection_close(self): self.handler.on_connection_close()
+
+# %% ../nbs/30_server.ipynb #cbfc3d67
 class Gate(Application):
     "Looks at each request before any handler does: Host, token, Origin and size."
     def find_handler(self, request, **kwargs):
@@ -186,7 +221,8 @@ class Gate(Application):
         if refused: return self.get_handler_delegate(request, Refused, dict(zip(('status', 'code', 'text'), refused)))
         if token and request.method == 'GET' and 'token' in request.query_arguments and request.path in ('/', '/train'):
             return self.get_handler_delegate(request, Welcome)
-        return super().find_handler(request, **kwargs)
+        handler = super().find_handler(request, **kwargs)
+        return Measured(self, request, handler) if {'Content-Length', 'Transfer-Encoding'} & set(request.headers) else handler
 
 # %% ../nbs/30_server.ipynb #41129153
 class OwnPython(KernelSpecManager):
@@ -589,7 +625,7 @@ async def run(server: DashboardServer, sockets: list, browser: bool) -> None:
     server.connection_dir = tempfile.mkdtemp(prefix='mnist_nb_')
     server.app = Gate(**server.init_settings())
     server.app.add_handlers('.*$', server.init_handlers())
-    listener = Bounded(server.app, max_body_size=LARGEST_BODY, max_buffer_size=2*LARGEST_BODY, max_header_size=32*1024, idle_connection_timeout=75, body_timeout=60)
+    listener = Bounded(server.app, max_body_size=LARGEST_BODY, max_buffer_size=2*LARGEST_BODY, max_header_size=32*1024, idle_connection_timeout=SECONDS_IDLE, body_timeout=SECONDS_FOR_BODY)
     listener.add_sockets(sockets)
     url = address(server.ip, server.port, server.secret)
     print(f'mnist_nb is at {url} (Ctrl-C ends it)', flush=True)

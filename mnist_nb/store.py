@@ -16,9 +16,7 @@ from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
-from filelock import FileLock
-
-from .core import ModelCorrupt, ModelMissing, MnistNbError, cannot_write, home_folder, one_line, write_atomic
+from .core import ModelCorrupt, ModelMissing, MnistNbError, cannot_write, home_folder, locked, one_line, write_atomic
 
 # %% ../nbs/09_store.ipynb #cd99d551
 PRETRAINED = 'pretrained'
@@ -77,14 +75,15 @@ def add_version(store: Store, label: str, fill: Callable[[Path], None]) -> str:
     MnistNbError : the folder cannot be written to.
     """
     try:
-        store.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(store.folder/'.lock'):
+        with locked(store.folder/'.lock'):
             for debris in store.folder.glob('.new-*'): shutil.rmtree(debris, ignore_errors=True)
             draft = Path(tempfile.mkdtemp(prefix='.new-', dir=store.folder))
-            draft.chmod(0o755)
-            fill(draft)
-            name = unused_name(store, label)
-            os.rename(draft, store.folder/name)
+            try:
+                draft.chmod(0o755)
+                fill(draft)
+                name = unused_name(store, label)
+                os.rename(draft, store.folder/name)
+            finally: shutil.rmtree(draft, ignore_errors=True)
     except OSError as e: raise cannot_write(store.folder, e) from e
     return name
 
@@ -100,7 +99,7 @@ def unused_name(store: Store, label: str) -> str:
 def use_version(store: Store, version: str) -> None:
     "Make a version the current one; raises ModelMissing where there is none of that name. A damaged list of those used before starts anew."
     store.path(version)
-    with lock(store):
+    with locked(store.folder/'.current.lock'):
         try: used = store.used()
         except ModelCorrupt: used = []
         if used[-1:] != [version]: write_atomic(store.folder/'current', ''.join(f'{each}\n' for each in [*used[1:], version]))
@@ -108,7 +107,7 @@ def use_version(store: Store, version: str) -> None:
 # %% ../nbs/09_store.ipynb #657ae82c
 def rollback(store: Store) -> str:
     "Go back to the version that was used before the current one, and return its name; raises ModelMissing where there was none."
-    with lock(store):
+    with locked(store.folder/'.current.lock'):
         used = store.used()
         if len(used) < 2: raise ModelMissing(f'there is nothing to go back to: {used[-1]} is the first version that was used')
         store.path(used[-2])
@@ -124,7 +123,7 @@ def remove_version(store: Store, version: str) -> None:
     ModelMissing : there is none of that name.
     ValueError : it is in use, or the one that came with the package.
     """
-    with lock(store):
+    with locked(store.folder/'.current.lock'):
         store.path(version)
         if version in (PRETRAINED, store.current()): raise ValueError(f'version: expected one that is neither in use nor {PRETRAINED!r}, got {version!r}. Use another one first')
         try:
@@ -133,13 +132,6 @@ def remove_version(store: Store, version: str) -> None:
             os.rename(store.folder/version, store.folder/f'.new-{version}')
         except OSError as e: raise cannot_write(store.folder, e) from e
         shutil.rmtree(store.folder/f'.new-{version}', ignore_errors=True)
-
-# %% ../nbs/09_store.ipynb #c16aff98
-def lock(store: Store) -> FileLock:
-    "The lock that one writer of `current` holds at a time."
-    try: store.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e: raise cannot_write(store.folder, e) from e
-    return FileLock(store.folder/'.current.lock')
 
 # %% ../nbs/09_store.ipynb #1d863439
 def spoilt(path: Path, why: str) -> ModelCorrupt:
@@ -178,7 +170,8 @@ def model_card(label: str, config: dict, report: dict) -> str:
     config : what config.json holds.
     report : what report.json holds.
     """
-    test, made = report['test'], config['versions']
+    test, made, teachers = report['test'], config['versions'], config.get('config', {}).get('teachers', 0)
+    taught, code = f'taught by {teachers} networks of its kind, '*(teachers > 0), f"; code {config['code'][:12]}"*('code' in config)
     rows = '\n'.join(f"| {part} | {r['images']} | {r['accuracy']:.2%} | {r['interval'][0]:.2%} to {r['interval'][1]:.2%} | {r['loss']:.4f} | {r['calibration_error']:.2%} |"
                      for part, r in report.items())
     return f"""# A handwritten-digit reader ({label})
@@ -191,7 +184,7 @@ Reads one handwritten digit from a picture of 28 by 28 pixels: three convolution
 
 - **For**: single digits written by hand. **Not for**: letters, printed text, or anything that must not be wrong {1 - test['accuracy']:.1%} of the time.
 - **Learnt from**: MNIST's training digits alone, of which {report['validation']['images']} were set aside to choose by. The test digits chose nothing.
-- **Trained**: {config['made']}, {config['epochs_done']} epochs in {config['seconds']:.0f} s on {config['cores']} cores; ended: {config['reason']}.
-- **Made with**: {', '.join(f'{name} {version}' for name, version in made.items())}.
-- **Make it again**: `{config['command']}`
+- **Trained**: {config['made']}, {taught}{config['epochs_done']} epochs in {config['seconds']:.0f} s on {config['cores']} cores; ended: {config['reason']}.
+- **Made with**: {', '.join(f'{name} {version}' for name, version in made.items())}{code}.
+- **Make it again**: `{config['command']}`{', with the changes that config.json tells'*bool(config.get('changes'))}
 """

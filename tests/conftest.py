@@ -47,7 +47,7 @@ def program():
 def command(program):
     "Runs `mnist_nb` with some arguments in a process of its own."
     def run(*arguments, **options):
-        return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=120, **options)
+        return subprocess.run([program, *map(str, arguments)], capture_output=True, timeout=120, **dict(text=True) | options)
     return run
 
 

@@ -5,6 +5,7 @@ import os
 import queue
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +17,9 @@ import psutil
 from websockets.sync.client import connect
 
 PROTOCOL = 'v1.kernel.websocket.jupyter.org'
+PIXELS = f'{{"pixels": {[[int(x == y) for x in range(28)] for y in range(28)]}}}'.encode()
+ENDINGS = [signal.CTRL_BREAK_EVENT] if os.name == 'nt' else [signal.SIGTERM, signal.SIGINT]
+APART = dict(creationflags=subprocess.CREATE_NEW_PROCESS_GROUP) if os.name == 'nt' else {}
 
 
 def words_of(process):
@@ -28,9 +32,10 @@ class Served:
     "A server on a free port, started with the options of `mnist_nb.server.serve`; `constants` are set in its module before."
     def __init__(self, constants=None, **options):
         options = dict(port=0, browser=False) | options
+        self.warm = 2*options.get('warm', 1)
         setting = ''.join(f'server.{name} = {value!r}; ' for name, value in (constants or {}).items())
         code = f'from mnist_nb import server; {setting}server.serve(**{options!r})'
-        self.process = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {'PYTHONUNBUFFERED': '1'})
+        self.process = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {'PYTHONUNBUFFERED': '1'}, **APART)
         self.lines, self.said = queue.Queue(), []
         threading.Thread(target=self._listen, daemon=True).start()
         self.url = re.search(r'http://\S+', self.wait_for(' is at '))[0]
@@ -61,6 +66,23 @@ class Served:
 
     def get(self, path, **headers): return self.request('GET', path, **headers)
 
+    def reads(self):
+        "Whether a small picture is read."
+        return self.request('POST', '/api/predict', PIXELS, Content_Type='application/json').status == 200
+
+    def dial(self, timeout=20):
+        "A raw connection."
+        return socket.create_connection((self.address.hostname, self.address.port), timeout=timeout)
+
+    def first_line(self, content):
+        "The first line of the answer to some bytes; empty where the connection is just closed."
+        with self.dial() as connection:
+            try:
+                connection.sendall(content)
+                connection.shutdown(socket.SHUT_WR)
+                return connection.recv(4096).partition(b'\r\n')[0]
+            except OSError: return b''
+
     def visit(self, path='/', **headers):
         "The secret name of a new visit."
         page = self.get(path, **headers)
@@ -79,7 +101,7 @@ class Served:
         "The visitors' kernels, warm ones included."
         return [process for process in self.processes() if any('ipykernel' in word for word in words_of(process))]
 
-    def stop(self, number=signal.SIGTERM):
+    def stop(self, number=ENDINGS[0]):
         "End the server; the seconds that it took."
         started = time.monotonic()
         if self.process.poll() is None: self.process.send_signal(number)
@@ -102,6 +124,23 @@ def unpacked(message):
     count = int.from_bytes(message[:8], 'little')
     offsets = [int.from_bytes(message[8*at:8*at + 8], 'little') for at in range(1, count + 1)]
     return json.loads(message[offsets[1]:offsets[2]])['msg_type'], json.loads(message[offsets[4]:offsets[5]])
+
+
+@contextmanager
+def watched(pid=None):
+    "Looks at a process, this one unless told otherwise, every other millisecond; `growth` of what it gives is by how many bytes its memory grew at most."
+    class Found: growth = 0
+    process, found, over = psutil.Process(pid), Found(), threading.Event()
+    before = process.memory_info().rss
+
+    def look():
+        while not over.wait(.002): found.growth = max(found.growth, process.memory_info().rss - before)
+    looker = threading.Thread(target=look, daemon=True)
+    looker.start()
+    try: yield found
+    finally:
+        over.set()
+        looker.join()
 
 
 @contextmanager

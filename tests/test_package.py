@@ -1,9 +1,13 @@
 """What the package offers, and what its settings say."""
 import re
 from configparser import ConfigParser
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import mnist_nb
 
@@ -33,6 +37,22 @@ def settings():
 
 
 def test_version(settings): assert mnist_nb.__version__ == settings['version']
+
+
+FLOORS = dict(keras='3.15', pillow='12.3', flask='3.1.3', werkzeug='3.1.6', jupyter_server='2.18', voila='0.5.12', ipywidgets='8.1')
+
+
+@pytest.mark.parametrize('name', FLOORS)
+def test_nothing_older_than_the_last_known_fault(settings, name):
+    asked, = [each for each in map(Requirement, settings['requirements'].split()) if each.name == name]
+    floor, = [part.version for part in asked.specifier if part.operator == '>=']
+    assert Version(floor) >= Version(FLOORS[name]) and Version(metadata.version(name)) >= Version(floor)
+
+
+@pytest.mark.parametrize('name', ['requirements', 'dev_requirements', 'onnx_requirements', 'ray_requirements'])
+def test_constraints_are_of_these_requirements(settings, name):
+    pins = dict(line.split('==') for line in (ROOT/'constraints.txt').read_text(encoding='utf8').split())
+    for asked in map(Requirement, settings[name].split()): assert pins[canonicalize_name(asked.name)] in asked.specifier
 
 
 @pytest.mark.parametrize('name', ['requirements', 'dev_requirements'])

@@ -1,14 +1,17 @@
 """Runs every check of the project, in the order of CI: `python -m tools.check`.
 
-Notebooks clean, export and README without a difference; each notebook's own tests and, beside them, the built wheel in an environment of its own; pytest.
+Notebooks clean, export and README without a difference; known faults of the installed packages, where their list can be reached; each notebook's own tests and, beside them, the built wheel in an
+environment of its own; pytest.
 """
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -56,18 +59,36 @@ def generated():
     without_difference(sys.executable, '-m', 'tools.readme')
 
 
+def audit():
+    "No installed package has a known fault, as far as the list of them can be reached."
+    run(sys.executable, '-m', 'tools.audit')
+
+
 def notebook(path):
     "A notebook's own tests, in a process of its own."
     run(script('nbdev_test'), '--path', path, '--n_workers', '1', '--do_print')
 
 
+def served(program, folder):
+    "The page and the API of the installed program, from its own process on a port of its own."
+    server = subprocess.Popen([program, 'serve', '--port', '0', '--no-browser'], cwd=folder, stdout=subprocess.PIPE, text=True)
+    try:
+        url = server.stdout.readline().split()[3]
+        page, ready = (urllib.request.urlopen(url + path, timeout=60).read().decode() for path in ('', 'api/health/ready'))
+        if not re.search('"visit": "[^"]+", "views": \\["', page) or 'ready' not in ready: sys.exit(f'the installed wheel serves no page: {ready} {page[-500:]}')
+        print(f'the installed wheel serves {len(page)} bytes of a page with its widgets')
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
 def wheel():
-    "The built wheel, installed in a new environment elsewhere, reads a digit and knows its accuracy."
+    "The built wheel, installed in a new environment elsewhere, reads a digit, knows its accuracy, serves its page and trains."
     with tempfile.TemporaryDirectory() as folder:
         run(sys.executable, '-m', 'pip', 'wheel', '.', '--no-deps', '--quiet', '--wheel-dir', folder)
         built, = Path(folder).glob('*.whl')
-        run(sys.executable, '-m', 'venv', Path(folder)/'venv')
-        binaries = Path(folder)/'venv'/('Scripts' if os.name == 'nt' else 'bin')
+        run(sys.executable, '-m', 'venv', Path(folder)/'ü x')
+        binaries = Path(folder)/'ü x'/('Scripts' if os.name == 'nt' else 'bin')
         run(binaries/'python', '-m', 'pip', 'install', '--quiet', built, cwd=folder)
         run(binaries/'mnist_nb', 'info', cwd=folder)
         digit = ROOT/'nbs'/'images'/'drawn.png'
@@ -76,6 +97,9 @@ def wheel():
         accuracy = json.loads(answer)['accuracy']
         print(f'accuracy of the installed wheel: {accuracy:.2%}')
         if accuracy < .995: sys.exit('the shipped model must read at least 99.50 % of the test digits')
+        served(binaries/'mnist_nb', folder)
+        os.environ['MNIST_NB_HOME'] = str(Path(folder)/'home')
+        run(binaries/'mnist_nb', 'train', '--preset', 'quick', '--epochs', '1', '--time-limit', '10', '--dense', '8', cwd=folder)
 
 
 def notebooks_and_wheel():
@@ -88,12 +112,12 @@ def notebooks_and_wheel():
 
 
 def tests():
-    "All tests of more than one module."
-    run(sys.executable, '-m', 'pytest', 'tests', '-q', '-p', 'no:cacheprovider', '--durations=15', minutes=40, live=True)
+    "All tests of more than one module, two files at a time; the browser's, which come last, stay last."
+    run(sys.executable, '-m', 'pytest', 'tests', '-q', '-p', 'no:cacheprovider', '-n', '2', '--dist', 'loadfile', '--no-loadscope-reorder', '--durations=15', minutes=40, live=True)
 
 
 def main():
-    for step in (generated, notebooks_and_wheel, tests):
+    for step in (generated, audit, notebooks_and_wheel, tests):
         started = time.monotonic()
         step()
         print(f'-- {time.monotonic() - started:.0f} s', flush=True)

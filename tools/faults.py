@@ -1,37 +1,121 @@
-"""The fault catalogue, each row with the tests that prove it: `python -m tools.faults [--write]`.
+"""The fault catalogue, each row with the tests that prove it: `python -m tools.faults [--write]`, and with what takes long: `python -m tools.faults --long [NAME...] [--write]`.
 
-Runs tests/faults and counts, for each row, the tests named after its number (`test_08_mutated_bytes`), or after several. Exits with 1 where a row has no test or one that fails.
-With --write the result is kept in tests/faults/result.json, where the README finds it.
+Runs the tests that are named after a row's number (`test_08_mutated_bytes`), or after several, and those elsewhere that the row names; counts them for each row, and exits with 1 where a row has no test
+or one that fails. The long forms are kills, fuzz (which needs `pip install atheris`), strange, crowd, overload, flood and soak, half an hour in all; their figures are measured on a server of their own.
+With --write the result is kept in tests/faults/result.json and long.json, where the README and the notebook on faults find it.
 """
+import argparse
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
-FOLDER = Path(__file__).parent.parent/'tests'/'faults'
+from tests import endurance
+from tests.serving import Served
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT/'tests'/'faults'
 
 
-def outcomes():
+def read(name): return json.loads((FOLDER/name).read_text(encoding='utf8'))
+
+
+def write(name, content): (FOLDER/name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf8')
+
+
+def places(rows):
+    "Where pytest finds the tests of all rows."
+    names = {name for row in rows for name in row.get('also', ())}
+    found = [f'{path}::{name}' for path in sorted((ROOT/'tests').rglob('test_*.py')) for name in re.findall(r'^def (test_\w+)', path.read_text(encoding='utf8'), re.MULTILINE) if name in names]
+    return [str(FOLDER), *found]
+
+
+def outcomes(rows):
     "For each row the outcomes of its tests: 'passed', 'failed' or 'skipped'."
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder)/'report.xml'
-        subprocess.run([sys.executable, '-m', 'pytest', FOLDER, '-q', '-p', 'no:cacheprovider', f'--junitxml={report}'], cwd=FOLDER.parent.parent, check=False)
+        subprocess.run([sys.executable, '-m', 'pytest', *places(rows), '-q', '-p', 'no:cacheprovider', f'--junitxml={report}'], cwd=ROOT, check=False)
         found = defaultdict(list)
         for case in ElementTree.parse(report).iter('testcase'):
             outcome = 'failed' if {'failure', 'error'} & {each.tag for each in case} else 'skipped' if case.find('skipped') is not None else 'passed'
-            for number in re.findall(r'\d\d(?=_)', re.match(r'test_((?:\d\d_)*)', case.get('name'))[1]): found[int(number)].append(outcome)
-    return found
+            name = case.get('name').partition('[')[0]
+            for number in re.findall(r'\d\d(?=_)', re.match(r'(?:test_)?((?:\d\d_)*)', name)[1]): found[int(number)].append(outcome)
+            for row in rows: found[row['number']] += [outcome]*(name in row.get('also', ()))
+        return found
+
+
+def short():
+    "Run the tests of all rows; each row with its counts."
+    rows = read('catalogue.json')
+    found = outcomes(rows)
+    rows = [row | {kind: found[row['number']].count(kind) for kind in ('passed', 'failed', 'skipped')} for row in rows]
+    for row in rows: print(f"{row['number']:>2}  {row['tier']:<4} {row['passed']:>4} passed {row['failed']:>3} failed {row['skipped']:>3} skipped  {row['fault']}")
+    return rows
+
+
+@contextmanager
+def server(**options):
+    "A server of its own, with a home of its own."
+    served = Served(**options)
+    try: yield served
+    finally: served.stop()
+
+
+def strange():
+    with server(warm=0) as served: return endurance.strange(served, 1500)
+
+
+def crowd():
+    with server(warm=0) as served: return endurance.crowd(served, 50, 60)
+
+
+def overload():
+    with server(warm=0) as served: return endurance.overload(served, 256, 10_000)
+
+
+def flood():
+    with server(warm=0) as served: return endurance.flood(served, 20, 60)
+
+
+def soak():
+    with server() as served: return endurance.soak(served, 20*60)
+
+
+LONG = dict(kills=lambda: endurance.kills(50), fuzz=lambda: endurance.fuzz(600, FOLDER/'crashes'), strange=strange, crowd=crowd, overload=overload, flood=flood, soak=soak)
+NEVER = 'lost', 'surprises', 'errors', 'unanswered', 'failures', 'unread', 'silent', 'failed_visits', 'kernels_left'
+
+
+def long(names, keep):
+    "Run the long forms of these names; whether all went well."
+    faults = []
+    for name in names:
+        with tempfile.TemporaryDirectory() as home:
+            os.environ['MNIST_NB_HOME'] = home
+            found = LONG[name]()
+        print(name, json.dumps(found), flush=True)
+        faults += [f'{name}: {word} is {found[word]}' for word in NEVER if found.get(word)]
+        path = FOLDER/'long.json'
+        if keep: write('long.json', (read('long.json') if path.exists() else {}) | {name: found | dict(made=time.strftime('%Y-%m-%d'), cores=os.cpu_count())})
+    return faults
 
 
 def main():
-    found = outcomes()
-    rows = [row | {kind: found[row['number']].count(kind) for kind in ('passed', 'failed', 'skipped')} for row in json.loads((FOLDER/'catalogue.json').read_text(encoding='utf8'))]
-    for row in rows: print(f"{row['number']:>2}  {row['tier']:<4} {row['passed']:>4} passed {row['failed']:>3} failed {row['skipped']:>3} skipped  {row['fault']}")
-    if '--write' in sys.argv: (FOLDER/'result.json').write_text(json.dumps(rows, indent=1, ensure_ascii=False) + '\n', encoding='utf8')
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--write', action='store_true', help='keep the result')
+    parser.add_argument('--long', nargs='*', choices=[*LONG, []], help='run the long forms of these names, or all')
+    given = parser.parse_args()
+    if given.long is not None:
+        faults = long(given.long or LONG, given.write)
+        sys.exit('; '.join(faults) or 0)
+    rows = short()
+    if given.write: write('result.json', rows)
     bare = [row['number'] for row in rows if not row['passed'] or row['failed']]
     print(f"\n{len(rows) - len(bare)} of {len(rows)} rows are proven" + f"; not: {', '.join(map(str, bare))}"*bool(bare))
     sys.exit(1 if bare else 0)

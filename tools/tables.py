@@ -25,7 +25,7 @@ def tables(reader):
 def main():
     write = sys.argv[1:] == ['--write']
     found = tables(Reader.load('pretrained' if write else None))
-    if write: (Path(__file__).parent.parent/'mnist_nb'/'pretrained'/'tables.json').write_text(json.dumps(found, indent=1) + '\n')
+    if write: (Path(__file__).parent.parent/'mnist_nb'/'pretrained'/'tables.json').write_text(json.dumps(found, indent=1) + '\n', encoding='utf8')
     print('read rightly, refused')
     for condition, row in found['framing'].items(): print(f"{row['accuracy']:>8.2%} {row['refused']:>8.2%}  {condition}")
     print('\naccepted, though no digit')

@@ -3,6 +3,7 @@ import base64
 import io
 import json
 import shutil
+import sqlite3
 import tempfile
 import threading
 import zlib
@@ -15,6 +16,7 @@ import psutil
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from PIL import Image
@@ -25,8 +27,9 @@ from mnist_nb.api import LIMITS, create_app
 from mnist_nb.core import DataError, DiskFull, ModelCorrupt, TrainingError, home_folder
 from mnist_nb.corrections import Corrections
 from mnist_nb.data import load_test_digits
-from mnist_nb.inference import CurrentReader
+from mnist_nb.inference import CurrentReader, Reader
 from mnist_nb.jobs import Job, JobRunning, Jobs
+from mnist_nb.negatives import HELD_OUT_FONTS, random_glyph
 from mnist_nb.store import Store, use_version
 from mnist_nb.training import configure
 
@@ -161,6 +164,13 @@ def test_no_route_is_left_out(document):
 MAY_REFUSE = {'/api/predict', '/api/corrections', '/api/teach', '/api/train/steer', '/api/models/use', '/v2/models/{name}/infer', '/v2/models/{name}/versions/{version}/infer'}
 
 
+def pictures():
+    "Real pictures of all kinds, with something in them and without, and noise."
+    drawn = np.pad(np.eye(20, dtype=np.uint8)*255, 4)
+    return st.sampled_from([png(array, kind) for array in (drawn, 255 - drawn, np.zeros_like(drawn)) for kind in ('PNG', 'JPEG', 'GIF', 'BMP', 'WEBP')]) | st.binary(max_size=100)
+
+
+schemathesis.openapi.media_type('image/*', pictures())
 FOLDER = tempfile.TemporaryDirectory()
 SCHEMA = schemathesis.openapi.from_wsgi('/api/openapi.json', few_app(Path(FOLDER.name)))
 
@@ -243,6 +253,16 @@ def test_19_blank(client, picture):
     assert client('POST', '/api/predict?number=1', data=picture, content_type='image/png').status_code == 422
 
 
+@pytest.mark.parametrize('seed', range(5))
+def test_19_letters_and_two_digits_are_answered_with_a_flag(client, seven, seed):
+    rng, digit = np.random.default_rng(seed), np.asarray(Image.open(io.BytesIO(seven)))
+    letter, two = random_glyph(rng, HELD_OUT_FONTS), np.hstack([digit, load_test_digits()[0][seed + 1]])
+    for picture in (letter, two, rng.integers(0, 256, (60, 60)).astype(np.uint8)):
+        said = answered(client, data=png(picture), content_type='image/png').json
+        assert said['uncertain'] == (said['rejected'] or said['confidence'] < .8) and 0 <= said['confidence'] <= 1
+    assert said['uncertain'], 'noise is not sure'
+
+
 def chunk(kind, content): return len(content).to_bytes(4, 'big') + kind + content + zlib.crc32(kind + content).to_bytes(4, 'big')
 
 
@@ -252,6 +272,12 @@ def bomb(width, height, rows):
     return b'\x89PNG\r\n\x1a\n' + header + chunk(b'IDAT', zlib.compress(bytes(1 + width//8)*rows)) + chunk(b'IEND', b'')
 
 
+def part(content, name='name="image"; filename="7.png"'):
+    "A form with one part, byte by byte."
+    return b'--x\r\nContent-Disposition: form-data; ' + name.encode() + b'\r\nContent-Type: image/png\r\n\r\n' + content + b'\r\n--x--\r\n'
+
+
+BOUND = dict(content_type='multipart/form-data; boundary=x')
 JSON = dict(content_type='application/json')
 PNG = dict(content_type='image/png')
 SMALL = png(np.eye(20, dtype=np.uint8)*255)
@@ -260,7 +286,8 @@ BAD_REQUESTS = [
     ('no file', 400, dict(data=dict(other='x')), 'missing_image', dict(content_type='multipart/form-data')), ('empty file', 400, form(b''), 'empty_image', {}),
     ('other field', 400, form(SMALL, field='file'), 'missing_image', {}), ('no boundary', 400, dict(data=b'--x--'), 'bad_form', dict(content_type='multipart/form-data')),
     ('broken form', 400, dict(data=b'garbage'), 'bad_form', dict(content_type='multipart/form-data; boundary=x')),
-    ('many parts', 413, form(*[SMALL]*60), 'request_entity_too_large', {}), ('long field', 413, dict(data=dict(a='x'*600_000)), 'request_entity_too_large', dict(content_type='multipart/form-data')),
+    ('nothing chosen', 400, dict(data=part(b'', 'name="image"; filename=""')), 'empty_image', BOUND), ('no name', 400, dict(data=part(SMALL, 'filename="7.png"')), 'missing_image', BOUND),
+    ('cut form', 400, dict(data=part(SMALL)[:-9]), 'bad_form', BOUND), ('many parts', 413, form(*[SMALL]*60), 'request_entity_too_large', {}), ('1001 parts', 413, form(*[b'']*1001), 'request_entity_too_large', {}), ('long field', 413, dict(data=dict(a='x'*600_000)), 'request_entity_too_large', dict(content_type='multipart/form-data')),
     ('urlencoded', 415, dict(data=dict(a='x')), 'unsupported_type', {}), ('long urlencoded', 413, dict(data=dict(a='x'*600_000)), 'request_entity_too_large', {}),
     ('too long', 413, dict(data=bytes(LIMITS['MAX_CONTENT_LENGTH'] + 1)), 'request_entity_too_large', PNG), ('too many bytes', 413, dict(data=bytes(20_000_001)), 'image_too_large', PNG),
     ('too many pixels', 413, dict(data=bomb(20_000, 20_000, 20_000)), 'image_too_large', PNG), ('a header that lies', 413, dict(data=bomb(2**31 - 1, 2**31 - 1, 1)), 'image_too_large', PNG),
@@ -271,7 +298,9 @@ BAD_REQUESTS = [
         'empty': b'', 'list': b'[]', 'not JSON': b'{', 'bad UTF-8': b'{"image": "\xff"}', 'twice': b'{"image": "", "image": ""}', 'NaN': b'{"pixels": [NaN]}',
         'Infinity': b'{"strokes": [[[Infinity, 0]]]}', 'digits': b'{"pixels": ' + b'9'*5000 + b'}', 'deep': b'['*100_000, 'deep object': b'{"a":'*100_000}.items()],
     ('neither', 400, dict(json={}), 'missing_image', {}), ('both', 400, dict(json=dict(image='', pixels=[])), 'missing_image', {}),
-    ('no base64', 400, dict(json=dict(image='!!!!')), 'bad_base64', {}), ('url base64', 400, dict(json=dict(image='ab-_')), 'bad_base64', {}), ('empty image', 400, dict(json=dict(image='')), 'empty_image', {}),
+    ('no base64', 400, dict(json=dict(image='!!!!')), 'bad_base64', {}), ('url base64', 400, dict(json=dict(image='ab-_')), 'bad_base64', {}),
+    ('enormous base64', 413, dict(data=b'{"image": "' + b'A'*25_000_000 + b'"}'), 'request_entity_too_large', JSON), ('data URL of nothing', 400, dict(json=dict(image='data:image/png;base64,')), 'empty_image', {}),
+    ('empty image', 400, dict(json=dict(image='')), 'empty_image', {}),
     ('number for image', 422, dict(json=dict(image=7)), 'bad_parameters', {}),
     *[(f'pixels {n}', 422, dict(json=dict(pixels=pixels)), 'bad_parameters', {}) for n, pixels in enumerate([
         7, 'x', [1, 2], [[1]*28]*27, [256] + [0]*783, [-1] + [0]*783, ['a']*784, [[1]*28]*27 + [[1]], {}, None, [10**400]*784])],
@@ -279,7 +308,9 @@ BAD_REQUESTS = [
 
 
 @pytest.mark.parametrize('status, options, code, more', [each[1:] for each in BAD_REQUESTS], ids=[each[0] for each in BAD_REQUESTS])
-def test_01_03_04_09_22_23_24_bad_pictures(client, status, options, code, more):
+def test_01_03_04_09_22_23_24_bad_pictures(client, monkeypatch, status, options, code, more):
+    "Each is refused for its own reason, before the network is asked."
+    monkeypatch.setattr(Reader, 'outputs', failing(AssertionError('the network was asked')))
     if 'data' in options and isinstance(options['data'], dict): options = options | dict(data=dict(options['data']))
     said = answered(client, **options, **more)
     assert (said.status_code, said.json['code']) == (status, code), said.text
@@ -347,7 +378,8 @@ def test_inference_protocol_reads(client):
     ('OPTIONS', '/api/predict', 200), ('GET', '/api/health/live/', 200)])
 def test_26_paths_and_methods(client, method, path, status):
     said = client(method, path)
-    assert said.status_code == status and 'html' not in said.mimetype or method == 'OPTIONS' and said.status_code == 200
+    assert said.status_code == status and (status < 400 or said.json['code'] in ('not_found', 'method_not_allowed'))
+    assert 'html' not in said.mimetype or method == 'OPTIONS' and said.data == b''
     assert status != 405 or said.headers['Allow']
 
 
@@ -366,10 +398,13 @@ def test_request_id(client, sent, kept):
 
 def test_25_a_filename_is_never_said_again(client, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ('../../x', '/etc/passwd', 'CON', 'aux.png', 'n'*4000, '<script>alert(1)</script>'):
-        said = answered(client, data=dict(image=(io.BytesIO(b'no picture'), name)), content_type='multipart/form-data')
-        assert said.status_code == 415 and 'passwd' not in said.text and 'script' not in said.text
-    assert not list(tmp_path.iterdir())
+    monkeypatch.setenv('TMPDIR', str(tmp_path))
+    monkeypatch.setattr(tempfile, 'tempdir', None)
+    for name in ('../../x', '/etc/passwd', 'CON', 'aux.png', 'a\0passwd', 'n'*4000, '\u202egnp.script', '<script>alert(1)</script>'):
+        for content, statuses in ((b'no picture', {415}), (SMALL, {200})):
+            said = answered(client, data=dict(image=(io.BytesIO(content), name)), content_type='multipart/form-data')
+            assert said.status_code in statuses and 'passwd' not in said.text and 'script' not in said.text and 'nnnn' not in said.text
+    assert tempfile.gettempdir() == str(tmp_path) and not list(tmp_path.iterdir())
 
 
 def test_25_uploads_stay_in_memory(client, monkeypatch):
@@ -411,6 +446,17 @@ def test_42_no_model(own, document, seven):
     for method, path, options in (('GET', '/api/health/ready', {}), ('GET', '/v2/health/ready', {}), ('GET', '/api/sample_predictions', {}), ('POST', '/api/predict', dict(data=seven, **PNG))):
         said = client(method, path, **options)
         assert said.status_code == 503 and said.json['code'] == 'model_missing' and 'mnist_nb train' in said.json['error'] and said.headers['Retry-After']
+
+
+def test_40_a_correction_on_a_full_disk(client, monkeypatch):
+    "SQLite's own error, from a database that may not grow."
+    def full(path, connect=sqlite3.connect, **options):
+        database = connect(path, **options)
+        database.execute('PRAGMA max_page_count = 1')
+        return database
+    monkeypatch.setattr('mnist_nb.corrections.sqlite3.connect', full)
+    said = client('POST', '/api/corrections', json=dict(strokes=[[[n % 50, n*n % 83] for n in range(5000)]], label=1))
+    assert (said.status_code, said.json['code']) == (507, 'disk_full')
 
 
 def test_43_corrupt_model(own, document, seven):

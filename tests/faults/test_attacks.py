@@ -1,101 +1,162 @@
 """A server under attack: malformed requests, slow ones, floods, and clients that go away. All of it on 127.0.0.1, bounded in count and time."""
-import random
 import socket
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
 from contextlib import ExitStack
+from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 
-from tests.serving import Served, patience
+from mnist_nb.server import LARGEST_BODY
+from tests.endurance import crowd, flood, measured, overload, strange
+from tests.serving import PIXELS, Served, patience, watched
 
-PIXELS = f'{{"pixels": {np.eye(28, dtype=int).ravel().tolist()}}}'.encode()
 HEAD = b'POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n'
 
 
 @pytest.fixture(scope='module')
-def served(tmp_path_factory, data_file):
-    "A server of its own."
+def own_home(tmp_path_factory, data_file):
+    "A home for all servers of this module, and a folder of their own for temporary files, which is given."
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('MNIST_NB_HOME', str(tmp_path_factory.mktemp('home')))
         patch.setenv('MNIST_NB_DATA', str(data_file))
-        server = Served(warm=0)
+        folder = Path(tempfile.mkdtemp(prefix='mnb'))
+        for name in ('TMPDIR', 'TEMP', 'TMP'): patch.setenv(name, str(folder))
+        yield folder
+
+
+@pytest.fixture(scope='module')
+def served(own_home):
+    "A server of its own."
+    server = Served(warm=0)
     yield server
     server.stop()
 
 
-def dial(served, timeout=20):
-    "A raw connection to the server."
-    return socket.create_connection((served.address.hostname, served.address.port), timeout=timeout)
+@pytest.fixture
+def untouched(served, own_home):
+    "Nothing is written to the disk for a request, nothing is printed, and the server still reads."
+    files, said = lambda: {path for path in own_home.rglob('*') if not path.name.startswith('kernel-')}, len(served.said)
+    before = files()
+    yield
+    assert files() == before and len(served.said) == said and served.reads()
 
 
-def said_to(served, content):
-    "The first line of the answer to some bytes; empty where the connection is just closed."
-    with dial(served) as connection:
+def chunks(number):
+    "So many chunks of a megabyte."
+    for _ in range(number): yield b'100000\r\n' + bytes(2**20) + b'\r\n'
+
+
+BODIES = {
+    'honest': (b'Content-Length: %d\r\n' % (10*LARGEST_BODY), lambda: (bytes(2**20) for _ in range(10*LARGEST_BODY//2**20)), b'413'),
+    'longer than can be': (b'Content-Length: 99999999999999999999\r\n', lambda: [], b'413'), 'longer than it says': (b'Content-Length: 10\r\n', lambda: [bytes(2**20)]*50, b'400'),
+    'shorter than it says': (b'Content-Length: 1000\r\n', lambda: [b'{'], b''), 'in chunks': (b'Transfer-Encoding: chunked\r\n', lambda: chunks(10*LARGEST_BODY//2**20), b'413'),
+    'in one chunk': (b'Transfer-Encoding: chunked\r\n', lambda: [b'fffffff\r\n', *[bytes(2**20)]*240], b'413'), 'in one endless chunk': (b'Transfer-Encoding: chunked\r\n', lambda: [b'f'*15 + b'\r\n', *[bytes(2**20)]*60], b'413'),
+}
+
+
+@pytest.mark.parametrize('name', BODIES)
+def test_02_too_large_a_body(served, untouched, name):
+    "Refused, or cut off, before it is all there."
+    header, body, status = BODIES[name]
+    with watched(served.process.pid) as memory, served.dial() as connection:
         try:
-            connection.sendall(content)
+            connection.sendall(HEAD + header + b'\r\n')
+            for piece in body(): connection.sendall(piece)
             connection.shutdown(socket.SHUT_WR)
-            return connection.recv(4096).partition(b'\r\n')[0]
-        except OSError: return b''
+        except OSError: pass
+        try: said = connection.recv(4096).partition(b'\r\n')[0]
+        except OSError: said = b''
+    assert said == b'' or said.split()[1] == status
+    assert memory.growth < 2*LARGEST_BODY
 
 
-def answers(served): return served.request('POST', '/api/predict', PIXELS, Content_Type='application/json').status == 200
+def test_02_33_a_flood_of_uploads_beside_visitors(served):
+    "They take turns; drawings are read all the same, and kernels answer."
+    found = flood(served, 2, 30)
+    assert found['unread'] == found['silent'] == 0 and found['refused'] > 0 and found['growth_mb'] < 500
 
 
-def strange_requests():
-    "Requests that no browser sends: methods, addresses, versions and headers of all sorts."
-    rng = random.Random(0)
-    odd = ['', ' ', '\0', '/'*5000, '/%', '/%00', '/..', '/../../x', '//', '/\xff', '/?' + 'a'*9000, 'http://evil.example/', '*', '/{}', '/%s%n', "/'\"<>", '/\x7f']
-    for path in odd: yield f'GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n'.encode('latin1')
-    for method in ('', 'get', 'FOO', 'G E T', 'A'*9000, 'TRACE', 'CONNECT', '\x16\x03\x01'): yield f'{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n'.encode('latin1')
-    for version in ('', 'HTTP/0.9', 'HTTP/9.9', 'HTTP', 'HTTP/1.1.1', 'XTTP/1.1'): yield f'GET / {version}\r\nHost: localhost\r\n\r\n'.encode()
-    yield b'GET / HTTP/1.1\r\n\r\n'
-    yield b'GET / HTTP/1.1\r\nHost: localhost\r\nX: ' + b'a'*300_000 + b'\r\n\r\n'
-    for line in ('Content-Length: -1', 'Content-Length: a', 'Content-Length: 1\r\nContent-Length: 2', 'Transfer-Encoding: chunked\r\nContent-Length: 5', ': x', 'a b: c', ' folded'):
-        yield HEAD + line.encode() + b'\r\n\r\nabc'
-    for _ in range(150): yield bytes(rng.randrange(256) for _ in range(rng.randrange(1, 200)))
+def test_25_uploads_leave_nothing_on_the_disk(served, untouched):
+    form = b'--x\r\nContent-Disposition: form-data; name="image"; filename="../../x.png"\r\nContent-Type: image/png\r\n\r\n' + bytes(5_000_000) + b'\r\n--x--\r\n'
+    assert served.request('POST', '/api/predict', form, Content_Type='multipart/form-data; boundary=x').status == 415
 
 
-def test_29_strange_requests(served):
-    for content in strange_requests():
-        first = said_to(served, content)
-        assert not first.startswith(b'HTTP/1.1 5'), content[:80]
-    assert answers(served)
+def test_16_nothing_personal_is_printed(served, untouched):
+    "What was asked, by whom, and what with, is in no log; `untouched` sees to it."
+    served.get('/api/model_info?visitor=somebody', User_Agent='a browser', X_Forwarded_For='192.0.2.7')
+    served.get('/nothing/there/somebody')
+    served.request('POST', '/api/train', b'{"somebody": 1}', Content_Type='application/json')
 
 
-def test_31_slow_clients(served):
-    "Two hundred connections that never finish their request, and a hundred and fifty that say nothing: others are served meanwhile, and the sockets go in the end."
+def test_29_strange_requests(served): assert strange(served) | dict(errors=0, unanswered=0) == strange(served)
+
+
+@pytest.fixture(scope='module')
+def impatient(own_home):
+    "A server that waits three seconds where the real one waits a minute, and lets four pictures wait."
+    server = Served(constants={'SECONDS_IDLE': 3, 'SECONDS_FOR_BODY': 3, 'Predict.MOST_WAITING': 4}, warm=0)
+    yield server
+    server.stop()
+
+
+def established(served): return [each for each in psutil.Process(served.process.pid).net_connections('tcp') if each.status == 'ESTABLISHED']
+
+
+def test_31_slow_clients(impatient):
+    "Two hundred connections that never finish their request, a hundred and fifty that say nothing, and some that do not read: others are served, and the server ends what is slow, while its clients still hold on."
     with ExitStack() as stack:
-        idle = [stack.enter_context(dial(served)) for _ in range(150)]
-        slow = [stack.enter_context(dial(served)) for _ in range(200)]
-        for round_ in range(5):
+        idle, slow, halves, deaf = ([stack.enter_context(impatient.dial()) for _ in range(number)] for number in (150, 200, 20, 20))
+        for connection in halves: connection.sendall(HEAD + b'Content-Length: 1000\r\n\r\n{')
+        for connection in deaf: connection.sendall(b'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'*3)
+        for byte in range(5):
             for connection in slow:
-                try: connection.sendall(b'POST /api/predict HTTP/1.1\r\nX'[round_:round_ + 1])
+                try: connection.sendall(b'POST /api/predict HTTP/1.1\r\nX'[byte:byte + 1])
                 except OSError: pass
-            assert answers(served)
-        body = stack.enter_context(dial(served))
-        body.sendall(HEAD + b'Content-Length: 1000\r\n\r\n{')
-        assert answers(served) and idle
-    with patience() as until: until(lambda: len([c for c in psutil.Process(served.process.pid).net_connections('tcp') if c.status == 'ESTABLISHED']) < 20)
+            assert impatient.reads()
+        with patience(30) as until: until(lambda: len(established(impatient)) <= len(deaf))
+        for connection in (*idle, *slow, *halves):
+            connection.settimeout(5)
+            try: assert connection.recv(100)[:12] in (b'', b'HTTP/1.1 400', b'HTTP/1.1 408')
+            except ConnectionError: pass
+    with patience() as until: until(lambda: not established(impatient))
+    assert impatient.reads()
 
 
-def test_32_33_a_crowd_is_served_or_told_to_come_back(served):
-    "Many at once: every request is answered, with a digit or with 503 and when to try again; then all is as before."
-    def ask(_):
-        answer = served.request('POST', '/api/predict', PIXELS, Content_Type='application/json')
-        return answer.status, answer.headers.get('Retry-After')
-    with ThreadPoolExecutor(60) as pool: found = [*pool.map(ask, range(1500))]
-    assert {status for status, _ in found} <= {200, 503}
-    assert all(retry for status, retry in found if status == 503) and sum(status == 200 for status, _ in found) > 100
-    with patience(5) as until: until(lambda: answers(served))
+def test_31_more_connections_than_are_taken(own_home):
+    server = Served(constants={'MOST_CONNECTIONS': 20}, warm=0)
+    try:
+        with ExitStack() as stack:
+            for _ in range(60): stack.enter_context(server.dial())
+            with patience() as until: until(lambda: len(established(server)) <= 20)
+        with patience() as until: until(lambda: not established(server))
+        assert server.reads()
+    finally: server.stop()
 
 
-def test_34_clients_that_go_away(served):
+def test_32_a_crowd_is_served(served):
+    found = crowd(served, 20, 3)
+    assert found['failures'] == 0 and found['requests'] > 50
+
+
+def test_33_who_cannot_be_served_is_told_to_come_back(impatient):
+    found = overload(impatient, 60, 1500)
+    assert found['lost'] == 0 and found['told_to_wait'] > 0 and found['answered'] > 0
+
+
+def leave(served, number):
+    "Go away: in the middle of what one sends, before the answer, or in the middle of it."
+    request = HEAD + b'Content-Length: %d\r\n\r\n' % len(PIXELS) + PIXELS
+    with served.dial() as connection:
+        connection.sendall(request[:30 + 13*number] if number % 2 else request if number % 4 else b'GET /api/docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n')
+        if number % 8 == 4: connection.recv(1)
+
+
+def test_34_clients_that_go_away(served, untouched):
+    "The first hundred have the pools of threads grow to their size; two hundred more leave nothing behind."
     process = psutil.Process(served.process.pid)
-    assert answers(served)
-    files, threads = process.num_fds(), process.num_threads()
-    for number in range(200):
-        with dial(served) as connection: connection.sendall((HEAD + b'Content-Length: %d\r\n\r\n' % len(PIXELS) + PIXELS)[:30 + number*7])
-    assert answers(served)
-    with patience() as until: until(lambda: process.num_fds() <= files + 5 and process.num_threads() <= threads + 30)
+    for number in range(100): leave(served, number)
+    with patience() as until: until(lambda: not established(served))
+    before = measured(process)
+    for number in range(200): leave(served, number)
+    with patience() as until: until(lambda: measured(process)['files'] <= before['files'] and measured(process)['threads'] <= before['threads'] + 2)

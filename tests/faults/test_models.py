@@ -1,18 +1,23 @@
 """Model files that are missing, damaged or hostile are refused in one line, and left as they are."""
 import io
+import json
 import os
 import pickle
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from mnist_nb import MNISTClassifier, Reader
 from mnist_nb.core import ModelCorrupt, ModelError, ModelMissing
+from mnist_nb.jobs import train_version
 from mnist_nb.model import LightModel, build_model, convert, import_keras, load_keras, network_input, save_keras
-from mnist_nb.store import Store
+from mnist_nb.store import Store, use_version
+from mnist_nb.training import TrainingConfig
 
 SHIPPED = Store().pretrained
 
@@ -28,6 +33,34 @@ def without(content, member):
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(file, 'w') as new:
         for name in old.namelist():
             if name != member: new.writestr(name, old.read(name))
+    return file.getvalue()
+
+
+def read_member(content, member):
+    with zipfile.ZipFile(io.BytesIO(content)) as archive: return archive.read(member)
+
+
+def with_members(content, members):
+    "A zip file with other contents of some of its members."
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist(): new.writestr(name, members.get(name, old.read(name)))
+    return file.getvalue()
+
+
+def led_outside(content, kind, elsewhere):
+    "An HDF5 file, one of whose arrays is in another file of the machine."
+    file, names = io.BytesIO(content), []
+    with h5py.File(file, 'r+') as archive:
+        archive.visititems(lambda name, found: names.append(name) if isinstance(found, h5py.Dataset) and found.size > 1000 else None)
+        values = archive[names[0]][:]
+        del archive[names[0]]
+        if kind == 'link':
+            with h5py.File(elsewhere, 'w') as other: other['values'] = values
+            archive[names[0]] = h5py.ExternalLink(str(elsewhere), 'values')
+        else:
+            elsewhere.write_bytes(values.tobytes())
+            archive.create_dataset(names[0], values.shape, values.dtype, external=[(str(elsewhere), 0, h5py.h5f.UNLIMITED)])
     return file.getvalue()
 
 
@@ -73,6 +106,11 @@ def bad_files(canary, tmp_path_factory):
         files[f'pickle{suffix}'] = pickle.dumps(Pickled(canary))
     files |= {'flipped.keras': flipped(keras, len(keras)//2), 'flipped.h5': flipped(h5, 10),
               'flipped.tflite': flipped(light, len(light)//2), 'flipped start.tflite': flipped(light, 4), 'flipped end.tflite': flipped(light, len(light) - 8)}
+    config = json.loads(read_member(keras, 'config.json'))
+    config['config']['layers'][1]['class_name'] = 'ConvOfTomorrow'
+    changed = {'newer': {'config.json': json.dumps(config).encode(), 'metadata.json': b'{"keras_version": "99.1.0"}'}, 'bomb': {'config.json': b'{"a": "' + b'a'*200_000_000 + b'"}'}}
+    for kind in ('link', 'storage'): changed[kind] = {'model.weights.h5': led_outside(read_member(keras, 'model.weights.h5'), kind, folder/f'{kind}.bin')}
+    files |= {f'{name}.keras': with_members(keras, members) for name, members in changed.items()} | {'link.h5': led_outside(h5, 'link', folder/'own.bin')}
     files |= {'no config.keras': without(keras, 'config.json'), 'no weights.keras': without(keras, 'model.weights.h5')}
     for name, model in dict(nine=small(classes=9), wide=small(side=30), code=with_code(canary)).items():
         files |= {f'{name}{suffix}': saved(model, folder/f'{name}{suffix}') for suffix in ('.keras', '.h5')}
@@ -81,7 +119,7 @@ def bad_files(canary, tmp_path_factory):
 
 
 KERAS = [f'{name}{suffix}' for name in ('missing', 'empty', 'text', 'truncated', 'short', 'flipped', 'pickle', 'nine', 'wide', 'code')
-         for suffix in ('.keras', '.h5')] + ['no config.keras', 'no weights.keras']
+         for suffix in ('.keras', '.h5')] + ['no config.keras', 'no weights.keras', 'newer.keras', 'bomb.keras', 'link.keras', 'storage.keras', 'link.h5']
 LIGHT = [f'{name}.tflite' for name in ('missing', 'empty', 'text', 'truncated', 'short', 'flipped', 'flipped start', 'flipped end', 'pickle', 'nine', 'wide')]
 
 
@@ -113,6 +151,7 @@ def test_43_44_45_load_keras(bad_files, canary, tmp_path, name):
     check_line(str(caught.value), path)
     assert isinstance(caught.value, ModelMissing if bad_files[name] is None else ModelCorrupt)
     assert bad_files[name] is None or 'File not found' not in str(caught.value)
+    assert (name == 'newer.keras') == ('Keras 99.1.0' in str(caught.value)) and (name == 'bomb.keras') == ('it unpacks to' in str(caught.value))
     assert untouched(bad_files[name], path) and not os.path.exists(canary)
 
 
@@ -170,6 +209,16 @@ def test_43_a_damaged_version_does_not_hinder_the_others(version, command, pictu
     (version/'model.tflite').write_bytes(b'')
     assert command('models', 'list').stdout.count('\n') == 2
     assert ': 7 (' in command('predict', picture).stdout
+
+
+@pytest.mark.parametrize('damaged', ['model.tflite', 'report.json', 'reading.json'])
+def test_43_a_training_replaces_a_damaged_version(version, mnist, damaged):
+    "Whatever can be read is better than what cannot, however badly it reads."
+    use_version(Store(), version.name)
+    (version/damaged).write_bytes(b'')
+    few = replace(mnist, train_images=mnist.train_images[:5600], train_labels=mnist.train_labels[:5600])
+    kept = train_version(TrainingConfig(epochs=1, dense=8), 'small', mnist=few)
+    assert kept.current and Store().current() == kept.version and Reader.load().version == kept.version and (version/damaged).read_bytes() == b''
 
 
 @pytest.mark.parametrize('suffix', ['.keras', '.h5'])

@@ -54,5 +54,24 @@ def test_51_wide_paths_and_other_languages(tmp_path, picture, command, monkeypat
     folder.mkdir(parents=True)
     monkeypatch.setenv('MNIST_NB_HOME', str(folder))
     (folder/'sieben – 七.png').write_bytes(Path(picture).read_bytes())
-    said = command('predict', 'sieben – 七.png', cwd=folder, env={**os.environ, 'PYTHONUTF8': '0'}).stdout
+    said = command('predict', 'sieben – 七.png', cwd=folder, encoding='utf8', env=os.environ | {'PYTHONUTF8': '0', 'PYTHONIOENCODING': 'utf8'}).stdout
     assert said.startswith('sieben – 七.png: 7 (')
+    monkeypatch.setenv('PYTHONIOENCODING', 'cp1252')
+    narrow = command('predict', 'sieben – 七.png', cwd=folder, encoding='cp1252')
+    assert narrow.returncode == 0 and narrow.stdout.startswith('sieben – \\u4e03.png: 7 (') and not narrow.stderr
+    missing = command('predict', '八.png', cwd=folder, encoding='cp1252')
+    assert missing.returncode == 5 and missing.stdout == '' and 'No such file' in missing.stderr and 'Traceback' not in missing.stderr
+
+
+@pytest.mark.parametrize('arguments', [['info'], ['models', 'list'], ['models', 'use', 'pretrained'], ['corrections', 'list'], ['stop'], ['export', '--format', 'litert']], ids=' '.join)
+def test_51_a_home_behind_a_link(tmp_path, command, monkeypatch, data_file, arguments):
+    real, link = tmp_path/'ein Ort', tmp_path/'link'
+    real.mkdir()
+    try: link.symlink_to(real, target_is_directory=True)
+    except OSError: link = real
+    monkeypatch.setenv('MNIST_NB_HOME', str(link))
+    monkeypatch.setenv('MNIST_NB_DATA', str(data_file))
+    (tmp_path/'ü x').mkdir()
+    done = command(*arguments, cwd=tmp_path/'ü x')
+    assert done.returncode == 0 and done.stderr == '', done.stderr
+    if arguments == ['info']: assert str(link) in done.stdout

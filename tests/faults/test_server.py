@@ -2,18 +2,19 @@
 import gzip
 import json
 import re
-import signal
 import socket
+import subprocess
 import sys
-import time
 
 import psutil
 import pytest
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from mnist_nb import server as server_module
 from mnist_nb.core import MnistNbError
 from mnist_nb.server import serve
-from tests.serving import Served, packed, patience, unpacked
+from tests.serving import ENDINGS, PIXELS, Served, packed, patience, unpacked, words_of
 
 FOREIGN = 'http://evil.example'
 
@@ -90,7 +91,12 @@ def test_30_a_foreign_page_changes_nothing(served, path, origin):
     assert answer.status == 403 and answer.json['code'] == 'foreign_origin'
 
 
-def test_a_foreign_page_may_link_here_but_not_use_us(served):
+def test_30_who_only_looks_is_not_asked_where_from(served):
+    for origin in (FOREIGN, 'null', served.url.rstrip('/')): assert served.get('/api/health/live', Origin=origin).status == 200
+    assert served.request('POST', '/api/predict', b'{"pixels": []}', Origin=served.url.rstrip('/'), Content_Type='application/json').status == 422
+
+
+def test_30_a_foreign_page_may_link_here_but_not_use_us(served):
     assert served.get('/', Sec_Fetch_Site='cross-site', Sec_Fetch_Mode='no-cors', Sec_Fetch_Dest='image').status == 403
     assert served.get('/', Sec_Fetch_Site='cross-site', Sec_Fetch_Mode='navigate', Sec_Fetch_Dest='iframe').status == 403
     assert served.get('/', Sec_Fetch_Site='cross-site', Sec_Fetch_Mode='navigate', Sec_Fetch_Dest='document').status == 200
@@ -102,7 +108,7 @@ def refused(served, visit, **options):
     return error.value.response.status_code
 
 
-def test_a_websocket_needs_its_visit_the_protocol_and_no_foreign_page(served):
+def test_30_52_a_websocket_needs_its_visit_the_protocol_and_no_foreign_page(served):
     visit = served.visit()
     assert refused(served, visit, subprotocols=()) == 400
     assert refused(served, visit, origin=FOREIGN) == 403
@@ -110,7 +116,7 @@ def test_a_websocket_needs_its_visit_the_protocol_and_no_foreign_page(served):
     with served.live(visit, origin=served.url.rstrip('/')) as page: page.send(packed('kernel_info_request'))
 
 
-def test_a_kernel_has_no_other_name_than_its_visit(served):
+def test_52_a_kernel_has_no_other_name_than_its_visit(served):
     served.visit()
     files = [word for process in served.kernels() for word in process.cmdline() if word.endswith('.json')]
     names = [re.search(r'kernel-(.+)\.json', file)[1] for file in files]
@@ -150,7 +156,7 @@ def visitor(served):
 @pytest.mark.parametrize('message', [
     b'', b'\x00'*64, b'\xff'*8 + b'\x00'*100, (2**60).to_bytes(8, 'little') + b'\x00'*100, 'text', '{"channel": "shell", "header": {"msg_type": "execute_request"}}',
     packed('comm_msg')[:-1], packed('comm_msg') + b'x', packed('comm_msg').replace(b'"msg_type"', b'"msg-type"'), b'\x06' + packed('comm_msg')[1:].replace(b'{', b'[', 1)])
-def test_malformed_messages_end_a_connection_and_no_more(visitor, message):
+def test_52_malformed_messages_end_a_connection_and_no_more(visitor, message):
     server = psutil.Process(visitor.server.process.pid)
     before = server.memory_info().rss
     with visitor.server.live(visitor.visit) as page:
@@ -168,7 +174,7 @@ def test_02_too_large_a_body_is_refused_before_it_comes(served):
         assert b' 413 ' in raw.recv(1000).splitlines()[0]
 
 
-def test_neither_server_nor_kernel_loads_tensorflow(served):
+def test_51_neither_server_nor_kernel_loads_tensorflow(served):
     served.visit()
     served.visit('/train')
     for process in [psutil.Process(served.process.pid), *served.kernels()]:
@@ -202,7 +208,7 @@ def test_38_a_training_is_followed_to_its_end_and_from_where_one_left_off(empty_
     finally: server.stop()
 
 
-def test_a_token_is_asked_of_everything(home):
+def test_30_50_a_token_is_asked_of_everything(home):
     server = Served(token='the-secret', visitors=5)
     try:
         for path in ('/', '/train', '/api/health/live', '/static/x.js', '/live/x', '/v2'): assert server.get(path).status == 403
@@ -220,7 +226,7 @@ def test_a_token_is_asked_of_everything(home):
     finally: server.stop()
 
 
-def test_one_visitor_too_many_gets_a_friendly_page_until_one_leaves(home):
+def test_33_one_visitor_too_many_gets_a_friendly_page_until_one_leaves(home):
     server = Served(visitors=1)
     try:
         visit = server.visit()
@@ -256,7 +262,24 @@ def test_50_it_listens_on_this_machine_alone_and_on_one_port(served):
     assert listening == [('127.0.0.1', served.address.port)]
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_36_49_while_a_training_runs_and_when_it_dies(home, data_file, monkeypatch):
+    "The old version answers; the killed training says so, and the next one may begin."
+    monkeypatch.setenv('MNIST_NB_DATA', str(data_file))
+    server = Served(warm=0)
+    try:
+        for _ in range(2):
+            with patience() as until: until(lambda: (started := server.request('POST', '/api/train', b'{"preset": "quick"}', Content_Type='application/json')).status == 202)
+            said = [server.request('POST', '/api/predict', PIXELS, Content_Type='application/json') for _ in range(20)]
+            assert {(answer.status, answer.json['model']) for answer in said} == {(200, 'pretrained')} and server.get('/api/train').json['running']
+            training, = [process for process in server.processes() if 'train' in words_of(process)]
+            training.kill()
+            with patience() as until: until(lambda: not server.get('/api/train').json['running'])
+            job = server.get('/api/train').json['job']
+            assert job['status'] in ('failed', 'interrupted') and job['error'] and job['resumable'] == (job['status'] == 'interrupted')
+    finally: server.stop()
+
+
+@pytest.mark.parametrize('number', ENDINGS)
 def test_38_the_end_takes_kernels_and_training_with_it(number, home, data_file, monkeypatch):
     monkeypatch.setenv('MNIST_NB_DATA', str(data_file))
     server = Served()
@@ -276,6 +299,41 @@ def test_38_the_end_takes_kernels_and_training_with_it(number, home, data_file, 
 
 
 def test_50_a_second_server_cannot_take_the_port_and_says_so_in_one_line(served):
-    import subprocess
     done = subprocess.run([sys.executable, '-c', f'from mnist_nb.server import serve; serve(port={served.address.port}, browser=False)'], capture_output=True, text=True, timeout=60)
     assert done.returncode and str(served.address.port) in done.stderr.splitlines()[-1]
+
+
+def test_50_a_host_that_is_not_this_machine():
+    with pytest.raises(MnistNbError, match=r'cannot listen on port 5000 of 192\.0\.2\.1: .*--port'): serve(host='192.0.2.1', browser=False)
+
+
+def test_50_ipv6_alone_where_there_is_any(home):
+    try: socket.create_server(('::1', 0), family=socket.AF_INET6).close()
+    except OSError:
+        with pytest.raises(MnistNbError, match='cannot listen on port 0 of ::1'): serve(host='::1', port=0, browser=False)
+        return
+    server = Served(host='::1', warm=0)
+    try:
+        assert server.url == f'http://[::1]:{server.address.port}/' and server.reads()
+        listening = [each.laddr[0] for each in psutil.Process(server.process.pid).net_connections('inet') if each.status == psutil.CONN_LISTEN]
+        assert listening == ['::1']
+    finally: server.stop()
+
+
+def test_50_whoever_listens_to_all_asks_for_a_token(home):
+    server = Served(host='0.0.0.0', warm=0)
+    try:
+        token = server.address.query.removeprefix('token=')
+        assert len(token) > 30 and server.get('/api/health/live', Host='localhost').status == 403
+        assert server.get('/api/health/live', Authorization=f'token {token}').status == 200
+    finally: server.stop()
+
+
+def test_30_secrets_are_compared_in_constant_time(monkeypatch):
+    "Whoever asks is compared by hmac alone, also where lengths differ or letters are beyond ASCII."
+    asked = []
+    monkeypatch.setattr(server_module.hmac, 'compare_digest', lambda one, other, real=server_module.hmac.compare_digest: (asked.append((one, other)), real(one, other))[1])
+    request = HTTPServerRequest('GET', '/', headers=HTTPHeaders({'Host': 'localhost', 'Authorization': 'Bearer wröng'}))
+    request.connection = None
+    assert server_module.refusal(request, 'the-secret', 'cookie')[1] == 'token_needed'
+    assert asked == [('wröng'.encode(), b'the-secret'), (b'', server_module.cookie_of('the-secret').encode())]
