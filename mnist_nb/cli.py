@@ -85,13 +85,14 @@ def parameters(command):
                    weight_decay=(float, "Adam's, decoupled."), patience=(int, 'Stop when nothing improved for so many epochs.'),
                    time_limit=(float, 'Stop after so many seconds, keeping the best weights.'), seed=(int, 'Of weights, order, variations and dropout.'),
                    normalisation=(str, 'batch.'), padding=(str, 'valid or same.'), pooling=(str, 'max or average.'), dense=(int, 'Units of the dense layer.'),
-                   dropout=(float, 'The share of them left out.'), negatives=(float, 'Pictures of no digit that are mixed in, as a share.'))
+                   dropout=(float, 'The share of them left out.'), negatives=(float, 'Pictures of no digit that are mixed in, as a share.'),
+                   teachers=(int, 'Networks that are trained first, to teach it.'), strategy=(str, 'mirrored: on all GPUs at once.'))
     for name, (kind, text) in reversed(options.items()): command = click.option(f"--{name.replace('_', '-')}", type=kind, help=text)(command)
     return command
 
 # %% ../nbs/40_cli.ipynb #62ebb79d
 @main.command()
-@click.option('--preset', default='full', show_default=True, help='quick: about two minutes; full: about ten, as the shipped model.')
+@click.option('--preset', default='full', show_default=True, help='quick: about two minutes; full: about ten, as the shipped model; record: an hour or so.')
 @parameters
 @click.option('--data', type=click.Path(), help='File or folder with MNIST; else the cache, or a download.')
 @click.option('--resume', is_flag=True, help='Go on with the newest training that did not end.')
@@ -220,9 +221,11 @@ def models():
 def listed(store, version: str) -> dict:
     "A version's line in the list; one that cannot be read says so."
     from mnist_nb.store import read_record
-    try: test = read_record(store.path(version)/'report.json', 'test')['test']['accuracy']
-    except (MnistNbError, KeyError, TypeError): test = None
-    return dict(version=version, current=version == store.current(), test_accuracy=test)
+    try:
+        test = read_record(store.path(version)/'report.json', 'test')['test']['accuracy']
+        code = read_record(store.path(version)/'config.json').get('code')
+    except (MnistNbError, KeyError, TypeError): test = code = None
+    return dict(version=version, current=version == store.current(), test_accuracy=test, code=code)
 
 # %% ../nbs/40_cli.ipynb #d3a0c59f
 @models.command('list')
@@ -231,7 +234,8 @@ def list_models(as_json):
     "List all versions; * marks the current one."
     from mnist_nb.store import Store
     rows = [listed(Store(), version) for version in Store().versions()]
-    text = '\n'.join(f"{'*' if r['current'] else ' '} {r['version']:<32} " + (f"{r['test_accuracy']:.2%}" if r['test_accuracy'] else 'damaged') for r in rows)
+    code = lambda row: f"  code {row['code'][:8]}" if row['code'] else ''
+    text = '\n'.join(f"{'*' if r['current'] else ' '} {r['version']:<32} " + (f"{r['test_accuracy']:.2%}{code(r)}" if r['test_accuracy'] else 'damaged') for r in rows)
     show(rows, as_json, text)
 
 # %% ../nbs/40_cli.ipynb #c1fadf03

@@ -111,5 +111,5 @@ def read_files(paths: Iterable[str | os.PathLike], version: str | None = None, n
     ray = import_ray()
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order, context.enable_progress_bars = True, False
-    answers = ray.data.from_items(names).map_batches(BatchReader, fn_constructor_args=(version, number), batch_size=100, concurrency=readers)
+    answers = ray.data.from_items(names).map_batches(BatchReader, fn_constructor_args=(version, number), batch_size=100, compute=ray.data.ActorPoolStrategy(size=readers))
     yield from (json.loads(row['answer']) for row in answers.iter_rows()) if names else ()

@@ -187,7 +187,8 @@ class ProgressBars:
         self._move(e['source'], e['done'], e['total'], unit='B', unit_scale=True)
 
     def _batch(self, e):
-        self._move(f"epoch {e['epoch']}", e['batch'], e['batches'], unit='batch')
+        network = f"network {e['network']} of {e['networks']}, " if 'network' in e else ''
+        self._move(f"{network}epoch {e['epoch']}", e['batch'], e['batches'], unit='batch')
         self.bar.set_postfix_str(f"loss {e['loss']:.4f}, accuracy {e['accuracy']:.2%}", refresh=False)
 
     def _epoch(self, e):

@@ -344,7 +344,9 @@ class Job:
 # %% ../nbs/20_jobs.ipynb #b2017e6e
 class Story:
     "What a job's events have told so far."
-    def __init__(self): self.next, self.history, self.end, self.epochs, self.marks, self.job = 0, [], None, 1, [], dict(label='', config={}, time=0.)
+    def __init__(self):
+        self.next, self.history, self.end, self.epochs, self.marks, self.job = 0, [], None, 1, [], dict(label='', config={}, time=0.)
+        self.network, self.networks = 1, 1
 
     def read(self, folder: Path) -> 'Story':
         events, self.next = read_lines(folder/'events.jsonl', self.next)
@@ -355,7 +357,9 @@ class Story:
 
     def _start(self, event):
         self.epochs, self.history = event['epochs'], self.history[:event['first'] - 1]
-        self.marks = [((event['first'] - 1)/self.epochs, event['time'])]
+        self.network, self.networks = event.get('network', 1), event.get('networks', 1)
+        self.marks = []
+        self._mark((event['first'] - 1)/self.epochs, event['time'])
 
     def _change(self, event):
         if event['name'] == 'epochs': self.epochs = event['value']
@@ -366,7 +370,7 @@ class Story:
         self.history.append({name: value for name, value in event.items() if name not in ('kind', 'time')})
         self._mark(event['epoch']/self.epochs, event['time'])
 
-    def _mark(self, done, time): self.marks = [*self.marks[:1], (min(1., done), time)]
+    def _mark(self, done, time): self.marks = [*self.marks[:1], ((self.network - 1 + min(1., done))/self.networks, time)]
 
     def _kept(self, event): self.end = event
 

@@ -91,7 +91,7 @@ class Filters(HBox):
                     source=SOURCES[self.source.index - 1] if self.source.index else None)
 
 # %% ../nbs/27_learning_pages.ipynb #221f4bbc
-PAGE, EXPORTED = 28, 5000
+PAGE, EXPORTED = 21, 5000
 NOTHING = '<p class="mnb-soft">No corrections here. Where an answer on Draw or Upload is wrong, one click says what it really was. It is kept on this machine and sent nowhere.</p>'
 
 # %% ../nbs/27_learning_pages.ipynb #eb88a146

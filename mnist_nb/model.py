@@ -217,7 +217,7 @@ class LightModel:
     ------
     ModelCorrupt : the bytes are no digit recogniser.
     """
-    BATCH = 100
+    BATCH, WORTH_PADDING = 100, 64
 
     def __init__(self, content: bytes, name: str = 'the converted model'):
         from ai_edge_litert.interpreter import Interpreter
@@ -240,15 +240,14 @@ class LightModel:
         """
         inputs = network_input(images)
         with self._lock:
-            if len(inputs) == 1: return self._run(self._single, inputs)
-            return np.concatenate([self._padded(inputs[i:i + self.BATCH]) for i in range(0, len(inputs), self.BATCH)]
-                                  or [np.zeros((0, CLASSES), np.float32)])
+            return np.concatenate([self._part(inputs[i:i + self.BATCH]) for i in range(0, len(inputs), self.BATCH)] or [np.zeros((0, CLASSES), np.float32)])
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         "Probabilities of the ten digits, given that each picture is one; float32 array of shape (n, 10)."
         return given_a_digit(self.outputs(images))[0]
 
-    def _padded(self, inputs):
+    def _part(self, inputs):
+        if len(inputs) < self.WORTH_PADDING: return np.concatenate([self._run(self._single, each[None]) for each in inputs])
         full = np.zeros((self.BATCH, SIDE, SIDE, 1), np.float32)
         full[:len(inputs)] = inputs
         return self._run(self._batch, full)[:len(inputs)]

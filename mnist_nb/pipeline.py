@@ -9,9 +9,11 @@ __all__ = ['evaluate_version', 'keep', 'Kept', 'make_version']
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +42,23 @@ def plain(reports: dict[str, Report]) -> dict:
     "Reports as what report.json holds."
     return {name: asdict(report) | ({} if name == 'test' else dict(mistakes=())) for name, report in reports.items()}
 
-# %% ../nbs/11_pipeline.ipynb #e4507464
+# %% ../nbs/11_pipeline.ipynb #7bcb2e16
+def code_hash(package: Path) -> str:
+    "The sha256 of the modules that make a version, in a folder with the package's source."
+    found, ahead = {}, ['pipeline']
+    while ahead:
+        if (name := ahead.pop()) not in found and (package/f'{name}.py').is_file():
+            found[name] = (package/f'{name}.py').read_text(encoding='utf8')
+            ahead += re.findall(r'from (?:mnist_nb)?\.(\w+) import', found[name])
+    return hashlib.sha256(''.join(found[name] for name in sorted(found)).encode()).hexdigest()
+
+# %% ../nbs/11_pipeline.ipynb #04492758
 def training_record(trained: Trained, label: str) -> dict:
     "What config.json holds: the configuration, and how, when and with what it was trained."
     changed = {name: value for name, value in asdict(trained.config).items() if value != getattr(PRESETS.get(label, TrainingConfig()), name)}
     options = ''.join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
     return dict(label=label, config=asdict(trained.config), parameters=trained.model.count_params(), epochs_done=len(trained.history),
-                reason=trained.reason, seconds=trained.seconds, cores=os.cpu_count(), made=time.strftime('%Y-%m-%d'), versions=versions(),
+                reason=trained.reason, changes=trained.changes, seconds=trained.seconds, cores=os.cpu_count(), made=time.strftime('%Y-%m-%d'), versions=versions(), code=code_hash(Path(str(files('mnist_nb')))),
                 command=f'mnist_nb train --preset {label}{options}' if label in PRESETS else '')
 
 # %% ../nbs/11_pipeline.ipynb #40450bff
@@ -127,7 +139,7 @@ def make_version(folder: str | os.PathLike, config: TrainingConfig, label: str =
     if (folder/'state.npz').exists(): trained = resume(folder, digits, validation, on_event, control=control)
     else: trained = train(config, digits, validation, folder, on_event, control=control)
     version = keep(trained, label, store, mnist)
-    (folder/'state.npz').unlink(missing_ok=True)
+    for state in folder.rglob('state.npz'): state.unlink()
     if use or use is None and no_worse(store, version): use_version(store, version)
     return kept(trained, version, store)
 

@@ -43,7 +43,7 @@ class CorrectionBar(VBox):
     given : called without arguments for what is corrected: its `Reading`, its source ('drawing', 'picture' or 'sample'), and its strokes or None.
     """
     def __init__(self, visit: Visit, given: Callable[[], tuple]):
-        self.visit, self.given, self.kept, self.note = visit, given, None, HTML()
+        self.visit, self.given, self.kept, self.about, self.note = visit, given, None, None, HTML()
         self.labels = ToggleButtons(options=[*map(str, range(CLASSES)), NONE_OF_THEM], value=None, description='Wrong? It is', tooltips=[*(f'it is {named(label)}' for label in range(CLASSES)), 'it is no digit'])
         self.undo_button = button('Take back', self.undo, 'take this correction back')
         super().__init__([self.labels, classed(HBox([self.note, self.undo_button]), 'mnb-row')])
@@ -51,13 +51,15 @@ class CorrectionBar(VBox):
         classed(self, 'mnb', 'mnb-correct').offer()
 
     def offer(self, reading: Reading | Number | None = None) -> None:
-        "Begin anew with what is shown now; only for a picture of one digit, or of none, there is something to say."
+        "Begin anew with what is shown now, unless it is what was just corrected; only for a picture of one digit, or of none, there is something to say."
+        if self.kept is not None and isinstance(reading, Reading) and np.array_equal(reading.picture, self.about.picture): return
         self.kept, self.labels.value, self.note.value, self.undo_button.layout.display = None, None, '', 'none'
         self.layout.display = '' if isinstance(reading, Reading) and not reading.prepared.empty else 'none'
 
     def undo(self) -> None:
         "Take back what was said last."
-        if attempt(self._forget, self._say): self.offer(self.given()[0])
+        if attempt(self._forget, self._say): self.kept = None
+        self.offer(self.given()[0])
         self.visit.refresh()
 
     def _say(self, problem): self.note.value = problem_html(problem)
@@ -68,7 +70,7 @@ class CorrectionBar(VBox):
     def _add(self, label, reading, source, strokes):
         number = self.visit.corrections.add(reading, label, self.visit.name, source, strokes)
         self._forget()
-        self.kept = number
+        self.kept, self.about = number, reading
 
     def _keep(self, change):
         if change.new is None: return
@@ -90,7 +92,7 @@ class DrawPage(HBox):
     "A sheet to write on, and what is read from it while one writes."
     def __init__(self, visit: Visit):
         self.visit, self.kind, self.view, self.reading = visit, kinds(), ReadingView(), None
-        self.pad, self.correct = DrawingPad(self.read), CorrectionBar(visit, lambda: (self.reading, 'drawing', self.pad.lines))
+        self.pad, self.correct = DrawingPad(self.read), CorrectionBar(visit, self.drawn)
         super().__init__([classed(VBox([self.kind, self.pad]), 'mnb-card'), classed(VBox([self.view, self.correct]), 'mnb-card')])
         classed(self, 'mnb-two')
         self.kind.observe(lambda _: self.read(), 'value')
@@ -104,6 +106,11 @@ class DrawPage(HBox):
         self.pad.frame(boxes(reading) if several and reading else ())
         self.view.show(reading, '' if reader else self.visit.problem)
         self.correct.offer(reading)
+
+    def drawn(self) -> tuple:
+        "What is drawn at this moment, for its correction: what is shown may be a stroke behind."
+        self.reading = self.visit.reader.read_strokes(self.pad.lines)
+        return self.reading, 'drawing', self.pad.lines
 
 # %% ../nbs/24_reading_pages.ipynb #a9498634
 def boxes(reading) -> list:

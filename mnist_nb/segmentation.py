@@ -8,6 +8,7 @@ __all__ = ['Region', 'lines', 'segment', 'cuts', 'Candidate', 'candidates', 'rea
 # %% ../nbs/03_segmentation.ipynb #cf51ef71
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import cv2
 import numpy as np
@@ -202,12 +203,18 @@ def _line_height(regions: Sequence[Region]) -> float:
     return float(np.percentile([r.box[3] for r in regions], 75))
 
 # %% ../nbs/03_segmentation.ipynb #eb3bea25
-def candidates(regions: Sequence[Region]) -> list[Candidate]:
+def _in_order(regions: Sequence[Region]) -> list[Region]:
+    "All connected pieces of some regions, from left to right."
+    return sorted((piece for r in regions for piece in _pieces(r.ink, *r.box[:2])), key=lambda piece: piece.box[0] + piece.box[2]/2)
+
+# %% ../nbs/03_segmentation.ipynb #ee9a4d05
+def candidates(regions: Sequence[Region], settled: Sequence[bool] = ()) -> list[Candidate]:
     """All plausible digits in a line.
 
     Parameters
     ----------
     regions : one line, from `lines`; at least one.
+    settled : for each connected piece from left to right, whether it is surely not two digits; none is unless told.
 
     Returns
     -------
@@ -215,14 +222,14 @@ def candidates(regions: Sequence[Region]) -> list[Candidate]:
     """
     height, pen = _line_height(regions), max(1., float(np.median([pen_width(r.ink) for r in regions])))
     found, firsts = [], {}
-    for piece in sorted((p for r in regions for p in _pieces(r.ink, *r.box[:2])), key=lambda p: p.box[0] + p.box[2]/2):
+    for piece, whole in zip_longest(_in_order(regions), settled):
         start = max((c.stop for c in found), default=0)
-        parts = _slices(piece, pen, start)
+        parts = [Candidate(start, start + 1, piece, 0.)] if whole else _slices(piece, pen, start)
         found += parts
         firsts[start] = [part for part in parts if part.start == start]
     for a in found:
-        whole = (_joined(a, b, height) for b in firsts.get(a.stop, ()))
-        found += [c for c in whole if c.region.box[2] < 1.5*max(height, c.region.box[3])]
+        joined = (_joined(a, b, height) for b in firsts.get(a.stop, ()))
+        found += [c for c in joined if c.region.box[2] < 1.5*max(height, c.region.box[3])]
     return found
 
 # %% ../nbs/03_segmentation.ipynb #0dba536f
@@ -239,6 +246,17 @@ def _best_chain(found: Sequence[Candidate], costs: np.ndarray) -> list[int]:
     return chain
 
 # %% ../nbs/03_segmentation.ipynb #90bfaaa8
+_SETTLED = .5
+
+# %% ../nbs/03_segmentation.ipynb #1556a0ed
+def _costs(found: Sequence[Candidate], height: float, classify: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    "What it costs to take each candidate, in a line of some height, for a digit; and the probabilities of which."
+    probabilities = classify(np.stack([frame(c.region.ink) for c in found]))
+    width, tall = (np.array([c.region.box[k] for c in found])/height for k in (2, 3))
+    shape = _LOW*np.maximum(0, .75 - tall) + _WIDE*np.maximum(0, width - .8)
+    return np.array([c.cost for c in found]) + shape - _DOUBT*np.log(probabilities.max(1) + 1e-3), probabilities
+
+# %% ../nbs/03_segmentation.ipynb #a41e7548
 def read_line(regions: Sequence[Region], classify: Callable[[np.ndarray], np.ndarray]) -> tuple[list[Region], np.ndarray]:
     """Join and cut the regions of a line so that the reader is surest of the parts, and read them.
 
@@ -253,9 +271,9 @@ def read_line(regions: Sequence[Region], classify: Callable[[np.ndarray], np.nda
     (regions, probabilities) : the digits from left to right, and an array of shape (number of digits, 10).
     """
     if not regions: return [], np.zeros((0, CLASSES), np.float32)
-    found, height = candidates(regions), _line_height(regions)
-    probabilities = classify(np.stack([frame(c.region.ink) for c in found]))
-    width, tall = (np.array([c.region.box[k] for c in found])/height for k in (2, 3))
-    costs = np.array([c.cost for c in found]) + _LOW*np.maximum(0, .75 - tall) + _WIDE*np.maximum(0, width - .8)
-    chain = _best_chain(found, costs - _DOUBT*np.log(probabilities.max(1) + 1e-3))
+    height = _line_height(regions)
+    wholes = [Candidate(place, place + 1, piece, 0.) for place, piece in enumerate(_in_order(regions))]
+    found = candidates(regions, _costs(wholes, height, classify)[0] < _SETTLED)
+    costs, probabilities = _costs(found, height, classify)
+    chain = _best_chain(found, costs)
     return [found[k].region for k in chain], probabilities[chain]

@@ -170,7 +170,8 @@ def model_card(label: str, config: dict, report: dict) -> str:
     config : what config.json holds.
     report : what report.json holds.
     """
-    test, made = report['test'], config['versions']
+    test, made, teachers = report['test'], config['versions'], config.get('config', {}).get('teachers', 0)
+    taught, code = f'taught by {teachers} networks of its kind, '*(teachers > 0), f"; code {config['code'][:12]}"*('code' in config)
     rows = '\n'.join(f"| {part} | {r['images']} | {r['accuracy']:.2%} | {r['interval'][0]:.2%} to {r['interval'][1]:.2%} | {r['loss']:.4f} | {r['calibration_error']:.2%} |"
                      for part, r in report.items())
     return f"""# A handwritten-digit reader ({label})
@@ -183,7 +184,7 @@ Reads one handwritten digit from a picture of 28 by 28 pixels: three convolution
 
 - **For**: single digits written by hand. **Not for**: letters, printed text, or anything that must not be wrong {1 - test['accuracy']:.1%} of the time.
 - **Learnt from**: MNIST's training digits alone, of which {report['validation']['images']} were set aside to choose by. The test digits chose nothing.
-- **Trained**: {config['made']}, {config['epochs_done']} epochs in {config['seconds']:.0f} s on {config['cores']} cores; ended: {config['reason']}.
-- **Made with**: {', '.join(f'{name} {version}' for name, version in made.items())}.
-- **Make it again**: `{config['command']}`
+- **Trained**: {config['made']}, {taught}{config['epochs_done']} epochs in {config['seconds']:.0f} s on {config['cores']} cores; ended: {config['reason']}.
+- **Made with**: {', '.join(f'{name} {version}' for name, version in made.items())}{code}.
+- **Make it again**: `{config['command']}`{', with the changes that config.json tells'*bool(config.get('changes'))}
 """

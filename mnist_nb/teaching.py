@@ -52,7 +52,7 @@ def mixed_in(images: np.ndarray, labels: np.ndarray, digits: tuple, seed: int = 
 def lesson(config: dict, refusal: bool) -> TrainingConfig:
     "How to teach a version that was trained with `config`: gently, for two rounds."
     base = TrainingConfig(**{name: value for name, value in config.items() if name in TrainingConfig.__dataclass_fields__})
-    return replace(base, epochs=2, batch_size=96, learning_rate=5e-4, augmentation=.7, averaging=.98, time_limit=None, patience=None,
+    return replace(base, epochs=2, batch_size=96, learning_rate=5e-4, augmentation=.7, averaging=.98, time_limit=None, patience=None, teachers=0, strategy=None,
                    negatives=max(base.negatives, .1) if refusal else 0.)
 
 # %% ../nbs/19_teaching.ipynb #0aedc81d

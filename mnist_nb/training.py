@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'TrainingConfig', 'configure', 'learning_rate_at', 'batches', 'Learner', 'Trained', 'history_figure',
-           'history_csv', 'check_order', 'train', 'resume']
+           'history_csv', 'check_order', 'train', 'resume', 'LiveView']
 
 # %% ../nbs/07_training.ipynb #66ff2ef3
 import csv
@@ -34,9 +34,10 @@ LIMITS = {
     'epochs': (int, 1, 1000), 'batch_size': (int, 1, 4096), 'learning_rate': (float, 1e-7, 1.), 'augmentation': (float, 0., 2.),
     'averaging': (float, 0., .9999), 'label_smoothing': (float, 0., .5), 'weight_decay': (float, 0., 1.), 'patience': (int, 1, 1000),
     'time_limit': (float, 1., 1e6), 'seed': (int, 0, 2**31 - 1), 'dense': (int, 1, 4096), 'dropout': (float, 0., .99),
-    'negatives': (float, 0., 1.),
+    'negatives': (float, 0., 1.), 'teachers': (int, 0, 16),
 }
-CHOICES = {'schedule': ('one-cycle', 'constant'), 'normalisation': (None, 'batch'), 'padding': ('valid', 'same'), 'pooling': ('max', 'average')}
+CHOICES = {'schedule': ('one-cycle', 'constant'), 'normalisation': (None, 'batch'), 'padding': ('valid', 'same'), 'pooling': ('max', 'average'),
+           'strategy': (None, 'mirrored')}
 OPTIONAL = {'patience', 'time_limit'}
 
 # %% ../nbs/07_training.ipynb #fd086cca
@@ -59,6 +60,8 @@ class TrainingConfig:
     seed : of weights, order, variations and dropout.
     normalisation, padding, pooling, dense, dropout : the network's, see `build_model`.
     negatives : pictures of no digit that are mixed in, as a share of the digits; the network then learns to refuse.
+    teachers : networks that are trained first, each with a seed of its own, and whose mean answer is then a part of what is learnt; 0 for none.
+    strategy : 'mirrored' learns on all of the machine's GPUs at once, each batch shared among them; None on one device.
 
     Raises
     ------
@@ -81,6 +84,8 @@ class TrainingConfig:
     dense: int = 64
     dropout: float = .5
     negatives: float = 0.
+    teachers: int = 0
+    strategy: str | None = None
 
     def __post_init__(self):
         problems = [text for name in LIMITS if (text := limit_problem(name, getattr(self, name)))]
@@ -108,6 +113,7 @@ PRESETS = {
     'full': TrainingConfig(epochs=30, batch_size=96, augmentation=1., learning_rate=3e-3, averaging=.999, normalisation='batch', dense=152,
                            dropout=.1, negatives=.2, time_limit=3600),
 }
+PRESETS['record'] = replace(PRESETS['full'], teachers=3, time_limit=4*3600)
 
 # %% ../nbs/07_training.ipynb #3f0e437d
 def configure(preset: str = 'full', **changes) -> TrainingConfig:
@@ -214,7 +220,56 @@ def train_pass(model, pictures, cropped: bool, compiled: Callable):
         elif before != 'BatchNormalization': values = layer(values, training=True)
     return values
 
-# %% ../nbs/07_training.ipynb #148eb2a6
+# %% ../nbs/07_training.ipynb #9963dee0
+def strategy_of(config: TrainingConfig):
+    "TensorFlow's strategy for a configuration; raises ValueError where a batch is too small to be shared."
+    import tensorflow as tf
+    if not config.strategy: return tf.distribute.get_strategy()
+    strategy = tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices('GPU') or tf.config.list_logical_devices('CPU')])
+    devices = strategy.num_replicas_in_sync
+    if config.batch_size < devices: raise ValueError(f'batch_size: expected at least {devices}, a digit for each of the {devices} devices, got {config.batch_size}')
+    return strategy
+
+# %% ../nbs/07_training.ipynb #877eef4c
+def fused(function: Callable, config: TrainingConfig) -> Callable:
+    "A function compiled into one piece where that can be done, which on several devices it cannot."
+    import tensorflow as tf
+    return tf.function(function, jit_compile=True) if has_xla() and not config.strategy else function
+
+# %% ../nbs/07_training.ipynb #5040e797
+def copied(model):
+    "A model like another, with the same weights, made for the strategy that is in force."
+    twin = import_keras().models.clone_model(model)
+    twin.set_weights(model.get_weights())
+    return twin
+
+# %% ../nbs/07_training.ipynb #51645c2f
+SOFT = .7
+
+# %% ../nbs/07_training.ipynb #056b96f1
+def wanted_of(learner: 'Learner', labels, pictures):
+    "What a network is to answer: its labels, smoothed, and mixed with what its teachers answer on average."
+    import tensorflow as tf
+    classes, smoothing, teachers = learner.model.output_shape[-1], learner.config.label_smoothing, learner.teachers
+    wanted = tf.one_hot(labels, classes)*(1 - smoothing) + smoothing/classes
+    if not teachers: return wanted
+    return wanted*(1 - SOFT) + tf.add_n([teacher(pictures, training=False) for teacher in teachers])*(SOFT/len(teachers))
+
+# %% ../nbs/07_training.ipynb #05928da8
+def learn_share(learner: 'Learner', images, labels, keep) -> tuple:
+    "A device's share of a step, from its part of a batch; gives its part of the loss, and how many digits were right."
+    import tensorflow as tf
+    here, all_of_them = tf.distribute.get_replica_context(), tf.cast(tf.shape(labels)[0], tf.float32)
+    images, labels = (values[here.replica_id_in_sync_group::here.num_replicas_in_sync] for values in (images, labels))
+    pictures = tf.cast(images, tf.float32)[..., None]/255
+    wanted = wanted_of(learner, labels, pictures)
+    with tf.GradientTape() as tape:
+        found = learner._answer(pictures)
+        loss = -tf.reduce_sum(wanted*tf.math.log(found + 1e-7))/all_of_them
+    learner._update(tape.gradient(loss, learner.model.trainable_variables), keep)
+    return loss, tf.reduce_sum(tf.cast(tf.argmax(found, 1) == tf.cast(labels, tf.int64), tf.float32))
+
+# %% ../nbs/07_training.ipynb #433b1b3a
 class Learner:
     """A network in training: its weights, their running average and the optimiser.
 
@@ -222,18 +277,22 @@ class Learner:
     ----------
     config : the training's configuration.
     model : a Keras model to go on with; else a new one is built.
+    teachers : Keras models to learn from beside the labels.
     """
-    def __init__(self, config: TrainingConfig, model: 'keras.Model | None' = None):
+    def __init__(self, config: TrainingConfig, model: 'keras.Model | None' = None, teachers: Sequence = ()):
         keras = import_keras()
         import tensorflow as tf
         keras.utils.set_random_seed(config.seed)
-        self.config, self.model, self.steps = config, model or build_model(**config.network()), 0
-        self.optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
-        self.optimizer.build(self.model.trainable_variables)
-        self.average = [tf.Variable(weight) for weight in self.model.trainable_variables]
-        normal = tf.function(normalised, jit_compile=has_xla())
+        self.config, self.steps, self.strategy = config, 0, strategy_of(config)
+        with self.strategy.scope():
+            self.model = build_model(**config.network()) if model is None else copied(model) if config.strategy else model
+            self.teachers = [copied(teacher) if config.strategy else teacher for teacher in teachers]
+            self.optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
+            self.optimizer.build(self.model.trainable_variables)
+            self.average = [tf.Variable(weight) for weight in self.model.trainable_variables]
+        normal = fused(normalised, config)
         self._answer = (lambda pictures: train_pass(self.model, pictures, config.padding == 'valid', normal)) if model is None else partial(self.model, training=True)
-        self._update = tf.function(self._update, jit_compile=has_xla())
+        self._update = fused(self._update, config)
         self._trace()
 
     def _trace(self):
@@ -242,14 +301,7 @@ class Learner:
         self._step = tf.function(self._learn, input_signature=[*some, tf.TensorSpec([], tf.float32)])
 
     def _learn(self, images, labels, keep):
-        import tensorflow as tf
-        classes, smoothing = self.model.output_shape[-1], self.config.label_smoothing
-        wanted = tf.one_hot(labels, classes)*(1 - smoothing) + smoothing/classes
-        with tf.GradientTape() as tape:
-            found = self._answer(tf.cast(images, tf.float32)[..., None]/255)
-            loss = -tf.reduce_mean(tf.reduce_sum(wanted*tf.math.log(found + 1e-7), 1))
-        self._update(tape.gradient(loss, self.model.trainable_variables), keep)
-        return loss, tf.reduce_sum(tf.cast(tf.argmax(found, 1) == tf.cast(labels, tf.int64), tf.float32))
+        return [self.strategy.reduce('SUM', value, axis=None) for value in self.strategy.run(partial(learn_share, self), (images, labels, keep))]
 
     def _update(self, gradients, keep):
         weights = self.model.trainable_variables
@@ -327,15 +379,19 @@ class Trained:
         return f'Trained({len(self.history)} of {self.config.epochs} epochs, {self.reason}{last})'
 
 # %% ../nbs/07_training.ipynb #e0de1b9a
+def draw_curves(axes, history: Sequence[dict], name: str) -> None:
+    "Draw the loss or the accuracy, epoch by epoch."
+    for prefix, label in (('', 'training (varied digits)'), ('validation_', 'validation')):
+        axes.plot([row['epoch'] for row in history], [row[prefix + name] for row in history], marker='.', label=label)
+    axes.set(xlabel='epoch', ylabel=name)
+    axes.legend()
+
+# %% ../nbs/07_training.ipynb #05bb2376
 def history_figure(history: Sequence[dict]) -> 'matplotlib.figure.Figure':
     "Loss and accuracy, epoch by epoch, as a matplotlib figure."
     from matplotlib.figure import Figure
     figure = Figure(figsize=(8, 2.8), layout='constrained')
-    for axes, name in zip(figure.subplots(1, 2), ('loss', 'accuracy')):
-        for prefix, label in (('', 'training (varied digits)'), ('validation_', 'validation')):
-            axes.plot([row['epoch'] for row in history], [row[prefix + name] for row in history], marker='.', label=label)
-        axes.set(xlabel='epoch', ylabel=name)
-        axes.legend()
+    for axes, name in zip(figure.subplots(1, 2), ('loss', 'accuracy')): draw_curves(axes, history, name)
     return figure
 
 # %% ../nbs/07_training.ipynb #3b54b1ee
@@ -471,7 +527,7 @@ def book(training: Training, row: dict) -> None:
     "Judge the epoch, remember the best weights, save and tell."
     loss, accuracy, found = judge(training.learner, *training.validation)
     training.seconds = time.monotonic() - training.started
-    left = training.seconds/row['epoch']*(training.now.epochs - row['epoch'])
+    left = row['seconds']*(training.now.epochs - row['epoch'])
     training.history.append(row | dict(validation_loss=loss, validation_accuracy=accuracy, seconds_left=left))
     if not training.best or accuracy >= training.best[0]: training.best = accuracy, weights_of(training.learner)
     if training.folder: save_state(training)
@@ -512,21 +568,59 @@ def run(training: Training) -> Trained:
     "Run a training to its end, whichever that is."
     training.tell(dict(kind='start', epochs=training.now.epochs, batches=training.batches, images=len(training.originals.images),
                        parameters=training.learner.model.count_params(), first=len(training.history) + 1))
-    training.started, reason = time.monotonic() - training.seconds, None
+    training.started, reason = time.monotonic() - training.seconds, tired(training)
     while not reason and len(training.history) < training.now.epochs: reason = run_epoch(training) or tired(training)
     last = not reason or not training.best
     for variable, kept in zip(training.learner.model.variables, weights_of(training.learner) if last else training.best[1]): variable.assign(kept)
     training.seconds = time.monotonic() - training.started
     training.tell(dict(kind='end', reason=reason or 'finished', epochs=len(training.history), seconds=training.seconds))
-    return Trained(training.learner.model, training.config, tuple(training.history), reason or 'finished', training.seconds, tuple(training.changes))
+    model = copied(training.learner.model) if training.config.strategy else training.learner.model
+    return Trained(model, training.config, tuple(training.history), reason or 'finished', training.seconds, tuple(training.changes))
 
 # %% ../nbs/07_training.ipynb #44feefb7
-def opened(config: TrainingConfig, digits: tuple, validation: tuple, folder, on_event, stop, control, model=None) -> Training:
+def opened(config: TrainingConfig, digits: tuple, validation: tuple, folder, on_event, stop, control, model=None, teachers: Sequence[Trained] = ()) -> Training:
     "A training at its start; who does not watch or steer gets a viewer that looks away and a control without orders."
     return Training(config, originals_of(digits, config), validation, Path(folder) if folder else None, on_event or (lambda event: None),
-                    stop or (lambda: False), control or (lambda: []), Learner(config, model))
+                    stop or (lambda: False), control or (lambda: []), Learner(config, model, [one.model for one in teachers]), seconds=teachers[-1].seconds if teachers else 0.)
 
-# %% ../nbs/07_training.ipynb #9100577f
+# %% ../nbs/07_training.ipynb #0132eb3a
+def numbered(on_event, number: int, config: TrainingConfig):
+    "A viewer of one network's events, which adds to each which network it is of, where there are several."
+    return on_event and config.teachers and (lambda event: on_event(event | dict(network=number, networks=config.teachers + 1))) or on_event
+
+# %% ../nbs/07_training.ipynb #e78a0c4d
+CUT_SHORT = 'stopped', 'time limit'
+
+# %% ../nbs/07_training.ipynb #bcfa19db
+def taught_by(config: TrainingConfig, digits: tuple, validation: tuple, folder, on_event, stop, control) -> list[Trained]:
+    "The teachers that a configuration asks for; fewer where one of them was cut short, which is then the last."
+    done, spent = [], 0.
+    for number in range(1, config.teachers + 1):
+        own, place = replace(config, teachers=0, seed=(config.seed + number) % 2**31), Path(folder)/f'teacher{number}' if folder else None
+        training = opened(own, digits, validation, place, numbered(on_event, number, config), stop, control)
+        training.seconds = spent
+        if place and (place/'state.npz').exists() and (state := read_state(place))[0]['config'] == asdict(own): restore_state(training, *state)
+        done.append(run(training))
+        spent = done[-1].seconds
+        if done[-1].reason in CUT_SHORT: break
+    return done
+
+# %% ../nbs/07_training.ipynb #30e2aa1a
+def best_of(networks: Sequence[Trained], config: TrainingConfig) -> Trained:
+    "The network that reads the validation digits best of those that were trained before there was no more time."
+    def kept_accuracy(one): return max((row['validation_accuracy'] for row in (one.history[-1:] if one.reason == 'finished' else one.history)), default=0.)
+    return replace(max(networks, key=kept_accuracy), config=config, reason=networks[-1].reason, seconds=networks[-1].seconds)
+
+# %% ../nbs/07_training.ipynb #342a3bbf
+def run_taught(config: TrainingConfig, digits: tuple, validation: tuple, folder, on_event, stop, control, model=None, state: tuple | None = None) -> Trained:
+    "Train the teachers that there are to be, then the network itself, from its saved state where there is one."
+    teachers = taught_by(config, digits, validation, folder, on_event, stop, control)
+    if teachers and teachers[-1].reason in CUT_SHORT: return best_of(teachers, config)
+    training = opened(config, digits, validation, folder, numbered(on_event, config.teachers + 1, config), stop, control, model, teachers)
+    if state: restore_state(training, *state)
+    return run(training)
+
+# %% ../nbs/07_training.ipynb #1967c097
 def train(config: TrainingConfig, digits: tuple, validation: tuple, folder: str | Path | None = None,
           on_event: Callable[[dict], None] | None = None, stop: Callable[[], bool] | None = None,
           model: 'keras.Model | None' = None, control: Callable[[], list[dict]] | None = None) -> Trained:
@@ -545,11 +639,11 @@ def train(config: TrainingConfig, digits: tuple, validation: tuple, folder: str 
     Raises
     ------
     TrainingError : the loss is no longer a number.
-    ValueError : an order is none.
+    ValueError : an order is none, or a batch is too small for the devices.
     """
-    return run(opened(config, digits, validation, folder, on_event, stop, control, model))
+    return run_taught(config, digits, validation, folder, on_event, stop, control, model)
 
-# %% ../nbs/07_training.ipynb #0132eb3a
+# %% ../nbs/07_training.ipynb #6d523d13
 def resume(folder: str | Path, digits: tuple, validation: tuple, on_event: Callable[[dict], None] | None = None,
            stop: Callable[[], bool] | None = None, control: Callable[[], list[dict]] | None = None) -> Trained:
     """Go on with the training in `folder`, from its last finished epoch to its end; arguments as in `train`.
@@ -558,7 +652,50 @@ def resume(folder: str | Path, digits: tuple, validation: tuple, on_event: Calla
     ------
     TrainingError : there is none that can be resumed.
     """
-    books, arrays = read_state(folder)
-    training = opened(TrainingConfig(**books['config']), digits, validation, folder, on_event, stop, control)
-    restore_state(training, books, arrays)
-    return run(training)
+    state = read_state(folder)
+    return run_taught(TrainingConfig(**state[0]['config']), digits, validation, folder, on_event, stop, control, state=state)
+
+# %% ../nbs/07_training.ipynb #2ec8da16
+def mosaic(pictures: np.ndarray, columns: int) -> np.ndarray:
+    "Pictures in rows of so many, with a white line between them: uint8 array of shape (n, height, width) to one of two axes."
+    framed = np.pad(np.asarray(pictures, np.uint8), ((0, -len(pictures) % columns), (0, 1), (0, 1)), constant_values=255)
+    n, height, width = framed.shape
+    return framed.reshape(n//columns, columns, height, width).swapaxes(1, 2).reshape(n//columns*height, columns*width)
+
+# %% ../nbs/07_training.ipynb #60dfee32
+def watch_figure(history: Sequence[dict], changes: Sequence[dict], images: np.ndarray) -> 'matplotlib.figure.Figure':
+    "Curves, first filters and surest mistakes, as the last `epoch` event has them."
+    from matplotlib.figure import Figure
+    figure, wrong = Figure(figsize=(9, 4.6), layout='constrained'), history[-1]['mistakes']
+    axes = figure.subplot_mosaic([['loss', 'accuracy'], ['filters', 'mistakes']])
+    for name in ('loss', 'accuracy'):
+        draw_curves(axes[name], history, name)
+        for change in changes: axes[name].axvline(change['epoch'], color='grey', linestyle=':')
+    for name, pictures, columns in (('filters', history[-1]['filters'], 8), ('mistakes', images[[one['index'] for one in wrong]], 6)):
+        axes[name].axis('off')
+        if len(pictures): axes[name].imshow(mosaic(pictures, columns), cmap='gray')
+    axes['filters'].set_title('first filters', fontsize=9)
+    axes['mistakes'].set_title('\n'.join(', '.join(f"{one['label']} as {one['digit']}" for one in wrong[at:at + 6]) for at in (0, 6)), fontsize=8)
+    return figure
+
+# %% ../nbs/07_training.ipynb #00c71aab
+class LiveView:
+    """A viewer of events for a notebook: curves, first filters and surest mistakes, drawn anew after each epoch.
+
+    Parameters
+    ----------
+    images : the validation digits that the mistakes are among, uint8 array of shape (n, 28, 28).
+    """
+    def __init__(self, images: np.ndarray): self.images, self.history, self.changes, self.shown = images, [], [], None
+
+    def __call__(self, event: dict) -> None:
+        if event['kind'] == 'start': self.history = self.history[:event['first'] - 1]
+        if event['kind'] == 'change': self.changes.append(event)
+        if event['kind'] == 'epoch':
+            self.history.append(event)
+            self._show(watch_figure(self.history, self.changes, self.images))
+
+    def _show(self, figure) -> None:
+        from IPython.display import display
+        if self.shown: self.shown.update(figure)
+        else: self.shown = display(figure, display_id=True)

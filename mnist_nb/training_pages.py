@@ -122,7 +122,7 @@ WORDS = {'epochs': 'how often each digit is shown', 'batch_size': 'after how man
          'augmentation': 'how much the digits are turned, shifted and bent', 'dropout': 'which share of the last layer is left out at each step', 'time_limit': 'stop after so many seconds and keep the best weights',
          'seed': 'of weights, order and variations'}
 UNLIMITED = 1e6
-AFTERWARDS = {'use it if it is no worse': None, 'use it': True, 'only keep it': False}
+AFTERWARDS = {'use it if no worse': None, 'use it': True, 'only keep it': False}
 
 # %% ../nbs/26_training_pages.ipynb #6456da70
 def field(name: str):
@@ -166,7 +166,7 @@ class Steering(VBox):
         self.extend = button('One more epoch', lambda: order(dict(do='extend')), 'show each digit once more than was planned')
         self.change = button('Change', self.set, 'let the training go on with these values')
         row = lambda *parts: classed(HBox(parts), 'mnb-row')
-        super().__init__([row(self.pause, self.extend), classed(GridBox([*self.fields.values()]), 'mnb-fields'), row(self.change)])
+        super().__init__([row(self.pause, self.extend), classed(GridBox([*self.fields.values(), self.change]), 'mnb-fields')])
         classed(self, 'mnb-column', 'mnb-steering')
 
     def set(self) -> None:
@@ -195,7 +195,7 @@ class TrainPage(HBox):
         self.charts, self.diary = {name: LineChart('epoch', name) for name in ('loss', 'accuracy')}, HTML()
         row = lambda *parts: classed(HBox(parts), 'mnb-row')
         super().__init__([classed(VBox([self.title, self.form, self.steering, row(self.start, self.resume, self.stop), self.problem]), 'mnb-card'),
-                          classed(VBox([self.state, classed(HBox([*self.charts.values()]), 'mnb-charts'), self.inside, self.outcome, row(self.promote, self.back), self.diary]), 'mnb-card')])
+                          classed(VBox([self.state, classed(HBox([*self.charts.values()]), 'mnb-charts'), self.inside, classed(row(self.outcome, row(self.promote, self.back)), 'mnb-spread', 'mnb-outcome'), self.diary]), 'mnb-card')])
         classed(self, 'mnb-two', 'mnb-train')
         visit.observe(lambda _: self.show(), ['job', 'reader'])
         self.show()

@@ -368,9 +368,9 @@ class DigitGrid(VBox):
         while len(self.tiles) < len(pictures): self.tiles.append(self._tile())
         self.pictures.value = tiles_style(self.name, pictures)
         for tile, label, digit in zip(self.tiles, labels, digits):
-            truth, said = ('none' if each == CLASSES else each for each in (label, digit))
+            truth, said = ('–' if each == CLASSES else each for each in (label, digit))
             tile.description = f'{truth} ✓' if label == digit else f'{truth} → {said} ✗'
-            tile.tooltip = f'a {truth}, read as {said}: {"right" if label == digit else "wrong"}'
+            tile.tooltip = f'really {truth}, read as {said}: {"right" if label == digit else "wrong"}'
             tile.remove_class('mnb-wrong') if label == digit else tile.add_class('mnb-wrong')
         self.box.children = self.tiles[:len(pictures)]
 

@@ -89,6 +89,17 @@ def test_models_list_use_and_rollback(kept, command):
     assert current() == ['pretrained']
 
 
+def test_models_compare(kept, command):
+    "A network of a thousand digits is worse than the shipped one, on the 10,000 and everywhere else, and by more than chance."
+    words = 'models', 'compare', kept.version, 'pretrained', '--digits', '20'
+    found = parsed(command(*words, '--json').stdout)
+    first, second = found['only']
+    assert found['better'] == 'pretrained' and found['chance'] < 1e-9 and found['versions'] == [kept.version, 'pretrained']
+    assert found['accuracy'] == pytest.approx([kept.test_accuracy, kept.test_accuracy + (second - first)/10000]) and len(found['differing']) >= first + second
+    for table in (found['framing'], found['distortion']): assert np.diff(np.sum([*table.values()], 0)) > 0
+    assert 'pretrained is better' in command(*words).stdout.splitlines()[0]
+
+
 def test_predict_with_a_version(kept, command, picture):
     answer = parsed(command('predict', picture, '--model', kept.version, '--json').stdout)
     reading = Reader.load(kept.version).read(picture)

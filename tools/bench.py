@@ -1,12 +1,15 @@
-"""Times the reading of digits, all ways in one run: `python -m tools.bench [--without-keras]`.
+"""Times the reading of digits, all ways in one run: `python -m tools.bench [--without-keras] [--write]`.
 
 One picture through `Reader.read` (from a drawing of 280 by 280 pixels and from MNIST's own), through the light runtime alone, through `keras.Model.predict` and through
 a direct call of the Keras model; pictures per second in batches; seconds to import. The ways take turns, so that a busy machine slows them alike. The ratios are what counts.
 """
 import argparse
+import json
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -36,9 +39,31 @@ def imported(statement):
     return np.median([seconds(statement) - seconds('pass') for _ in range(3)])
 
 
+def aligned(rows):
+    "Rows of text by column, as a table for a terminal."
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    first, *others = widths
+    line = lambda row: f'{row[first]:<{widths[first]}}' + ''.join(f'  {row[name]:>{widths[name]}}' for name in others)
+    return '\n'.join(line(row) for row in [{name: name for name in widths}, *rows])
+
+
+def keep(name, found):
+    "Write down what was measured, and on how many cores, where the notebooks find it."
+    (Path(__file__).parent.parent/'nbs'/f'{name}.json').write_text(json.dumps(dict(cores=os.cpu_count(), **found), indent=1) + '\n')
+
+
+def one_picture(calls):
+    "How long each of some calls takes: rows of text by column, the ratio first."
+    taken = timed(calls, 60 if 'keras model(x)' in calls else 500)
+    slowest = np.median([*taken.values()][-1])
+    return [{'one picture': name, 'times faster than the last': f'{slowest/np.median(ms):.1f}', 'median ms': f'{np.median(ms):.3f}', '99th percentile ms': f'{np.percentile(ms, 99):.3f}'}
+            for name, ms in taken.items()]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--without-keras', action='store_true', help='leave Keras out')
+    parser.add_argument('--write', action='store_true', help='keep what was measured in nbs/bench.json, for the notebooks and the README')
     arguments = parser.parse_args()
     digit, many = load_mnist().test_images[0], load_mnist().test_images[:1000]
     reader, drawing = Reader.load(), 255 - redraw(digit)
@@ -48,15 +73,12 @@ def main():
         from mnist_nb.model import load_keras, network_input
         model, one = load_keras(Store().path()/'model.keras'), network_input(digit)
         calls |= {'keras model(x)': lambda: np.asarray(model(one, training=False)), 'keras model.predict(x)': lambda: model.predict(one, verbose=0)}
-    taken = timed(calls, 60 if 'keras model(x)' in calls else 500)
-    slowest = np.median(list(taken.values())[-1])
-    print(f'{"one picture":<36} {"median ms":>10} {"99th %":>8} {"times faster than the last":>27}')
-    for name, ms in taken.items(): print(f'{name:<36} {np.median(ms):>10.3f} {np.percentile(ms, 99):>8.3f} {slowest/np.median(ms):>27.1f}')
-    batches = {'light runtime, batches': lambda: reader.network.outputs(many), 'Reader.read_many': lambda: reader.read_many(many)}
-    print(f'\n{"1000 pictures":<36} {"pictures/s":>10}')
-    for name, ms in timed(batches, 3).items(): print(f'{name:<36} {1e6/np.median(ms):>10.0f}')
-    print(f'\n{"import":<36} {"seconds":>10}')
-    for statement in ('import mnist_nb', 'from mnist_nb import Reader', *([] if arguments.without_keras else ['import keras'])): print(f'{statement:<36} {imported(statement):>10.2f}')
+    batches = {'light runtime': lambda: reader.network.outputs(many), 'Reader.read_many': lambda: reader.read_many(many)}
+    statements = 'import mnist_nb', 'from mnist_nb import Reader', *([] if arguments.without_keras else ['import keras'])
+    found = dict(one=one_picture(calls), many=[{'1000 pictures': name, 'pictures/s': f'{1e6/np.median(ms):.0f}'} for name, ms in timed(batches, 3).items()],
+                 imports=[{'import': statement, 'seconds': f'{imported(statement):.2f}'} for statement in statements])
+    print('\n\n'.join(map(aligned, found.values())))
+    if arguments.write: keep('bench', found)
 
 
 if __name__ == '__main__': main()

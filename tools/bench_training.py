@@ -1,6 +1,6 @@
-"""Times trainings, all in one run: `python -m tools.bench_training [--only NAME...] [--epochs N] [--threads N]`.
+"""Times trainings, all in one run: `python -m tools.bench_training [--only NAME...] [--epochs N] [--threads N] [--write]`.
 
-Digits learnt per second, and CPU seconds until 99.0 % and 99.5 % of the test digits are read rightly, for the presets `quick` and `full`, the documented network under `keras.Model.fit` (Adam, batches of 128)
+Images learnt per second, and CPU seconds until 99.0 % and 99.5 % of the test digits are read rightly, for the presets `quick` and `full`, the documented network under `keras.Model.fit` (Adam, batches of 128)
 and, where PyTorch is installed, the network and recipe of its own MNIST example. The test digits are read after each epoch, off the clock, and never used to stop or choose. The CPU seconds are those of all threads,
 from before the network is built, all preparation included, imports not. The ratios are what counts.
 """
@@ -14,20 +14,24 @@ import time
 
 import numpy as np
 
+from tools.bench import aligned, keep
+
 GOALS = .99, .995
 PLAIN_EPOCHS, TORCH_EPOCHS = 12, 14
 
 
 class Clock:
-    "CPU seconds of a training, without those of its judging."
-    def __init__(self): self.start, self.off, self.rows = time.process_time(), 0., []
+    "CPU seconds and seconds of a training, without those of its judging."
+    def __init__(self): self.begun, self.rows = self.now(), []
+
+    def now(self): return np.array([time.process_time(), time.perf_counter()])
 
     def judged(self, right):
         "Note the share of the test digits read rightly, which `right` finds, and when."
-        now = time.process_time()
-        self.rows.append((now - self.start - self.off, right()))
-        self.off += time.process_time() - now
-        print('epoch {}: {:.2%} after {:.0f} CPU seconds'.format(len(self.rows), *self.rows[-1][::-1]), file=sys.stderr, flush=True)
+        now = self.now()
+        self.rows.append((*(now - self.begun).tolist(), right()))
+        self.begun += self.now() - now
+        print(f'epoch {len(self.rows)}: {self.rows[-1][2]:.2%} after {self.rows[-1][0]:.0f} CPU seconds', file=sys.stderr, flush=True)
 
 
 def preset(name, epochs, threads):
@@ -94,7 +98,7 @@ def torch_example(epochs, threads):
     return clock.rows, len(images)
 
 
-WAYS = {'quick': lambda *told: preset('quick', *told), 'full': lambda *told: preset('full', *told), 'plain fit': plain, 'PyTorch example': torch_example}
+WAYS = {'quick': lambda *told: preset('quick', *told), 'plain fit': plain, 'full': lambda *told: preset('full', *told), 'PyTorch example': torch_example}
 
 
 def measured(name, epochs, threads):
@@ -107,20 +111,23 @@ def measured(name, epochs, threads):
 
 def until(rows, goal):
     "CPU seconds until a share of the test digits was read rightly, None where it never was."
-    return next((seconds for seconds, right in rows if right >= goal), None)
+    return next((seconds for seconds, _, right in rows if right >= goal), None)
 
 
-def show(found):
-    "The table: ratios to plain fit first, where that was run."
+def table(found):
+    "What was measured, a row a way, as text by column: first the ratios to plain fit, where that was run."
     base = found.get('plain fit')
     ratio = lambda mine, other: f'{mine/other:.2f}' if mine and other else '-'
-    print(f'{"":<18} {"CPU s to 99.0 %":>26} {"CPU s to 99.5 %":>26} {"digits a CPU second":>28} {"test accuracy":>26}')
-    print(f'{"":<18}' + f' {"of plain fit":>15} {"seconds":>10}'*2 + f' {"of plain fit":>15} {"digits":>12} {"last":>12} {"after epochs":>13}')
-    for name, (rows, digits) in found.items():
-        speed = lambda rows, digits: digits*len(rows)/rows[-1][0]
-        cells = [f' {ratio(until(rows, goal), base and until(base[0], goal)):>15} {until(rows, goal) or float("nan"):>10.0f}' for goal in GOALS]
-        cells.append(f' {ratio(speed(rows, digits), base and speed(*base)):>15} {speed(rows, digits):>12.0f} {rows[-1][1]:>12.2%} {len(rows):>13}')
-        print(f'{name:<18}' + ''.join(cells))
+    speed = lambda rows, digits, clock: digits*len(rows)/rows[-1][clock]
+    rows = []
+    for name, (epochs, digits) in found.items():
+        goals = {f'{goal:.1%}': (until(epochs, goal), base and until(base[0], goal)) for goal in GOALS}
+        row = {'training': name} | {f'CPU time to {goal}, of plain fit': ratio(*times) for goal, times in goals.items()}
+        row |= {'images/CPU s, of plain fit': ratio(speed(epochs, digits, 0), base and speed(*base, 0))}
+        row |= {f'CPU s to {goal}': f'{times[0]:.0f}' if times[0] else 'never' for goal, times in goals.items()}
+        row |= {'images/CPU s': f'{speed(epochs, digits, 0):.0f}', 'images/s': f'{speed(epochs, digits, 1):.0f}'}
+        rows.append(row | {'epochs': str(len(epochs)), 'test accuracy at the end': f'{epochs[-1][2]:.2%}'})
+    return rows
 
 
 def main():
@@ -128,10 +135,15 @@ def main():
     parser.add_argument('--only', nargs='+', choices=WAYS, default=[name for name in WAYS if name != 'PyTorch example' or importlib.util.find_spec('torch')])
     parser.add_argument('--epochs', type=int, help="instead of each one's own")
     parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--write', action='store_true', help='keep what was measured in nbs/bench_training.json, for the notebooks and the README')
     parser.add_argument('--inside', action='store_true', help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.inside: return print(json.dumps(WAYS[arguments.only[0]](arguments.epochs, arguments.threads)))
-    show({name: measured(name, arguments.epochs, arguments.threads) for name in arguments.only})
+    found = {}
+    for name in arguments.only:
+        found[name] = measured(name, arguments.epochs, arguments.threads)
+        if arguments.write: keep('bench_training', dict(threads=arguments.threads, rows=table(found), epochs={name: epochs for name, (epochs, _) in found.items()}))
+    print(aligned(table(found)))
 
 
 if __name__ == '__main__': main()

@@ -54,7 +54,7 @@ def test_a_drawing_is_corrected_taken_back_and_corrected_anew(open_page, own):
     expect(other.get_by_text('No corrections here')).to_be_visible(timeout=20_000)
     correct(page, '8')
     correct(page, 'not a digit')
-    expect(other.locator('.mnb-learning .mnb-tile')).to_have_text(['none → 3 ✗'], timeout=20_000)
+    expect(other.locator('.mnb-learning .mnb-tile')).to_have_text(['– → 3 ✗'], timeout=20_000)
     page.get_by_role('button', name='A number').first.click()
     expect(bar(page)).to_have_count(0)
 
@@ -106,7 +106,7 @@ def test_a_lesson_from_its_beginning_to_a_rollback(open_page, own):
     for each in (page, other): expect(each.locator('.mnb-learning h2').filter(has_text='taught')).to_contain_text('epoch 1 of 2', timeout=PATIENCE)
     for each in (page, other): expect(each.locator(TAUGHT)).to_contain_text('MNIST, test', timeout=PATIENCE)
     expect(page.locator(f'{TAUGHT} tr')).to_have_count(6)
-    assert page.locator('.mnb-version option:checked').inner_text() == 'pretrained (in use)'
+    expect(page.locator('.mnb-version option:checked')).to_have_text('pretrained (in use)')
     go(other, 'Train')
     expect(other.locator('.mnb-kernels img')).to_have_count(32)
     expect(other.locator('.mnb-mistakes img')).to_have_count(12)

@@ -1,0 +1,34 @@
+"""No page has a fault that axe-core calls serious, whatever the colours and the width."""
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import expect
+
+from mnist_nb.dashboard import PAGES
+from tests.browser.pen import THREE, draw
+from tests.browser.test_dashboard import answer, go
+
+
+def faults(page):
+    "What axe-core finds on the page as it is: rule, impact and the first place."
+    found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+    assert found['passes'], 'axe-core has looked at nothing'
+    return [(fault['id'], fault['impact'], fault['nodes'][0]['html']) for fault in found['violations'] if fault['impact'] in ('serious', 'critical')]
+
+
+@pytest.mark.parametrize('width, color_scheme', [(1280, 'light'), (1280, 'dark'), (375, 'light')])
+def test_no_page_has_a_serious_fault(open_page, width, color_scheme):
+    page = open_page(width=width, color_scheme=color_scheme)
+    page.evaluate(AXE_SCRIPT)
+    draw(page, THREE, pause=1)
+    expect(answer(page)).to_have_text('3')
+    page.locator('.mnb-correct:visible').get_by_role('button', name='5', exact=True).click()
+    for name in PAGES:
+        go(page, name)
+        page.wait_for_timeout(1000)
+        assert not faults(page), name
+
+
+def test_a_fault_would_be_found(page):
+    page.evaluate(AXE_SCRIPT)
+    page.evaluate("() => document.querySelector('.mnb-tabs').insertAdjacentHTML('beforeend', '<img src=\"data:,\">')")
+    assert [rule for rule, _, _ in faults(page)] == ['image-alt']

@@ -1,0 +1,143 @@
+"""Trainings in full: steered from the command line, killed and gone on with; taught by others; on several devices."""
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import pytest
+
+from mnist_nb import Reader, train_version
+from mnist_nb.store import Store
+from mnist_nb.training import PRESETS, TrainingConfig
+from tests.test_main_path import BOUND, FILES, bounded, parsed, read_until
+
+TRAINING = """
+import json, sys
+from dataclasses import replace
+from mnist_nb import load_mnist, train_version
+from mnist_nb.training import TrainingConfig
+mnist = load_mnist()
+tiny = replace(mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000])
+train_version(TrainingConfig(**json.loads(sys.argv[1])), 'tiny', mnist=tiny, on_event=lambda event: print(json.dumps(event), flush=True))
+"""
+
+
+@pytest.fixture(scope='module')
+def tiny(mnist):
+    "A thousand digits to learn from, besides the 5,000 that are set aside."
+    return replace(mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000])
+
+
+@pytest.fixture
+def started(home):
+    "Starts small trainings, each in a process of its own that tells its events, and ends those that still run."
+    processes = []
+
+    def start(config):
+        processes.append(bounded(sys.executable, '-c', TRAINING, json.dumps(asdict(config))))
+        return processes[-1]
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def epochs_of(folder):
+    "The rows of a history.csv."
+    with open(folder/'history.csv') as file: return [*csv.DictReader(file)]
+
+
+def test_steered_from_the_command_line_killed_and_gone_on_with(started, command, tiny):
+    "Whoever pauses, changes and prolongs a training that is then killed finds all of it again."
+    process = started(TrainingConfig(epochs=900, batch_size=32, dense=16))
+    read_until(process, 'batch')
+    given = [('paused', True, ['pause']), ('learning_rate', 1e-6, ['set', 'learning_rate', '1e-6']), ('dropout', .1, ['set', 'dropout', '.1']),
+             ('augmentation', .2, ['set', 'augmentation', '.2']), ('epochs', 901, ['extend']), ('paused', False, ['resume'])]
+    for name, value, words in given:
+        assert parsed(command('steer', *words, '--json').stdout)['job'].endswith('-tiny')
+        change = read_until(process, 'change')[-1]
+        assert (change['name'], change['value']) == (name, value)
+    row = read_until(process, 'epoch')[-1]
+    process.kill()
+    process.communicate()
+    events = []
+    kept = train_version(None, mnist=tiny, on_event=events.append, stop=lambda: any(event['kind'] == 'epoch' for event in events))
+    folder = Store().path(kept.version)
+    assert kept.reason == 'stopped' and (events[0]['first'], events[0]['epochs']) == (row['epoch'] + 1, 901)
+    last = epochs_of(folder)[-1]
+    assert int(last['epoch']) == row['epoch'] + 1 and float(last['learning_rate']) <= 1e-6 and (last['dropout'], last['augmentation']) == ('0.1', '0.2')
+    assert [(one['name'], one['value']) for one in parsed((folder/'config.json').read_text())['changes']] == [(name, value) for name, value, _ in given]
+    assert 'with the changes that config.json tells' in (folder/'README.md').read_text()
+
+
+def test_the_record_is_taught_killed_and_gone_on_with(started, tiny):
+    "A killed teacher goes on where it was, and one that had ended does not learn again."
+    config = replace(PRESETS['record'], epochs=1, teachers=2, batch_size=50, dense=16, augmentation=0.)
+    process = started(config)
+    before = read_until(process, 'end')
+    assert {event['network'] for event in before} == {1} and before[-1]['reason'] == 'finished'
+    assert read_until(process, 'batch')[-1]['network'] == 2
+    process.kill()
+    process.communicate()
+    events = []
+    kept = train_version(None, mnist=tiny, on_event=events.append)
+    assert [(event['network'], event['epoch']) for event in events if event['kind'] == 'epoch'] == [(2, 1), (3, 1)]
+    folder = Store().path(kept.version)
+    assert kept.reason == 'finished' and {path.name for path in folder.iterdir()} == FILES and len(epochs_of(folder)) == 1
+    assert 'taught by 2 networks of its kind' in (folder/'README.md').read_text() and not [*folder.parent.parent.glob('jobs/**/state.npz')]
+
+
+def test_a_version_tells_the_code_that_made_it(started, command):
+    process = started(TrainingConfig(epochs=1, batch_size=100, dense=8))
+    said, trouble = process.communicate()
+    assert process.returncode == 0, trouble
+    made, shipped = (next(row for row in parsed(command('models', 'list', '--json').stdout) if (row['version'] == 'pretrained') == old) for old in (False, True))
+    assert len(made['code']) == 64 and made['code'] != shipped['code']
+    assert f"code {made['code'][:8]}" in command('models', 'list').stdout
+    assert made['code'][:12] in (Store().path(made['version'])/'README.md').read_text()
+
+
+MIRRORED = """
+import json, tempfile, threading
+from dataclasses import replace
+from mnist_nb.data import load_mnist, split
+from mnist_nb.model import import_keras
+from mnist_nb.training import Learner, TrainingConfig, resume, train
+import_keras()
+import tensorflow as tf
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()]*2)
+mnist = load_mnist()
+digits, validation = split(mnist.train_images[:7000], mnist.train_labels[:7000])
+parts, config = (digits, (validation[0][:1000], validation[1][:1000])), TrainingConfig(epochs=2, batch_size=50, averaging=.9, dropout=0., strategy='mirrored')
+def away(one, other): return max(abs(a['loss']/b['loss'] - 1) for a, b in zip(one, other))
+def watched(config):
+    events = []
+    return train(config, *parts, on_event=events.append), [event for event in events if event['kind'] == 'batch']
+(both, steps), (alone, others) = watched(config), watched(replace(config, strategy=None))
+with tempfile.TemporaryDirectory() as folder:
+    pressed = threading.Event()
+    train(config, *parts, folder, on_event=lambda event: event['kind'] == 'epoch' and pressed.set(), stop=pressed.is_set)
+    resumed = resume(folder, *parts)
+further = train(replace(config, epochs=1, teachers=1), *parts, model=both.model)
+try: Learner(replace(config, batch_size=1))
+except ValueError as e: refused = str(e)
+print(json.dumps(dict(devices=Learner(config).strategy.num_replicas_in_sync, first=away(steps[:5], others[:5]), last=away(both.history, alone.history),
+                      resumed=away(both.history, resumed.history), refused=refused,
+                      accuracies=[one.history[-1]['validation_accuracy'] for one in (both, alone, further)])))
+"""
+
+
+def test_two_devices_learn_as_one(home):
+    "The same batches, shared among two devices, give the same steps (until rounding has grown to a difference), and a network that is stopped, resumed and gone on with as any other."
+    done = subprocess.run([sys.executable, '-c', MIRRORED], capture_output=True, text=True, timeout=BOUND)
+    assert done.returncode == 0, done.stderr
+    found = parsed(done.stdout.splitlines()[-1])
+    assert found['devices'] == 2 and found['first'] < 1e-5 and found['last'] < .05 and found['resumed'] < 1e-3
+    assert min(found['accuracies']) > .8 and found['refused'].startswith('batch_size: expected at least 2')
+
+
+def test_a_network_of_two_devices_is_kept(home, tiny, mnist, command, one_line):
+    kept = train_version(TrainingConfig(epochs=1, batch_size=50, strategy='mirrored'), 'tiny', mnist=tiny)
+    assert Reader.load(kept.version).read(mnist.test_images[0]).model == kept.version
+    assert "strategy: expected None or 'mirrored', got 'everywhere'" in one_line(command('train', '--strategy', 'everywhere'), 2)
