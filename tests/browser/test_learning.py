@@ -111,7 +111,7 @@ def test_a_lesson_from_its_beginning_to_a_rollback(open_page, own):
     expect(other.locator('.mnb-kernels img')).to_have_count(32)
     expect(other.locator('.mnb-mistakes img')).to_have_count(12)
     page.get_by_role('button', name='Use it for everybody').click()
-    for each in (page, other): expect(each.locator('.mnb-version option:checked')).to_contain_text(re.compile(r'-taught \(in use\)'), timeout=20_000)
+    for each in (page, other): expect(each.locator('.mnb-version option:checked')).to_contain_text(re.compile(r'-taught\s\(in\suse\)'), timeout=20_000)
     go(other, 'Draw')
     draw(other, THREE)
     expect(answer(other)).to_have_text('3')
@@ -120,7 +120,7 @@ def test_a_lesson_from_its_beginning_to_a_rollback(open_page, own):
     page.get_by_role('button', name='Throw it away').click()
     page.get_by_role('button', name='Really?').click()
     expect(page.locator(TAUGHT)).to_have_count(0)
-    assert [version['name'] for version in own.get('/api/models').json['models']] == ['pretrained']
+    assert [model['version'] for model in own.get('/api/models').json['models']] == ['pretrained']
 
 
 def test_a_training_is_steered_by_one_and_watched_by_two_to_its_end(open_page, own):
@@ -148,7 +148,7 @@ def test_a_training_is_steered_by_one_and_watched_by_two_to_its_end(open_page, o
     expect(page.locator(steering)).to_be_hidden()
     expect(page.get_by_role('button', name='Start training')).to_be_enabled()
     made = own.get('/api/train').json['job']['version']
-    assert {model['name']: model['current'] for model in own.get('/api/models').json['models']} == {'pretrained': True, made: False}
+    assert {model['version']: model['current'] for model in own.get('/api/models').json['models']} == {'pretrained': True, made: False}
 
 
 def test_a_correction_by_keyboard_alone(page):
