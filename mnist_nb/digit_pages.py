@@ -152,7 +152,7 @@ class DigitList(VBox):
         self.title, self.grid, self.detail = HTML(), DigitGrid(self.pick), classed(HTML(), 'mnb-reading')
         self.flag = button('Its label looks wrong', self.turn_flag, 'flag this digit for everybody on this machine')
         self.others = button('Others', lambda: self.lay(self.first + SHOWN), 'show the next of these digits')
-        super().__init__([self.title, self.grid, self.detail, classed(HBox([self.flag, why_button(visit, self.look), self.others]), 'mnb-row')])
+        super().__init__([self.title, self.grid, self.detail, classed(HBox([self.flag, why_button(visit, self.look)]), 'mnb-row')])
         classed(self, 'mnb-column')
 
     def show(self, places: Sequence[int], what: str) -> None:
@@ -214,7 +214,7 @@ class MistakesPage(HBox):
         self.behind = DigitList(visit, self.mark, say)
         self.next = button('Next mistake', self.go_on, 'the next of all mistakes, the surest first', button_style='primary')
         self.flags = button('Flagged', lambda: self.show(sorted(flagged()), 'labels that look wrong'), 'all digits that were flagged')
-        super().__init__([classed(VBox([self.view, self.note, self.matrix, self.map]), 'mnb-card'), classed(VBox([classed(HBox([self.next, self.flags]), 'mnb-row'), self.behind]), 'mnb-card')])
+        super().__init__([classed(VBox([self.view, self.note, self.matrix, self.map]), 'mnb-card'), classed(VBox([classed(HBox([self.next, self.behind.others, self.flags]), 'mnb-row'), self.behind]), 'mnb-card')])
         classed(self, 'mnb-two', 'mnb-errors')
         self.view.observe(lambda _: self.turn(), 'value')
         visit.observe(lambda _: self.start(), 'reader')
