@@ -609,6 +609,15 @@ class Bounded(HTTPServer):
         if len(self._connections) >= MOST_CONNECTIONS: return stream.close()
         return super().handle_stream(stream, address)
 
+    async def end_deaf(self):
+        "End connections whose clients do not take what they asked for; Tornado sees to those that do not ask."
+        before = {}
+        while True:
+            await asyncio.sleep(SECONDS_IDLE)
+            now = {each.stream: each.stream._total_write_done_index for each in self._connections if each.stream.writing()}
+            for stream in now.items() & before.items(): stream[0].close()
+            before = now
+
 # %% ../nbs/30_server.ipynb #34155601
 async def until_told() -> None:
     "Wait for Ctrl-C or SIGTERM. More of them change nothing: the end takes a few seconds at most."
@@ -627,6 +636,7 @@ async def run(server: DashboardServer, sockets: list, browser: bool) -> None:
     server.app.add_handlers('.*$', server.init_handlers())
     listener = Bounded(server.app, max_body_size=LARGEST_BODY, max_buffer_size=2*LARGEST_BODY, max_header_size=32*1024, idle_connection_timeout=SECONDS_IDLE, body_timeout=SECONDS_FOR_BODY)
     listener.add_sockets(sockets)
+    deaf = asyncio.create_task(listener.end_deaf())
     url = address(server.ip, server.port, server.secret)
     print(f'mnist_nb is at {url} (Ctrl-C ends it)', flush=True)
     if browser: threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
@@ -634,6 +644,7 @@ async def run(server: DashboardServer, sockets: list, browser: bool) -> None:
     finally:
         print('Stopping: pages are closed, a running training keeps its best weights.', flush=True)
         listener.stop()
+        deaf.cancel()
         await asyncio.wait([asyncio.create_task(each) for each in (asyncio.to_thread(server.jobs.close), server.kernel_manager.close())], timeout=8)
         shutil.rmtree(server.connection_dir, ignore_errors=True)
 
