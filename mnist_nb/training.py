@@ -7,6 +7,7 @@ __all__ = ['PRESETS', 'TrainingConfig', 'configure', 'learning_rate_at', 'batche
            'history_csv', 'check_order', 'train', 'resume', 'LiveView']
 
 # %% ../nbs/07_training.ipynb #66ff2ef3
+import base64
 import csv
 import io
 import json
@@ -21,12 +22,14 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from .augmentation import Originals
 from .core import CLASSES, TrainingError, atomic_path, one_line, write_atomic
 from .model import build_model, check_choice, given_a_digit, import_keras, network_input
 from .negatives import negatives
+from .preprocessing import png_data_url
 
 # %% ../nbs/07_training.ipynb #4bbae321
 LIMITS = {
@@ -514,11 +517,12 @@ def first_filters(learner: Learner) -> list:
     return np.rint((filters - low)*255/max(high - low, 1e-9)).astype(int).tolist()
 
 # %% ../nbs/07_training.ipynb #bf9b40fd
-def mistakes(found: np.ndarray, labels: np.ndarray, most: int = 12) -> list[dict]:
-    "Index, label, digit and confidence of the surest mistakes in probabilities of shape (n, 10)."
+def mistakes(found: np.ndarray, images: np.ndarray, labels: np.ndarray, most: int = 12) -> list[dict]:
+    "Index, label, digit, confidence and picture (a PNG data URL) of the surest mistakes in probabilities of shape (n, 10)."
     digits, sure = found.argmax(1), found.max(1)
     wrong = np.flatnonzero(digits != labels)
-    return [dict(index=int(i), label=int(labels[i]), digit=int(digits[i]), confidence=float(sure[i])) for i in wrong[np.argsort(-sure[wrong])][:most]]
+    return [dict(index=int(i), label=int(labels[i]), digit=int(digits[i]), confidence=float(sure[i]), picture=png_data_url(images[i]))
+            for i in wrong[np.argsort(-sure[wrong])][:most]]
 
 # %% ../nbs/07_training.ipynb #b40ef018
 def book(training: Training, row: dict) -> None:
@@ -529,7 +533,7 @@ def book(training: Training, row: dict) -> None:
     training.history.append(row | dict(validation_loss=loss, validation_accuracy=accuracy, seconds_left=left))
     if not training.best or accuracy >= training.best[0]: training.best = accuracy, weights_of(training.learner)
     if training.folder: save_state(training)
-    training.tell(dict(kind='epoch', **training.history[-1], filters=first_filters(training.learner), mistakes=mistakes(found, training.validation[1])))
+    training.tell(dict(kind='epoch', **training.history[-1], filters=first_filters(training.learner), mistakes=mistakes(found, *training.validation)))
 
 # %% ../nbs/07_training.ipynb #48c90804
 def save_state(training: Training) -> None:
@@ -662,7 +666,12 @@ def mosaic(pictures: np.ndarray, columns: int) -> np.ndarray:
     return framed.reshape(n//columns, columns, height, width).swapaxes(1, 2).reshape(n//columns*height, columns*width)
 
 # %% ../nbs/07_training.ipynb #60dfee32
-def watch_figure(history: Sequence[dict], changes: Sequence[dict], images: np.ndarray) -> 'matplotlib.figure.Figure':
+def from_data_url(url: str) -> np.ndarray:
+    "The picture in a PNG data URL, uint8 array of shape (height, width)."
+    return cv2.imdecode(np.frombuffer(base64.b64decode(url.partition(',')[2]), np.uint8), cv2.IMREAD_GRAYSCALE)
+
+# %% ../nbs/07_training.ipynb #fa8e7908
+def watch_figure(history: Sequence[dict], changes: Sequence[dict]) -> 'matplotlib.figure.Figure':
     "Curves, first filters and surest mistakes, as the last `epoch` event has them."
     from matplotlib.figure import Figure
     figure, wrong = Figure(figsize=(9, 4.6), layout='constrained'), history[-1]['mistakes']
@@ -670,29 +679,24 @@ def watch_figure(history: Sequence[dict], changes: Sequence[dict], images: np.nd
     for name in ('loss', 'accuracy'):
         draw_curves(axes[name], history, name)
         for change in changes: axes[name].axvline(change['epoch'], color='grey', linestyle=':')
-    for name, pictures, columns in (('filters', history[-1]['filters'], 8), ('mistakes', images[[one['index'] for one in wrong]], 6)):
+    for name, pictures, columns in (('filters', history[-1]['filters'], 8), ('mistakes', [from_data_url(one['picture']) for one in wrong], 6)):
         axes[name].axis('off')
         if len(pictures): axes[name].imshow(mosaic(pictures, columns), cmap='gray')
     axes['filters'].set_title('first filters', fontsize=9)
     axes['mistakes'].set_title('\n'.join(', '.join(f"{one['label']} as {one['digit']}" for one in wrong[at:at + 6]) for at in (0, 6)), fontsize=8)
     return figure
 
-# %% ../nbs/07_training.ipynb #00c71aab
+# %% ../nbs/07_training.ipynb #869a0abd
 class LiveView:
-    """A viewer of events for a notebook: curves, first filters and surest mistakes, drawn anew after each epoch.
-
-    Parameters
-    ----------
-    images : the validation digits that the mistakes are among, uint8 array of shape (n, 28, 28).
-    """
-    def __init__(self, images: np.ndarray): self.images, self.history, self.changes, self.shown = images, [], [], None
+    "A viewer of events for a notebook: curves, first filters and surest mistakes, drawn anew after each epoch."
+    def __init__(self): self.history, self.changes, self.shown = [], [], None
 
     def __call__(self, event: dict) -> None:
         if event['kind'] == 'start': self.history = self.history[:event['first'] - 1]
         if event['kind'] == 'change': self.changes.append(event)
         if event['kind'] == 'epoch':
             self.history.append(event)
-            self._show(watch_figure(self.history, self.changes, self.images))
+            self._show(watch_figure(self.history, self.changes))
 
     def _show(self, figure) -> None:
         from IPython.display import display
