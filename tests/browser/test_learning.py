@@ -33,6 +33,12 @@ def correct(page, label):
     expect(bar(page)).to_contain_text('Kept:')
 
 
+def surely(page):
+    "The second click, which does not follow at once on the first."
+    page.wait_for_timeout(600)
+    page.get_by_role('button', name='Really?').click()
+
+
 def redraw(page, lines):
     "Draw on an empty sheet and wait for the answer."
     page.get_by_role('button', name='Clear').click()
@@ -82,11 +88,11 @@ def test_corrections_are_filtered_exported_and_forgotten(open_page, own):
     folder = zipfile.ZipFile(io.BytesIO(download.value.path().read_bytes()))
     assert [row.split(',')[1:3] for row in folder.read('corrections/labels.csv').decode().splitlines()[1:]] == [['1', '7'], ['8', '3']]
     with np.load(io.BytesIO(folder.read('corrections/corrections.npz'))) as arrays: assert arrays['images'].shape == (2, 28, 28)
-    page.get_by_role('button', name='Forget my 2').click()
+    page.get_by_role('button', name='Forget my 2').dblclick()
     page.get_by_role('button', name='No', exact=True).click()
     expect(tiles).to_have_count(2)
     page.get_by_role('button', name='Forget my 2').click()
-    page.get_by_role('button', name='Really?').click()
+    surely(page)
     expect(tiles).to_have_count(0)
     page.get_by_label('Whose').select_option('all')
     expect(tiles).to_have_count(1)
@@ -118,7 +124,7 @@ def test_a_lesson_from_its_beginning_to_a_rollback(open_page, own):
     page.get_by_role('button', name='Go back to the version before').click()
     for each in (page, other): expect(each.locator('.mnb-version option:checked')).to_have_text('pretrained (in use)', timeout=20_000)
     page.get_by_role('button', name='Throw it away').click()
-    page.get_by_role('button', name='Really?').click()
+    surely(page)
     expect(page.locator(TAUGHT)).to_have_count(0)
     assert [model['version'] for model in own.get('/api/models').json['models']] == ['pretrained']
 
