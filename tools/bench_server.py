@@ -154,7 +154,7 @@ def explaining(browser, rounds):
             turned(page, 'Samples', '.mnb-samples .mnb-tile >> nth=0')
         show('from "Why?" to its pictures (budget 200 ms)', why, 'ms', 0)
         turned(page, 'Robustness', '.mnb-robustness .mnb-chart')
-        step = lambda name: page.evaluate("(name) => until('.mnb-robustness .mnb-live', () => arrow(name, 'ArrowRight'))", name)
+        step = lambda name: page.evaluate("(name) => until('.mnb-robustness .mnb-curve', () => arrow(name, 'ArrowRight'))", name)
         for name in page.locator('.mnb-sliders .noUi-handle').evaluate_all("(all) => all.map((each) => each.getAttribute('aria-label'))"):
             show(f'a step of {name.lower()}, with all before it (budget 300 ms)', [step(name) for _ in range(4)], 'ms', 0)
         show('memory of its kernel (PSS, budget 90 MB)', [process.memory_full_info().pss/1e6 for process in server.kernels()], 'MB', 0)
