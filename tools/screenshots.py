@@ -26,6 +26,31 @@ def draw_page(page):
     page.mouse.move(5, 5)
 
 
+def why_page(page):
+    "Why the drawing is a three."
+    page.get_by_role('button', name='Why?').click()
+    page.locator('.mnb-why .mnb-parts').wait_for(timeout=300_000)
+    page.mouse.move(5, 5)
+
+
+def mistakes_page(page):
+    "The cell of the sevens that were read as ones."
+    page.locator('.mnb-tabs').get_by_role('button', name='Mistakes').click()
+    page.locator('.mnb-cell').nth(71).click(timeout=60_000)
+    page.get_by_role('heading', name='7 read as 1').wait_for()
+    page.mouse.move(5, 5)
+
+
+def robustness_page(page):
+    "A blur that the network bears, and its curve."
+    page.locator('.mnb-tabs').get_by_role('button', name='Robustness').click()
+    slider = page.get_by_role('slider', name='Blur')
+    slider.wait_for(timeout=60_000)
+    for _ in range(12): slider.press('ArrowRight')
+    page.locator('.mnb-robustness .mnb-legend').wait_for(timeout=300_000)
+    page.mouse.move(5, 5)
+
+
 def upload_page(page):
     "The drawn picture of the notebooks: as it is, in chalk, and upside down until it is turned."
     page.locator('.mnb-tabs').get_by_role('button', name='Upload').click()
@@ -59,7 +84,7 @@ def main():
             page = browser.new_page(viewport=dict(width=1280, height=800))
             page.goto(server.url)
             page.wait_for_selector('html[data-state=ready]', timeout=60_000)
-            for name, show in dict(draw=draw_page, upload=upload_page, train=train_page).items():
+            for name, show in dict(draw=draw_page, why=why_page, mistakes=mistakes_page, robustness=robustness_page, upload=upload_page, train=train_page).items():
                 show(page)
                 page.wait_for_timeout(1500)
                 page.screenshot(path=IMAGES/f'page_{name}.png')
