@@ -38,15 +38,25 @@ def tab(page, name):
 def why_page(page):
     "Why the drawing is a three."
     page.get_by_role('button', name='Why?').click()
-    page.get_by_text('away').first.wait_for(timeout=120_000)
+    page.locator('.mnb-why .mnb-parts').wait_for(timeout=300_000)
     page.mouse.move(5, 5)
 
 
 def mistakes_page(page):
-    "The map of the test digits."
+    "The cell of the sevens that were read as ones."
     tab(page, 'Mistakes')
-    page.get_by_role('button', name='PCA map').click()
-    page.get_by_role('button', name='Next mistake').click()
+    page.locator('.mnb-cell').nth(71).click(timeout=60_000)
+    page.get_by_role('heading', name='7 read as 1').wait_for()
+    page.mouse.move(5, 5)
+
+
+def robustness_page(page):
+    "A blur that the network bears, and its curve."
+    tab(page, 'Robustness')
+    slider = page.get_by_role('slider', name='Blur')
+    slider.wait_for(timeout=60_000)
+    for _ in range(12): slider.press('ArrowRight')
+    page.locator('.mnb-robustness .mnb-legend').wait_for(timeout=300_000)
     page.mouse.move(5, 5)
 
 
@@ -93,7 +103,7 @@ def main():
             page = browser.new_page(viewport=dict(width=1280, height=800))
             page.goto(server.url)
             page.wait_for_selector('html[data-state=ready]', timeout=60_000)
-            for name, show in dict(draw=draw_page, why=why_page, mistakes=mistakes_page, upload=upload_page, corrections=corrections_page, train=train_page).items():
+            for name, show in dict(draw=draw_page, why=why_page, mistakes=mistakes_page, robustness=robustness_page, upload=upload_page, corrections=corrections_page, train=train_page).items():
                 show(page)
                 page.wait_for_timeout(1500)
                 page.screenshot(path=IMAGES/f'page_{name}.png')
