@@ -12,7 +12,8 @@ import logging
 from ipywidgets import HTML, Dropdown, HBox, ToggleButtons, VBox
 
 from .corrections import Corrections
-from .digit_pages import EvaluationPage, SamplesPage
+from .digit_pages import EvaluationPage, MistakesPage, PlayPage, SamplesPage
+from .insight_pages import ComparePage, RobustnessPage, WhyPage
 from .jobs import Jobs
 from .learning_pages import CorrectionsPage
 from .reading_pages import DrawPage, UploadPage
@@ -64,7 +65,8 @@ class Header(VBox):
         self.promote.layout.display = '' if visit.chosen and visit.reader else 'none'
 
 # %% ../nbs/29_dashboard.ipynb #08d03933
-PAGES = {'Draw': DrawPage, 'Upload': UploadPage, 'Samples': SamplesPage, 'Evaluation': EvaluationPage, 'Corrections': CorrectionsPage, 'Train': TrainPage}
+PAGES = {'Draw': DrawPage, 'Upload': UploadPage, 'Samples': SamplesPage, 'Why': WhyPage, 'Mistakes': MistakesPage, 'Evaluation': EvaluationPage,
+         'Robustness': RobustnessPage, 'Compare': ComparePage, 'Play': PlayPage, 'Corrections': CorrectionsPage, 'Train': TrainPage}
 
 # %% ../nbs/29_dashboard.ipynb #5eb72210
 class Dashboard(VBox):
@@ -82,12 +84,13 @@ class Dashboard(VBox):
         if page == 'train': self.tabs.layout.display = 'none'
         super().__init__([style_sheet(), Header(self.visit), self.tabs, self.body])
         classed(self, 'mnb', 'mnb-page').tabs.observe(lambda _: self.turn(), 'value')
+        self.visit.observe(lambda change: setattr(self.tabs, 'value', change.new), 'page')
         self.turn()
         follow(self)
 
     def turn(self) -> None:
         "Show the page of the chosen tab; it is built when it is first shown."
-        name = self.tabs.value
+        name = self.visit.page = self.tabs.value
         if name not in self.pages:
             self.pages[name] = PAGES[name](self.visit)
             self.body.children = (*self.body.children, self.pages[name])

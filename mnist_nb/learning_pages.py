@@ -42,16 +42,18 @@ def zipped(corrections: Sequence[Correction]) -> bytes:
         return Path(shutil.make_archive(str(Path(folder)/'all'), 'zip', folder, 'corrections')).read_bytes()
 
 # %% ../nbs/27_learning_pages.ipynb #49dfb2c4
-def download_html(content: bytes, count: int) -> str:
-    "A link that saves a zip of so many corrections."
-    data = base64.b64encode(content).decode()
-    return f'<a class="mnb-link" download="corrections.zip" href="data:application/zip;base64,{data}">Save corrections.zip ({count}, {len(content)/1000:.0f} kB)</a>'
+def download_html(content: bytes, count: int, total: int) -> str:
+    "A link that saves a zip of so many corrections, of so many in all."
+    data, share = base64.b64encode(content).decode(), f'the newest {count} of {total}' if count < total else count
+    return f'<a class="mnb-link" download="corrections.zip" href="data:application/zip;base64,{data}">Save corrections.zip ({share}, {len(content)/1000:.0f} kB)</a>'
 
 # %% ../nbs/27_learning_pages.ipynb #50ef7534
 class Twice(HBox):
-    "A button whose work cannot be undone: the first click asks, the second one does it; another button takes the first click back."
+    "A button whose work cannot be undone: the first click asks, a second one after a pause does it; another button takes the first click back."
+    PAUSE = .5
+
     def __init__(self, work: Callable[[], object], question: str):
-        self.work, self.question, self.text, self.asked = work, question, '', False
+        self.work, self.question, self.text, self.asked = work, question, '', None
         self.button, self.keep = button('', self.press, button_style='danger'), button('No', self.calm, 'do nothing')
         super().__init__([self.button, self.keep])
         classed(self, 'mnb-row').calm()
@@ -64,14 +66,15 @@ class Twice(HBox):
 
     def calm(self) -> None:
         "Forget the first click."
-        self.asked, self.button.description, self.keep.layout.display = False, self.text, 'none'
+        self.asked, self.button.description, self.keep.layout.display = None, self.text, 'none'
 
     def press(self) -> None:
         "Ask, or do it."
-        if self.asked:
+        now = time.monotonic()
+        if self.asked is None: self.asked, self.button.description, self.keep.layout.display = now, self.question, ''
+        elif now - self.asked >= self.PAUSE:
             self.calm()
-            return self.work()
-        self.asked, self.button.description, self.keep.layout.display = True, self.question, ''
+            self.work()
 
 # %% ../nbs/27_learning_pages.ipynb #0af3a18b
 class Filters(HBox):
@@ -129,12 +132,15 @@ class CorrectionList(VBox):
         "Offer those that fit as a file."
         fits = self.filters.fits(self.visit)
         self.file.value = '<span class="mnb-soft" role="status">packing …</span>'
-        aside(lambda: zipped(self.visit.corrections.list(**fits, most=EXPORTED)), lambda content, problem: self.offer(content, problem, min(EXPORTED, self.visit.corrections.count(**fits))))
+        def packed():
+            found = self.visit.corrections.list(**fits, most=EXPORTED)
+            return zipped(found), len(found), self.visit.corrections.count(**fits)
+        aside(packed, self.offer)
 
-    def offer(self, content: bytes | None, problem: object, count: int) -> None:
+    def offer(self, packed: tuple | None, problem: object) -> None:
         "Offer a file, or say why there is none."
         self.say(problem)
-        self.file.value = download_html(content, count) if content else ''
+        self.file.value = download_html(*packed) if packed else ''
 
     def show(self) -> None:
         "Show them as they are now."
@@ -189,6 +195,7 @@ class Lesson(VBox):
     "Let a version learn from corrections, see what came of it, and decide."
     def __init__(self, visit: Visit, whose: Callable[[], str | None]):
         self.visit, self.whose, self.plan, self.state, self.table, self.problem = visit, whose, HTML(), HTML(), HTML(), HTML()
+        self.record = None
         self.learn = button('', lambda: self.do(lambda: visit.jobs.teach(visit.chosen, whose())), 'teach a copy of the version that you read with', button_style='primary')
         self.promote = button('Use it for everybody', lambda: self.do(self.use), 'make the taught version the current one')
         self.back = button('Go back to the version before', lambda: self.do(lambda: rollback(visit.store)), 'make the version that was used before current again')
@@ -221,7 +228,9 @@ def show_lesson(lesson: Lesson) -> None:
     lesson.learn.description, lesson.learn.disabled = f"Learn from {'all' if whose is None else 'my'} {count}" if count else 'Learn', runs or count < LEAST
     told = job and job.label == LABEL and job.status != 'finished'
     lesson.state.value = state_html(job, visit.events) if told else ''
-    lesson.record = record = None if runs and told else last_lesson(visit.store)
+    before, lesson.record = lesson.record, None if runs and told else last_lesson(visit.store)
+    record = lesson.record
+    if record != before: lesson.discard.calm()
     lesson.table.value = lesson_html(record) + '<p class="mnb-soft">It is in use.</p>'*(record['version'] in used[-1:]) if record else ''
     current = bool(record and record['version'] in used[-1:])
     for each, wanted in ((lesson.promote, record and not current), (lesson.discard, record and not current), (lesson.back, current and len(used) > 1)):

@@ -217,7 +217,7 @@ class LightModel:
     ------
     ModelCorrupt : the bytes are no digit recogniser.
     """
-    BATCH, WORTH_PADDING = 100, 64
+    BATCH, WORTH_PADDING = 25, 16
 
     def __init__(self, content: bytes, name: str = 'the converted model'):
         from ai_edge_litert.interpreter import Interpreter

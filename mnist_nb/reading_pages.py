@@ -17,7 +17,7 @@ from ipywidgets import HTML, GridBox, HBox, ToggleButtons, VBox
 from .core import CLASSES, MnistNbError
 from .inference import Number, Reading
 from .preprocessing import decode
-from .visit import Visit, attempt
+from .visit import Visit, attempt, read_subject, why_button
 from .widgets import DrawingPad, ImageUpload, ReadingView, button, classed, problem_html
 
 # %% ../nbs/24_reading_pages.ipynb #e341b181
@@ -91,12 +91,18 @@ def kinds() -> ToggleButtons:
 class DrawPage(HBox):
     "A sheet to write on, and what is read from it while one writes."
     def __init__(self, visit: Visit):
-        self.visit, self.kind, self.view, self.reading = visit, kinds(), ReadingView(), None
-        self.pad, self.correct = DrawingPad(self.read), CorrectionBar(visit, self.drawn)
-        super().__init__([classed(VBox([self.kind, self.pad]), 'mnb-card'), classed(VBox([self.view, self.correct]), 'mnb-card')])
+        self.visit, self.kind, self.view, self.reading, self.subject = visit, kinds(), ReadingView(), None, None
+        self.pad, self.why = DrawingPad(self.follow), why_button(visit, lambda: setattr(visit, 'subject', self.subject))
+        self.correct = CorrectionBar(visit, self.drawn)
+        super().__init__([classed(VBox([self.kind, self.pad]), 'mnb-card'), classed(VBox([self.view, self.correct, classed(HBox([self.why]), 'mnb-row')]), 'mnb-card')])
         classed(self, 'mnb-two')
-        self.kind.observe(lambda _: self.read(), 'value')
+        self.kind.observe(lambda _: self.follow(), 'value')
         visit.observe(lambda _: self.read(), 'reader')
+
+    def follow(self) -> None:
+        "Read the drawing, which is what the visitor looks at now."
+        self.read()
+        self.visit.subject = self.subject or self.visit.subject
 
     def read(self) -> None:
         "Read the drawing as it is now."
@@ -106,6 +112,8 @@ class DrawPage(HBox):
         self.pad.frame(boxes(reading) if several and reading else ())
         self.view.show(reading, '' if reader else self.visit.problem)
         self.correct.offer(reading)
+        self.subject = read_subject(reading, 'your drawing')
+        self.why.disabled = self.subject is None
 
     def drawn(self) -> tuple:
         "What is drawn at this moment, for its correction: what is shown may be a stroke behind."
@@ -140,10 +148,11 @@ def framed_html(grey: np.ndarray, found: Sequence) -> str:
 class PictureCard(VBox):
     "A picture, what is read in it, and two buttons to put right how it was taken."
     def __init__(self, visit: Visit, name: str, content: bytes, kind: ToggleButtons):
-        self.visit, self.kind, self.polarity, self.rotation = visit, kind, None, 0
+        self.visit, self.kind, self.polarity, self.rotation, self.subject = visit, kind, None, 0, None
         self.grey = shrunk(decode(content), LONGEST)
         self.original, self.view, self.correct = HTML(), ReadingView(), CorrectionBar(visit, lambda: (self.reading, 'picture', None))
-        tools = HBox([button('Swap dark and light', self.swap, 'take the ink for the paper and the paper for the ink'), button('Turn right', self.turn, 'turn the picture by 90 degrees')])
+        tools = HBox([button('Swap dark and light', self.swap, 'take the ink for the paper and the paper for the ink'), button('Turn right', self.turn, 'turn the picture by 90 degrees'),
+                      why_button(visit, lambda: setattr(visit, 'subject', self.subject))])
         super().__init__([HTML(f'<h2 class="mnb-file">{escape(name)}</h2>'), self.original, self.view, self.correct, classed(tools, 'mnb-row')])
         classed(self, 'mnb-card', 'mnb-picture').read()
 
@@ -169,6 +178,7 @@ class PictureCard(VBox):
         self.original.value = framed_html(grey, boxes(reading))
         self.view.show(reading)
         self.correct.offer(reading)
+        self.subject = read_subject(reading, 'your picture')
 
 # %% ../nbs/24_reading_pages.ipynb #129c3f80
 class UploadPage(VBox):
@@ -190,6 +200,7 @@ class UploadPage(VBox):
             except MnistNbError as e: problems.append((name, e))
         self.problems.value = ''.join(problem_html(f'{name}: {problem}') for name, problem in problems)
         self.cards.children = (*made, *self.cards.children)[:PICTURES]
+        self.visit.subject = next((card.subject for card in made if card.subject), self.visit.subject)
         self.clear_button.disabled = not self.cards.children
 
     def clear(self) -> None:

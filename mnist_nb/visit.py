@@ -8,19 +8,25 @@ __all__ = ['Visit']
 # %% ../nbs/23_visit.ipynb #8be7db31
 import asyncio
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from ipywidgets import Button
 from traitlets import Any, HasTraits, Unicode
 
-from .core import MnistNbError, ModelError, ModelMissing
+from .core import SIDE, MnistNbError, ModelError, ModelMissing
 from .corrections import Corrections
 from .data import load_test_digits
-from .inference import CurrentReader, Reader
+from .inference import CurrentReader, Number, Reader, Reading
 from .jobs import Jobs
+from .preprocessing import Prepared
 from .store import Store, read_record
+from .widgets import button
 
 # %% ../nbs/23_visit.ipynb #9d74fb72
 class Visit(HasTraits):
@@ -37,15 +43,18 @@ class Visit(HasTraits):
     status, problem : 'ready', 'missing' or 'damaged', and why.
     job : the training that runs, else the last one; None where there was none.
     events : what that training has told.
+    page : the name of the page that the visitor sees; setting it turns to another.
+    subject : the `Subject` that was looked at last; None at first.
     corrected : changes whenever somebody's corrections do.
     """
-    reader, status, problem, job, corrected = Any(), Unicode(), Unicode(), Any(), Any()
+    reader, status, problem, job, page, subject, corrected = Any(), Unicode(), Unicode(), Any(), Unicode(), Any(), Any()
 
     def __init__(self, store: Store | None = None, jobs: Jobs | None = None, corrections: Corrections | None = None):
         super().__init__()
         self.store, self.corrections, self.name = store or Store(), corrections or Corrections(), secrets.token_hex(4)
         self.jobs, self.chosen, self.events = jobs or Jobs(store=self.store), None, []
-        self._current, self._next = CurrentReader(self.store), 0
+        self._current, self._next, self._answers = CurrentReader(self.store), 0, (None, None)
+        self.errands = set()
         self.refresh()
 
     def choose(self, version: str | None) -> None:
@@ -57,6 +66,14 @@ class Visit(HasTraits):
     def digits(self) -> tuple[np.ndarray, np.ndarray]:
         "The test digits, see `load_test_digits`; raises DataError where they cannot be had."
         return load_test_digits(lambda event: None)
+
+    def answers(self) -> np.ndarray:
+        "The probabilities that the visitor's version gives the test digits; float32 array of shape (10000, 10). Raises DataError, ModelError."
+        reader, images = self.reader, self.digits[0]
+        if reader is None: raise ModelError(self.problem)
+        if self._answers[0] is not reader:
+            self._answers = reader, np.concatenate([reader.probabilities(images[at:at + 500]) for at in range(0, len(images), 500)])
+        return self._answers[1]
 
     def refresh(self) -> None:
         "See what has changed."
@@ -90,6 +107,42 @@ def thinned(events: list[dict], told: list[dict]) -> list[dict]:
         if event['kind'] == 'batch': last = event['time']
         kept.append(event)
     return kept
+
+# %% ../nbs/23_visit.ipynb #c73d2eee
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One digit that a visitor looked at.
+
+    Attributes
+    ----------
+    prepared : what a reader reads, see `Reader.read_prepared`.
+    words : what it is, e.g. 'your drawing'.
+    label : what it really is, where that is known.
+    """
+    prepared: Prepared
+    words: str
+    label: int | None = None
+
+# %% ../nbs/23_visit.ipynb #198e1dba
+def read_subject(reading: Reading | Number | None, words: str) -> Subject | None:
+    "The subject of a reading; of a number its least sure digit; None where nothing was drawn."
+    if isinstance(reading, Number):
+        if not reading: return None
+        reading, words = min(reading.digits, key=lambda digit: digit.confidence), f'the least sure digit of {words}'
+    return Subject(reading.prepared, words) if reading and not reading.prepared.empty else None
+
+# %% ../nbs/23_visit.ipynb #68010a73
+def sample_subject(picture: np.ndarray, label: int, index: int) -> Subject:
+    "A test digit as a subject, untouched."
+    return Subject(Prepared(picture, False, 'light', (0, 0, SIDE, SIDE), 1., 2.5, 0), f'test digit {index}', label)
+
+# %% ../nbs/23_visit.ipynb #3c06c2e8
+def why_button(visit: Visit, choose: Callable[[], object] = lambda: None) -> Button:
+    "A button that turns to the page which explains; `choose` sets the subject before, where it is not set yet."
+    def ask():
+        choose()
+        if visit.subject: visit.page = 'Why'
+    return button('Why?', ask, 'which pixels spoke for this answer, and which against it')
 
 # %% ../nbs/23_visit.ipynb #23d36776
 def test_report(visit: Visit) -> dict | None:
@@ -134,3 +187,41 @@ def aside(work: Callable[[], object], then: Callable[[object, object], None]) ->
     try: loop = asyncio.get_running_loop()
     except RuntimeError: return then(*run())
     loop.run_in_executor(None, run).add_done_callback(lambda done: then(*done.result()))
+
+# %% ../nbs/23_visit.ipynb #c5d66989
+ERRAND = """import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
+if hasattr(os, 'nice'): os.nice(5)
+from importlib import import_module
+from filelock import FileLock
+from mnist_nb.core import MnistNbError, home_folder
+from mnist_nb.store import Store
+module, function, folder, *words = sys.argv[1:]
+try:
+    (home_folder()/'cache').mkdir(parents=True, exist_ok=True)
+    with FileLock(home_folder()/'cache'/'.lock'): getattr(import_module(f'mnist_nb.{module}'), function)(*words, store=Store(folder))
+except (MnistNbError, OSError) as e: sys.exit(str(e))"""
+
+# %% ../nbs/23_visit.ipynb #0e62d93a
+async def sent(words: list[str]) -> str:
+    "Let a child process do an errand; what went wrong, or ''."
+    child = await asyncio.create_subprocess_exec(sys.executable, '-c', ERRAND, *words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    said = (await child.stderr.read()).decode(errors='replace').strip()
+    return (said.splitlines() or [f'a child process ended with code {child.returncode}'])[-1] if await child.wait() else ''
+
+# %% ../nbs/23_visit.ipynb #014e861c
+def errand(visit: Visit, path: Path, then: Callable[[str], None], *words: str) -> None:
+    """Go on as soon as a file is there that takes long to make; where no event loop runs, only if it is there.
+
+    Parameters
+    ----------
+    path : of the file.
+    then : called with '', or with what went wrong.
+    words : a module, a function of it and its arguments; `store` is added to them.
+    """
+    async def run(): then(await sent([*words[:2], str(visit.store.folder), *words[2:]]))
+    if path.exists(): return then('')
+    try: loop = asyncio.get_running_loop()
+    except RuntimeError: return
+    visit.errands.add(task := loop.create_task(run()))
+    task.add_done_callback(visit.errands.discard)

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['style_sheet', 'Joined', 'ProbabilityBars', 'ReadingView', 'DrawingPad', 'ImageUpload', 'DigitGrid', 'LineChart',
-           'confusion_html', 'scores_html', 'reliability_html']
+           'ConfusionMatrix', 'DigitMap', 'scores_html', 'reliability_html']
 
 # %% ../nbs/22_widgets.ipynb #d26c305b
 import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from itertools import count
 from pathlib import Path
@@ -353,7 +354,7 @@ class DigitGrid(VBox):
     on_pick : called with the place of the digit that was chosen, the first being 0.
     """
     def __init__(self, on_pick: Callable[[int], object] | None = None):
-        self.on_pick, self.name, self.tiles = on_pick or (lambda place: None), f'mnb-grid-{next(grids)}', []
+        self.on_pick, self.name, self.tiles, self.chosen = on_pick or (lambda place: None), f'mnb-grid-{next(grids)}', [], None
         self.pictures, self.box = classed(HTML(), 'mnb-style'), classed(GridBox(), 'mnb-grid')
         self.shared = dict(layout=Layout(), style=ButtonStyle())
         super().__init__([self.pictures, self.box])
@@ -373,6 +374,13 @@ class DigitGrid(VBox):
             tile.tooltip = f'really {truth}, read as {said}: {"right" if label == digit else "wrong"}'
             tile.remove_class('mnb-wrong') if label == digit else tile.add_class('mnb-wrong')
         self.box.children = self.tiles[:len(pictures)]
+        self.choose(None)
+
+    def choose(self, place: int | None) -> None:
+        "Frame a digit, or none."
+        if self.chosen is not None: self.tiles[self.chosen].remove_class('mnb-chosen')
+        if place is not None: self.tiles[place].add_class('mnb-chosen')
+        self.chosen = place
 
 # %% ../nbs/22_widgets.ipynb #4d2f6bca
 def tiles_style(name: str, pictures: Sequence[np.ndarray]) -> str:
@@ -454,16 +462,104 @@ class LineChart(HTML):
         self.value = line_chart_html(series, *self.names, x, y)
 
 # %% ../nbs/22_widgets.ipynb #7e5911dd
-def confusion_html(confusion: Sequence[Sequence[int]]) -> str:
-    "Which digit was read as which, how often: rows of true digits, columns of digits read."
-    most = max((n for digit, row in enumerate(confusion) for found, n in enumerate(row) if found != digit), default=0)
+class ConfusionMatrix(GridBox):
+    """Which digit was read as which, how often: true digits in rows, digits read in columns, each cell a button.
 
-    def cell(digit, found, n):
-        if digit == found: return f'<td class="right">{n}</td>'
-        return f'<td style="--share:{round(15 + 60*(n/most)**.5)}%" class="wrong">{n}</td>' if n else '<td class="zero">0</td>'
-    rows = ''.join(f'<tr><th scope="row">{digit}</th>{"".join(cell(digit, found, n) for found, n in enumerate(row))}</tr>' for digit, row in enumerate(confusion))
-    head = ''.join(f'<th scope="col">{digit}</th>' for digit in range(len(confusion)))
-    return f'<table class="mnb-confusion"><caption>true digit in rows, digit read in columns</caption><tr><td></td>{head}</tr>{rows}</table>'
+    Parameters
+    ----------
+    on_pick : called with the true digit and the digit read.
+    """
+    def __init__(self, on_pick: Callable[[int, int], object] | None = None):
+        self.on_pick, self.chosen, shared = on_pick or (lambda label, digit: None), None, dict(layout=Layout(), style=ButtonStyle())
+        self.cells = {pair: classed(button('', partial(self.pick, *pair), **shared), 'mnb-cell') for pair in np.ndindex(CLASSES, CLASSES)}
+        digits = ''.join(f'<b>{digit}</b>' for digit in range(CLASSES))
+        heads = [classed(HTML(f'<div><i>{words}</i>{digits}</div>'), 'mnb-heads', f'mnb-{side}') for side, words in (('above', 'read as'), ('beside', 'is a'))]
+        super().__init__([*heads, *self.cells.values()])
+        classed(self, 'mnb', 'mnb-matrix')
+
+    def pick(self, label: int, digit: int) -> None:
+        "Choose a cell, as a click does."
+        self.choose((label, digit))
+        self.on_pick(label, digit)
+
+    def choose(self, pair: tuple[int, int] | None) -> None:
+        "Frame a cell, or none."
+        if self.chosen: self.cells[self.chosen].remove_class('mnb-chosen')
+        if pair: self.cells[pair].add_class('mnb-chosen')
+        self.chosen = pair
+
+    def show(self, confusion: Sequence[Sequence[int]]) -> None:
+        "Show how often: 10 rows (true digit) of 10 counts (digit read)."
+        most = max((confusion[label][digit] for label, digit in self.cells if label != digit), default=0)
+        for (label, digit), cell in self.cells.items():
+            n = int(confusion[label][digit])
+            cell.description, cell.disabled = str(n), not n
+            cell.tooltip = f'{n} of the digit {label}, read as {digit}'
+            level = 'mnb-right' if label == digit else f'mnb-level{int(np.ceil(4*(n/most)**.5)) if most else 0}'
+            for name in set(cell._dom_classes) - {level, 'mnb-cell', 'mnb-chosen'}: cell.remove_class(name)
+            cell.add_class(level)
+
+# %% ../nbs/22_widgets.ipynb #3298189d
+MAP = 640, 480
+TOWARDS = {'ArrowLeft': (-1, 0), 'ArrowRight': (1, 0), 'ArrowUp': (0, -1), 'ArrowDown': (0, 1)}
+
+# %% ../nbs/22_widgets.ipynb #f51fdf92
+def marks_svg(places: np.ndarray, labels: Sequence[int], wrong: Sequence[bool]) -> str:
+    "Digits as marks, those read wrongly on top, ringed."
+    def mark(x, y, label, ring): return f'{f"<circle cx={x:.0f} cy={y:.0f} r=9 />" if ring else ""}<text x="{x:.0f}" y="{y + 4:.0f}" class="mnb-mark{label}">{label}</text>'
+    order = np.argsort(wrong, kind='stable')
+    return ''.join(mark(*places[at], labels[at], wrong[at]) for at in order)
+
+# %% ../nbs/22_widgets.ipynb #6ce59fbd
+def neighbour(places: np.ndarray, at: int, towards: tuple[int, int]) -> int:
+    "The nearest of some places in a direction from one of them; itself where there is none."
+    far = places - places[at]
+    along, across = far @ np.array(towards), np.abs(far @ np.array(towards)[::-1])
+    there = np.flatnonzero((along > 0) & (along >= across))
+    return int(there[np.hypot(*far[there].T).argmin()]) if len(there) else at
+
+# %% ../nbs/22_widgets.ipynb #26c148b2
+class DigitMap(VBox):
+    """Digits on a map, to choose from with the mouse, a finger or the arrow keys.
+
+    Parameters
+    ----------
+    on_pick : called with the place of the digit that was chosen, the first being 0.
+    """
+    def __init__(self, on_pick: Callable[[int], object] | None = None):
+        self.on_pick, self.places, self.chosen = on_pick or (lambda place: None), np.zeros((0, 2)), None
+        self.marks, self.ring, self.canvas = HTML(), classed(HTML(), 'mnb-over'), Canvas(width=MAP[0], height=MAP[1])
+        super().__init__([self.marks, self.ring, self.canvas])
+        classed(self, 'mnb', 'mnb-map')
+        self.canvas.on_mouse_down(self.point)
+        self.canvas.on_key_down(lambda key, *_: self.step(key))
+
+    def show(self, x: np.ndarray, y: np.ndarray, labels: Sequence[int], wrong: Sequence[bool]) -> None:
+        "Show digits at places from 0 to 1, each with what it is and whether it was read wrongly."
+        room = np.array(MAP) - 28
+        self.places = 14 + room*np.stack([x, 1 - np.asarray(y)], 1)
+        self.marks.value = (f'<svg class="mnb-chart" viewBox="0 0 {MAP[0]} {MAP[1]}" role="img" aria-label="{len(self.places)} test digits on a map, '
+                            f'{int(np.sum(wrong))} of them read wrongly">{marks_svg(self.places, labels, wrong)}</svg>')
+        self.choose(None)
+
+    def choose(self, place: int | None) -> None:
+        "Put a ring around a digit, or none."
+        self.chosen = place
+        left, top = (0, 0) if place is None else 100*self.places[place]/MAP
+        self.ring.value = '' if place is None else f'<div class="mnb-ring" style="left:{left:.2f}%;top:{top:.2f}%"></div>'
+
+    def pick(self, place: int) -> None:
+        "Choose a digit, as a click does."
+        self.choose(place)
+        self.on_pick(place)
+
+    def point(self, x: float, y: float) -> None:
+        "Choose what is nearest to a point of the canvas."
+        if len(self.places): self.pick(int(np.hypot(*(self.places - (x, y)).T).argmin()))
+
+    def step(self, key: str) -> None:
+        "Go to the next digit in the direction of an arrow key."
+        if key in TOWARDS and len(self.places): self.pick(0 if self.chosen is None else neighbour(self.places, self.chosen, TOWARDS[key]))
 
 # %% ../nbs/22_widgets.ipynb #2c00384b
 def scores_html(digits: Sequence[dict]) -> str:

@@ -95,7 +95,7 @@ def test_without_a_model_every_page_says_so(home, monkeypatch, tmp_path):
     pages = open_all(dashboard)
     pen(dashboard, *written(THREE))
     assert dashboard.visit.status == 'missing' and 'mnist_nb train' in dashboard.children[1].note.value
-    assert all('mnb-problem' in part.value for part in (pages['Draw'].view, pages['Samples'].note, pages['Evaluation'].figures))
+    assert all('mnb-problem' in part.value for part in (pages['Draw'].view, pages['Samples'].note, pages['Evaluation'].figures, pages['Mistakes'].note, pages['Play'].note))
 
 
 def test_a_damaged_current_version_is_told_and_the_one_before_answers(home):
@@ -109,10 +109,10 @@ def test_a_damaged_current_version_is_told_and_the_one_before_answers(home):
     assert '<div class="mnb-digit">3<' in dashboard.pages['Draw'].view.value
 
 
-def test_without_digits_samples_and_evaluation_say_so(empty_home, monkeypatch):
+def test_without_digits_every_page_of_them_says_so(empty_home, monkeypatch):
     monkeypatch.setenv('MNIST_NB_DATA', str(empty_home/'nowhere'))
     pages = open_all(Dashboard(jobs=Jobs(server='')))
-    assert 'nowhere' in pages['Samples'].note.value and 'nowhere' in pages['Evaluation'].note.value
+    assert all('nowhere' in pages[name].note.value for name in ('Samples', 'Mistakes', 'Play')) and all('nowhere' in pages[name].title.value for name in ('Why', 'Robustness', 'Compare'))
     assert '<table' in pages['Evaluation'].figures.value
 
 

@@ -100,7 +100,7 @@ def wheel():
         served(binaries/'mnist_nb', folder)
         home = json.loads(subprocess.run([binaries/'mnist_nb', 'info', '--json'], cwd=folder, check=True, capture_output=True, text=True).stdout)['home']
         own = dict(MNIST_NB_HOME=str(Path(folder)/'home'), MNIST_NB_DATA=os.environ.get('MNIST_NB_DATA') or str(Path(home)/'data'/'mnist.npz'))
-        run(binaries/'mnist_nb', 'train', '--preset', 'quick', '--epochs', '1', '--time-limit', '10', '--dense', '8', cwd=folder, env=os.environ | own, stderr=subprocess.DEVNULL)
+        run(binaries/'mnist_nb', 'train', '--preset', 'quick', '--epochs', '1', '--time-limit', '10', '--dense', '8', cwd=folder, env=os.environ | own)
 
 
 def notebooks_and_wheel():

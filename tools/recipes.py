@@ -46,6 +46,7 @@ RECIPES = {
     'smoothed labels': (dict(label_smoothing=.05), {}),
     'weight decay': (dict(weight_decay=.01), {}),
     'a narrower dense layer': (dict(dense=64), {}),
+    'two teachers': (dict(teachers=2), {}),
 }
 
 

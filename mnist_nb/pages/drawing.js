@@ -91,11 +91,40 @@
     } else if (paper(event)) event.stopPropagation()
   })
 
-  // What a screen reader should know, said when it comes by.
-  on('focusin click', () => requestAnimationFrame(() => {
-    document.querySelectorAll('.mnb .widget-toggle-button').forEach(each => each.setAttribute('aria-pressed', each.classList.contains('mod-active')))
-    document.querySelectorAll('.mnb-reading').forEach(each => each.setAttribute('aria-live', 'polite'))
-  }))
+  // A digit's key answers in the game; arrows move in the confusion matrix and on the map, which gets no other key, so that Tab leaves it.
+  const STEPS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -10, ArrowDown: 10 }
+  on('keydown', event => {
+    const keys = [...document.querySelectorAll('.mnb-keys button')].filter(button => button.offsetParent)
+    if (keys[event.key] && !event.ctrlKey && !event.metaKey && !event.altKey && !event.target.matches('input, select, textarea')) {
+      if (!event.repeat) keys[event.key].click()
+    } else if (event.target.matches('.mnb-cell') && STEPS[event.key]) {
+      const cells = [...document.querySelectorAll('.mnb-cell')], step = STEPS[event.key]
+      let at = cells.indexOf(event.target) + step
+      while (cells[at]?.disabled) at += step
+      cells[at]?.focus()
+      event.preventDefault()
+    } else if (event.target.matches('.mnb-map canvas') && !STEPS[event.key]) event.stopPropagation()
+  })
+
+  // What a screen reader should know, and a tab that is turned to from elsewhere is brought into sight.
+  let due = 0, tab = null
+  const tell = () => {
+    due = 0
+    const name = (selector, attribute, words) => document.querySelectorAll(selector).forEach(each => {
+      const text = String(words(each))
+      if (each.getAttribute(attribute) != text) each.setAttribute(attribute, text)
+    })
+    name('.mnb .widget-toggle-button', 'aria-pressed', each => each.classList.contains('mod-active'))
+    name('.mnb-chosen, .mnb-tile, .mnb-cell', 'aria-pressed', each => each.classList.contains('mnb-chosen'))
+    name('.mnb-reading, .mnb-live', 'aria-live', () => 'polite')
+    name('.mnb .noUi-handle', 'aria-label', each => each.closest('.widget-slider').querySelector('.widget-label')?.textContent || 'slider')
+    name('.mnb-sheet canvas:not(.mnb-ink)', 'aria-label', () => 'a sheet to draw on')
+    name('.mnb-map canvas', 'aria-label', () => 'a map of test digits; the arrow keys go from one to the next')
+    const now = document.querySelector('.mnb-tabs .mod-active')
+    if (now != tab) now?.scrollIntoView({ inline: 'nearest', block: 'nearest' })
+    tab = now
+  }
+  new MutationObserver(() => { due ||= requestAnimationFrame(tell) }).observe(document, { childList: true, subtree: true, attributeFilter: ['class'] })
 
   // Files: a large photo is reduced before it is sent; what cannot be sent goes as an empty file that says how large it was.
   const reduced = async file => {

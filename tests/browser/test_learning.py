@@ -33,6 +33,12 @@ def correct(page, label):
     expect(bar(page)).to_contain_text('Kept:')
 
 
+def surely(page):
+    "The second click, which does not follow at once on the first."
+    page.wait_for_timeout(600)
+    page.get_by_role('button', name='Really?').click()
+
+
 def redraw(page, lines):
     "Draw on an empty sheet and wait for the answer."
     page.get_by_role('button', name='Clear').click()
@@ -82,11 +88,11 @@ def test_corrections_are_filtered_exported_and_forgotten(open_page, own):
     folder = zipfile.ZipFile(io.BytesIO(download.value.path().read_bytes()))
     assert [row.split(',')[1:3] for row in folder.read('corrections/labels.csv').decode().splitlines()[1:]] == [['1', '7'], ['8', '3']]
     with np.load(io.BytesIO(folder.read('corrections/corrections.npz'))) as arrays: assert arrays['images'].shape == (2, 28, 28)
-    page.get_by_role('button', name='Forget my 2').click()
+    page.get_by_role('button', name='Forget my 2').dblclick()
     page.get_by_role('button', name='No', exact=True).click()
     expect(tiles).to_have_count(2)
     page.get_by_role('button', name='Forget my 2').click()
-    page.get_by_role('button', name='Really?').click()
+    surely(page)
     expect(tiles).to_have_count(0)
     page.get_by_label('Whose').select_option('all')
     expect(tiles).to_have_count(1)
@@ -111,16 +117,16 @@ def test_a_lesson_from_its_beginning_to_a_rollback(open_page, own):
     expect(other.locator('.mnb-kernels img')).to_have_count(32)
     expect(other.locator('.mnb-mistakes img')).to_have_count(12)
     page.get_by_role('button', name='Use it for everybody').click()
-    for each in (page, other): expect(each.locator('.mnb-version option:checked')).to_contain_text(re.compile(r'-taught \(in use\)'), timeout=20_000)
+    for each in (page, other): expect(each.locator('.mnb-version option:checked')).to_contain_text(re.compile(r'-taught\s\(in\suse\)'), timeout=20_000)
     go(other, 'Draw')
     draw(other, THREE)
     expect(answer(other)).to_have_text('3')
     page.get_by_role('button', name='Go back to the version before').click()
     for each in (page, other): expect(each.locator('.mnb-version option:checked')).to_have_text('pretrained (in use)', timeout=20_000)
     page.get_by_role('button', name='Throw it away').click()
-    page.get_by_role('button', name='Really?').click()
+    surely(page)
     expect(page.locator(TAUGHT)).to_have_count(0)
-    assert [version['name'] for version in own.get('/api/models').json['models']] == ['pretrained']
+    assert [model['version'] for model in own.get('/api/models').json['models']] == ['pretrained']
 
 
 def test_a_training_is_steered_by_one_and_watched_by_two_to_its_end(open_page, own):
@@ -148,7 +154,7 @@ def test_a_training_is_steered_by_one_and_watched_by_two_to_its_end(open_page, o
     expect(page.locator(steering)).to_be_hidden()
     expect(page.get_by_role('button', name='Start training')).to_be_enabled()
     made = own.get('/api/train').json['job']['version']
-    assert {model['name']: model['current'] for model in own.get('/api/models').json['models']} == {'pretrained': True, made: False}
+    assert {model['version']: model['current'] for model in own.get('/api/models').json['models']} == {'pretrained': True, made: False}
 
 
 def test_a_correction_by_keyboard_alone(page):
