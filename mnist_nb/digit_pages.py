@@ -57,7 +57,9 @@ class SamplesPage(HBox):
     def use(self, digits: tuple | None, problem: object) -> None:
         "Go on with the test digits, or say why there are none."
         self.digits, self.note.value = digits, problem_html(problem)
+        subject = self.visit.subject
         if digits: self.show()
+        self.visit.subject = subject or self.visit.subject
 
     def show(self) -> None:
         "Show others."
@@ -166,7 +168,7 @@ class DigitList(VBox):
         shown, (images, labels) = self.places[self.first:self.first + SHOWN], self.visit.digits
         self.grid.show(images[shown], labels[shown], self.visit.answers()[shown].argmax(1))
         self.others.layout.display, self.others.description = '' if len(self.places) > SHOWN else 'none', f'{SHOWN} others of {len(self.places):,}'
-        self.title.value = f'<h2>{len(self.places) or "No"} {self.what}</h2>'
+        self.title.value = f'<h2>{self.what}: {len(self.places):,} digit{"s"*(len(self.places) != 1)}</h2>'
         self.pick(0)
 
     def pick(self, at: int) -> None:
@@ -213,8 +215,9 @@ class MistakesPage(HBox):
         self.view, self.matrix, self.map, self.note = ToggleButtons(options=VIEWS.items()), ConfusionMatrix(self.cell), DigitMap(self.point), HTML()
         self.behind = DigitList(visit, self.mark, say)
         self.next = button('Next mistake', self.go_on, 'the next of all mistakes, the surest first', button_style='primary')
-        self.flags = button('Flagged', lambda: self.show(sorted(flagged()), 'labels that look wrong'), 'all digits that were flagged')
-        super().__init__([classed(VBox([self.view, self.note, self.matrix, self.map]), 'mnb-card'), classed(VBox([classed(HBox([self.next, self.behind.others, self.flags]), 'mnb-row'), self.behind]), 'mnb-card')])
+        self.flags = button('Flagged', lambda: self.show(sorted(flagged()), 'Labels that look wrong'), 'all digits that were flagged')
+        self.side = classed(VBox([classed(HBox([self.next, self.behind.others, self.flags]), 'mnb-row'), self.behind]), 'mnb-card')
+        super().__init__([classed(VBox([self.view, self.note, self.matrix, self.map]), 'mnb-card'), self.side])
         classed(self, 'mnb-two', 'mnb-errors')
         self.view.observe(lambda _: self.turn(), 'value')
         visit.observe(lambda _: self.start(), 'reader')
@@ -228,17 +231,18 @@ class MistakesPage(HBox):
 
     def turn(self) -> None:
         "Show the table or a map."
-        for each, wanted in ((self.matrix, self.view.value == TABLE), (self.map, self.view.value != TABLE)): each.layout.display = '' if wanted and self.known else 'none'
-        if self.known and self.view.value != TABLE: show_map(self)
+        maps = self.view.value != TABLE
+        for each, wanted in ((self.matrix, not maps), (self.map, maps), (self.side, True)): each.layout.display = '' if wanted and self.known else 'none'
+        if self.known and maps: show_map(self)
 
     def cell(self, label: int, digit: int) -> None:
         "Show the digits of a cell."
-        self.show(np.flatnonzero((self.known[0] == label) & (self.digits == digit)), f'{label}, read as {digit}')
+        self.show(np.flatnonzero((self.known[0] == label) & (self.digits == digit)), f'{label} read as {digit}')
 
     def point(self, place: int) -> None:
         "Show a digit of the map, and those around it."
         far = np.hypot(*(self.map.places - self.map.places[place]).T)
-        self.behind.show(self.index[far.argsort()[:SHOWN]], f'test digits: {self.index[place]} and those around it')
+        self.behind.show(self.index[far.argsort()[:SHOWN]], f'Test digit {self.index[place]} and those around it')
 
     def show(self, places: Sequence[int], what: str) -> None:
         "Show some test digits, the worst first."
@@ -270,7 +274,9 @@ def use_answers(page: MistakesPage, known: tuple | None, problem: object) -> Non
     page.matrix.show(np.bincount(CLASSES*labels.astype(int) + page.digits, minlength=CLASSES**2).reshape(CLASSES, CLASSES))
     page.matrix.choose(None)
     page.mistakes, page.next.disabled = ranked(wrong, labels, answers), not len(wrong)
-    page.show(page.mistakes, 'mistakes')
+    subject = page.visit.subject
+    page.show(page.mistakes, 'All mistakes')
+    page.visit.subject = subject or page.visit.subject
     page.turn()
 
 # %% ../nbs/25_digit_pages.ipynb #4653017d

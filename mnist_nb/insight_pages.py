@@ -140,7 +140,7 @@ class RobustnessPage(HBox):
     def __init__(self, visit: Visit):
         self.visit, self.last, self.curves, self.changed = visit, 'noise', {}, Joined(self.show, .02)
         self.sliders = {name: self.slider(name) for name in DISTORTIONS}
-        self.title, self.view, self.score, self.chart = HTML(), ReadingView(), classed(HTML(), 'mnb-live'), HTML()
+        self.title, self.view, self.score, self.chart = HTML(), ReadingView(), classed(HTML(), 'mnb-live'), classed(HTML(), 'mnb-curve')
         self.reset = button('Undo all', self.clear, 'move all sliders back to where nothing is spoilt')
         super().__init__([classed(VBox([HTML('<h2>Spoil it</h2>'), classed(GridBox([*self.sliders.values()]), 'mnb-sliders'), classed(HBox([self.reset]), 'mnb-row'), self.score, self.chart]), 'mnb-card'),
                           classed(VBox([self.title, self.view]), 'mnb-card')])

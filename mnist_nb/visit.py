@@ -26,7 +26,7 @@ from .inference import CurrentReader, Number, Reader, Reading
 from .jobs import Jobs
 from .preprocessing import Prepared
 from .store import Store, read_record
-from .widgets import button
+from .widgets import button, page_loop
 
 # %% ../nbs/23_visit.ipynb #9d74fb72
 class Visit(HasTraits):
@@ -184,8 +184,8 @@ def aside(work: Callable[[], object], then: Callable[[object, object], None]) ->
     def run():
         try: return work(), ''
         except MnistNbError as e: return None, e
-    try: loop = asyncio.get_running_loop()
-    except RuntimeError: return then(*run())
+    loop = page_loop()
+    if loop is None: return then(*run())
     loop.run_in_executor(None, run).add_done_callback(lambda done: then(*done.result()))
 
 # %% ../nbs/23_visit.ipynb #c5d66989
@@ -221,7 +221,7 @@ def errand(visit: Visit, path: Path, then: Callable[[str], None], *words: str) -
     """
     async def run(): then(await sent([*words[:2], str(visit.store.folder), *words[2:]]))
     if path.exists(): return then('')
-    try: loop = asyncio.get_running_loop()
-    except RuntimeError: return
+    loop = page_loop()
+    if loop is None: return
     visit.errands.add(task := loop.create_task(run()))
     task.add_done_callback(visit.errands.discard)

@@ -65,20 +65,32 @@ class Joined:
     ----------
     call : a function without arguments.
     pause : seconds at least between the end of a call and the next; never less than a third of what the call took.
+
+    Attributes
+    ----------
+    at_once : for all of them: whether to call at once also where an event loop runs, as the checks of a notebook want it.
     """
+    at_once = False
+
     def __init__(self, call: Callable[[], object], pause: float = .03):
         self.call, self.pause, self._timer, self._free = call, pause, None, 0.
 
     def __call__(self) -> None:
         "Ask for the call; where no event loop runs it is made at once."
-        try: loop = asyncio.get_running_loop()
-        except RuntimeError: return self._run()
+        loop = page_loop()
+        if loop is None: return self._run()
         if self._timer is None: self._timer = loop.call_later(max(0, self._free - time.monotonic()), self._run)
 
     def _run(self):
         self._timer, begun = None, time.monotonic()
         try: self.call()
         finally: self._free = time.monotonic() + max(self.pause, (time.monotonic() - begun)/3)
+
+# %% ../nbs/22_widgets.ipynb #e5d4f4c0
+def page_loop() -> asyncio.AbstractEventLoop | None:
+    "The event loop that a page runs in; None where there is none, or where everything is wanted at once."
+    try: return None if Joined.at_once else asyncio.get_running_loop()
+    except RuntimeError: return None
 
 # %% ../nbs/22_widgets.ipynb #d9a7310c
 def percent(share: float) -> str:

@@ -2,7 +2,7 @@
 
 Everything runs on this machine: the server, the visitors' kernels, and a Chromium in which all visitors sit, so that they pay for each other and for the browser too.
 Seconds from opening the page to something worth seeing and to a canvas that can be drawn on, with a kernel that waited and with one that has to start; milliseconds from
-a stroke's last point to the bars that answer it, alone and in company; memory of a visitor's kernel; /api/predict with one client and with many.
+a stroke's last point to the bars that answer it, alone and in company; from a question on the pages that look into the network to its answer; memory of a visitor's kernel; /api/predict with one client and with many.
 """
 import argparse
 import http.client
@@ -51,6 +51,17 @@ window.strokes = async (count, pause) => {
   }
   return taken;
 };"""
+
+UNTIL = """
+window.until = (selector, act, seconds = 5) => new Promise((done) => {
+  const started = performance.now(), place = document.querySelector(selector);
+  const watcher = new MutationObserver(() => { watcher.disconnect(); done(performance.now() - started); });
+  watcher.observe(place, {childList: true, subtree: true, characterData: true});
+  setTimeout(() => { watcher.disconnect(); done(NaN); }, 1000 * seconds);
+  act();
+});
+window.press = (word) => [...document.querySelectorAll('button')].find((button) => button.offsetParent && button.textContent.trim() === word).click();
+window.arrow = (slider, key) => document.querySelector(`.noUi-handle[aria-label="${slider}"]`).dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));"""
 
 
 def show(name, values, unit, digits=2):
@@ -119,6 +130,38 @@ def drawing(browser, visitors, hands, strokes):
     finally: server.stop()
 
 
+def turned(page, tab, ready):
+    "Turn to a tab and wait until what is slow on it is there."
+    page.locator('.mnb-tabs').get_by_role('button', name=tab, exact=True).click()
+    page.locator(ready).wait_for(timeout=300_000)
+    page.locator('.mnb-busy >> visible=true').wait_for(state='detached', timeout=300_000)
+    page.wait_for_timeout(1000)
+
+
+def explaining(browser, rounds):
+    "Times what the pages answer that look into the network, to one visitor: why, a step of each slider, and of all of them at once."
+    server = Served(warm=0)
+    try:
+        page, *_ = opened(browser, server.url)
+        page.evaluate(f'() => {{ {UNTIL} }}')
+        turned(page, 'Why', '.mnb-why .mnb-layers')
+        turned(page, 'Samples', '.mnb-samples .mnb-tile >> nth=0')
+        why = []
+        for at in range(rounds):
+            page.locator('.mnb-samples .mnb-tile').nth(at%28).click()
+            page.wait_for_timeout(500)
+            why.append(page.evaluate("until('.mnb-why .mnb-live', () => press('Why?'))"))
+            turned(page, 'Samples', '.mnb-samples .mnb-tile >> nth=0')
+        show('from "Why?" to its pictures (budget 200 ms)', why, 'ms', 0)
+        turned(page, 'Robustness', '.mnb-robustness .mnb-chart')
+        step = lambda name: page.evaluate("(name) => until('.mnb-robustness .mnb-curve', () => arrow(name, 'ArrowRight'))", name)
+        for name in page.locator('.mnb-sliders .noUi-handle').evaluate_all("(all) => all.map((each) => each.getAttribute('aria-label'))"):
+            show(f'a step of {name.lower()}, with all before it (budget 300 ms)', [step(name) for _ in range(4)], 'ms', 0)
+        show('memory of its kernel (PSS, budget 90 MB)', [process.memory_full_info().pss/1e6 for process in server.kernels()], 'MB', 0)
+        page.context.close()
+    finally: server.stop()
+
+
 def asking(server, clients, seconds, body, kind):
     "Milliseconds of each answer of /api/predict to some clients at once, an array."
     def ask(taken):
@@ -160,7 +203,7 @@ def main():
     parser.add_argument('--drawing', type=int, default=5, help='how many of them draw at once')
     parser.add_argument('--strokes', type=int, default=10, help='how many strokes each of them draws')
     parser.add_argument('--seconds', type=float, default=5, help='how long /api/predict is asked')
-    parser.add_argument('--only', choices=['opening', 'drawing', 'predicting'], help='leave out the rest')
+    parser.add_argument('--only', choices=['opening', 'drawing', 'explaining', 'predicting'], help='leave out the rest')
     given = parser.parse_args()
     digit = load_test_digits()[0][0]
     print(f'{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}')
@@ -171,6 +214,7 @@ def main():
             opening(browser, 'warm', given.rounds, 1)
             opening(browser, 'cold', given.rounds, 0)
         if given.only in (None, 'drawing'): drawing(browser, given.visitors, given.drawing, given.strokes)
+        if given.only in (None, 'explaining'): explaining(browser, 2*given.rounds)
         browser.close()
         if given.only in (None, 'predicting'): predicting(given.seconds, given.visitors, digit)
 
