@@ -80,6 +80,7 @@ def upload_page(page):
     page.mouse.move(5, 5)
     turned = page.locator('.mnb-picture').filter(has_text='upside-down')
     for _ in range(2): turned.get_by_role('button', name='Turn right').click()
+    page.evaluate('scrollTo(0, 0)')
 
 
 def train_page(page):

@@ -223,8 +223,7 @@ def serious(page):
     return [(each['id'], node['html'][:160], node['failureSummary'][:200]) for each in found if each['impact'] in ('serious', 'critical') for node in each['nodes'][:3]]
 
 
-@pytest.mark.parametrize('width', [375, 1280])
-@pytest.mark.parametrize('color_scheme', ['light', 'dark'])
+@pytest.mark.parametrize('color_scheme, width', [('light', 1280), ('dark', 375)])
 def test_nothing_keeps_people_out(open_page, own, color_scheme, width):
     page, faults = open_page(server=own, color_scheme=color_scheme, width=width, bypass_csp=True), {}
     draw(page, THREE, pause=1)
