@@ -57,7 +57,9 @@ class SamplesPage(HBox):
     def use(self, digits: tuple | None, problem: object) -> None:
         "Go on with the test digits, or say why there are none."
         self.digits, self.note.value = digits, problem_html(problem)
+        subject = self.visit.subject
         if digits: self.show()
+        self.visit.subject = subject or self.visit.subject
 
     def show(self) -> None:
         "Show others."
@@ -214,7 +216,8 @@ class MistakesPage(HBox):
         self.behind = DigitList(visit, self.mark, say)
         self.next = button('Next mistake', self.go_on, 'the next of all mistakes, the surest first', button_style='primary')
         self.flags = button('Flagged', lambda: self.show(sorted(flagged()), 'Labels that look wrong'), 'all digits that were flagged')
-        super().__init__([classed(VBox([self.view, self.note, self.matrix, self.map]), 'mnb-card'), classed(VBox([classed(HBox([self.next, self.behind.others, self.flags]), 'mnb-row'), self.behind]), 'mnb-card')])
+        self.side = classed(VBox([classed(HBox([self.next, self.behind.others, self.flags]), 'mnb-row'), self.behind]), 'mnb-card')
+        super().__init__([classed(VBox([self.view, self.note, self.matrix, self.map]), 'mnb-card'), self.side])
         classed(self, 'mnb-two', 'mnb-errors')
         self.view.observe(lambda _: self.turn(), 'value')
         visit.observe(lambda _: self.start(), 'reader')
@@ -228,8 +231,9 @@ class MistakesPage(HBox):
 
     def turn(self) -> None:
         "Show the table or a map."
-        for each, wanted in ((self.matrix, self.view.value == TABLE), (self.map, self.view.value != TABLE)): each.layout.display = '' if wanted and self.known else 'none'
-        if self.known and self.view.value != TABLE: show_map(self)
+        maps = self.view.value != TABLE
+        for each, wanted in ((self.matrix, not maps), (self.map, maps), (self.side, True)): each.layout.display = '' if wanted and self.known else 'none'
+        if self.known and maps: show_map(self)
 
     def cell(self, label: int, digit: int) -> None:
         "Show the digits of a cell."
@@ -270,7 +274,9 @@ def use_answers(page: MistakesPage, known: tuple | None, problem: object) -> Non
     page.matrix.show(np.bincount(CLASSES*labels.astype(int) + page.digits, minlength=CLASSES**2).reshape(CLASSES, CLASSES))
     page.matrix.choose(None)
     page.mistakes, page.next.disabled = ranked(wrong, labels, answers), not len(wrong)
+    subject = page.visit.subject
     page.show(page.mistakes, 'All mistakes')
+    page.visit.subject = subject or page.visit.subject
     page.turn()
 
 # %% ../nbs/25_digit_pages.ipynb #4653017d

@@ -61,13 +61,18 @@ def _open_image(content: bytes) -> Image.Image:
 # %% ../nbs/02_preprocessing.ipynb #f49b1b8d
 def _composite(grey: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     "Grey with transparency on a ground on which its ink can be seen."
-    visible = grey[alpha > alpha.max()//2]
     if not alpha.any(): return np.zeros_like(grey)
+    step = 1 + grey.size//2_000_000
+    some, seen = grey.ravel()[::step], alpha.ravel()[::step] > alpha.max()//2
+    visible = some[seen] if seen.any() else grey[alpha > alpha.max()//2]
     middle = np.median(visible)
-    is_page = visible.size > grey.size/2 and np.ptp(np.percentile(visible, (2, 98))) > 64
+    is_page = visible.size > some.size/2 and np.ptp(np.percentile(visible, (2, 98))) > 64
     ground = middle if is_page else 0 if middle > 127 else 255
-    share = alpha/np.float32(255)
-    return np.rint(grey*share + ground*(1 - share)).astype(np.uint8)
+    result = np.empty_like(grey)
+    for rows in np.array_split(np.arange(len(grey)), 1 + grey.size//2_000_000):
+        share = alpha[rows]/np.float32(255)
+        result[rows] = np.rint(grey[rows]*share + ground*(1 - share))
+    return result
 
 # %% ../nbs/02_preprocessing.ipynb #cabfaefa
 def _levelled(values: np.ndarray) -> np.ndarray:

@@ -40,6 +40,7 @@ from weakref import WeakSet
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_core.paths import jupyter_path
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPMessageDelegate
@@ -350,6 +351,16 @@ def harmless(message: bytes) -> bool:
     if kind == 'comm_open': return content.get('target_name') == 'jupyter.widget.control'
     return kind in KINDS
 
+# %% ../nbs/30_server.ipynb #3e96241c
+class Line(ZMQChannelsWebsocketConnection):
+    "What a kernel says, on its way to its page: of an error only that there was one. Jupyter's own method would look for its words in the wrong place, and the page would hear nothing any more."
+    def _on_error(self, channel, msg, msg_list):
+        if channel != 'iopub' or self.get_part('header', msg['header'], msg_list)['msg_type'] != 'error': return
+        said = self.get_part('content', msg['content'], msg_list)
+        where = re.sub(r'\x1b\[[\d;]*m', '', '\n'.join(said['traceback'][:-1]))
+        logging.getLogger('mnist_nb').error('a page: %s\n%s', said['ename'], where)
+        msg_list[3] = self.session.pack(dict(ename=said['ename'], evalue='', traceback=[]))
+
 # %% ../nbs/30_server.ipynb #be868bdd
 class Socket(VoilaKernelWebsocketHandler):
     "The live connection of a page with its own kernel; lets nothing through but talk between widgets."
@@ -589,9 +600,8 @@ class DashboardServer(Voila):
         "Voila's settings, with our kernels and doors."
         settings = super().init_settings()
         python = OwnPython(parent=self)
-        self.kernel_manager = PageKernels(parent=self, connection_dir=self.connection_dir, kernel_spec_manager=python, allow_tracebacks=False,
-                                          allowed_message_types=KINDS)
-        return settings | dict(kernel_manager=self.kernel_manager, kernel_spec_manager=python, token=self.secret, cookie=f'mnist_nb_{self.port}',
+        self.kernel_manager = PageKernels(parent=self, connection_dir=self.connection_dir, kernel_spec_manager=python, allowed_message_types=KINDS)
+        return settings | dict(kernel_manager=self.kernel_manager, kernel_spec_manager=python, token=self.secret, cookie=f'mnist_nb_{self.port}', kernel_websocket_connection_class=Line,
                                allow_remote_access=bool(self.secret), default_handler_class=Missing, compress_response=True,
                                websocket_max_message_size=64*1024**2, log_function=lambda handler: quiet(handler.get_status(), handler.request))
 

@@ -27,6 +27,7 @@ from .augmentation import Originals
 from .core import CLASSES, TrainingError, atomic_path, one_line, write_atomic
 from .model import build_model, check_choice, given_a_digit, import_keras, network_input
 from .negatives import negatives
+from .preprocessing import png_data_url
 
 # %% ../nbs/07_training.ipynb #4bbae321
 LIMITS = {
@@ -514,11 +515,12 @@ def first_filters(learner: Learner) -> list:
     return np.rint((filters - low)*255/max(high - low, 1e-9)).astype(int).tolist()
 
 # %% ../nbs/07_training.ipynb #bf9b40fd
-def mistakes(found: np.ndarray, labels: np.ndarray, most: int = 12) -> list[dict]:
-    "Index, label, digit and confidence of the surest mistakes in probabilities of shape (n, 10)."
+def mistakes(found: np.ndarray, images: np.ndarray, labels: np.ndarray, most: int = 12) -> list[dict]:
+    "Index, label, digit, confidence and picture (a PNG data URL) of the surest mistakes in probabilities of shape (n, 10)."
     digits, sure = found.argmax(1), found.max(1)
     wrong = np.flatnonzero(digits != labels)
-    return [dict(index=int(i), label=int(labels[i]), digit=int(digits[i]), confidence=float(sure[i])) for i in wrong[np.argsort(-sure[wrong])][:most]]
+    return [dict(index=int(i), label=int(labels[i]), digit=int(digits[i]), confidence=float(sure[i]), picture=png_data_url(images[i]))
+            for i in wrong[np.argsort(-sure[wrong])][:most]]
 
 # %% ../nbs/07_training.ipynb #b40ef018
 def book(training: Training, row: dict) -> None:
@@ -529,7 +531,7 @@ def book(training: Training, row: dict) -> None:
     training.history.append(row | dict(validation_loss=loss, validation_accuracy=accuracy, seconds_left=left))
     if not training.best or accuracy >= training.best[0]: training.best = accuracy, weights_of(training.learner)
     if training.folder: save_state(training)
-    training.tell(dict(kind='epoch', **training.history[-1], filters=first_filters(training.learner), mistakes=mistakes(found, training.validation[1])))
+    training.tell(dict(kind='epoch', **training.history[-1], filters=first_filters(training.learner), mistakes=mistakes(found, *training.validation)))
 
 # %% ../nbs/07_training.ipynb #48c90804
 def save_state(training: Training) -> None:

@@ -68,7 +68,9 @@ def settings(job, events: Sequence[dict]) -> dict:
     "What a training goes by now: its configuration with all changes, and whether it is `paused`."
     now = dict(job.config, paused=False)
     for event in events:
-        if event['kind'] == 'start': now |= dict(epochs=event['epochs'], paused=False)
+        if event['kind'] == 'start':
+            if event['first'] == 1: now = dict(job.config)
+            now |= dict(epochs=event['epochs'], paused=False)
         if event['kind'] == 'change': now[event['name']] = event['value']
     return now
 
@@ -79,15 +81,16 @@ def stage(job, events: Sequence[dict]) -> str:
     if last['kind'] == 'download': return f'fetching {last["source"]}' + (f', {last["done"]/last["total"]:.0%}' if last['total'] else '')
     if last['kind'] == 'end': return 'judging the new version'
     at = next((event['epoch'] for event in reversed(events) if event['kind'] == 'batch'), 0)
-    now = settings(job, events)
-    return f'{"paused in "*now["paused"]}epoch {at} of {now["epochs"]}' if at else 'getting ready'
+    now, start = settings(job, events), next((event for event in reversed(events) if event['kind'] == 'start'), {})
+    network = f'network {start["network"]} of {start["networks"]}, ' if start.get('networks', 1) > 1 else ''
+    return f'{"paused in "*now["paused"]}{network}epoch {at} of {now["epochs"]}' if at else 'getting ready'
 
-# %% ../nbs/26_training_pages.ipynb #cffcadda
+# %% ../nbs/26_training_pages.ipynb #a9ec3b10
 def state_html(job, events: Sequence[dict]) -> str:
     "How far a training has come: a sentence, a bar and the latest figures."
     if job is None: return '<h2>No training yet</h2><p class="mnb-soft">Start one, and everybody on this page can watch it.</p>'
     said = {'running': stage(job, events), 'finished': 'finished', 'stopped': 'stopped, its best weights are kept', 'interrupted': 'interrupted, it can be resumed', 'failed': 'failed'}[job.status]
-    left = f', {duration(job.seconds_left)} left' if job.seconds_left and said.startswith('epoch') else ''
+    left = f', {duration(job.seconds_left)} left' if job.seconds_left and 'epoch' in said and not said.startswith('paused') else ''
     share = round(100*job.progress)
     last = next((event for event in reversed(events) if event['kind'] in ('batch', 'epoch')), {})
     figures = [('loss', f'{last["loss"]:.4f}'), ('accuracy', f'{last["accuracy"]:.2%}'), ('digits a second', f'{last["images_per_second"]:,.0f}')] if last else []

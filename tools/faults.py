@@ -38,26 +38,27 @@ def places(rows):
 
 
 def outcomes(rows):
-    "For each row the outcomes of its tests: 'passed', 'failed' or 'skipped'."
+    "For each row the outcomes of its tests: 'passed', 'failed' or 'skipped'; and how many tests these are, of which one may prove several rows."
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder)/'report.xml'
         subprocess.run([sys.executable, '-m', 'pytest', *places(rows), '-q', '-p', 'no:cacheprovider', f'--junitxml={report}'], cwd=ROOT, check=False)
-        found = defaultdict(list)
+        found, tests = defaultdict(list), 0
         for case in ElementTree.parse(report).iter('testcase'):
             outcome = 'failed' if {'failure', 'error'} & {each.tag for each in case} else 'skipped' if case.find('skipped') is not None else 'passed'
             name = case.get('name').partition('[')[0]
-            for number in re.findall(r'\d\d(?=_)', re.match(r'(?:test_)?((?:\d\d_)*)', name)[1]): found[int(number)].append(outcome)
-            for row in rows: found[row['number']] += [outcome]*(name in row.get('also', ()))
-        return found
+            numbers = {int(number) for number in re.findall(r'\d\d(?=_)', re.match(r'(?:test_)?((?:\d\d_)*)', name)[1])} | {row['number'] for row in rows if name in row.get('also', ())}
+            for number in numbers: found[number].append(outcome)
+            tests += bool(numbers)
+        return found, tests
 
 
 def short():
-    "Run the tests of all rows; each row with its counts."
+    "Run the tests of all rows; each row with its counts, and how many tests there are."
     rows = read('catalogue.json')
-    found = outcomes(rows)
+    found, tests = outcomes(rows)
     rows = [row | {kind: found[row['number']].count(kind) for kind in ('passed', 'failed', 'skipped')} for row in rows]
     for row in rows: print(f"{row['number']:>2}  {row['tier']:<4} {row['passed']:>4} passed {row['failed']:>3} failed {row['skipped']:>3} skipped  {row['fault']}")
-    return rows
+    return rows, tests
 
 
 @contextmanager
@@ -114,8 +115,8 @@ def main():
     if given.long is not None:
         faults = long(given.long or LONG, given.write)
         sys.exit('; '.join(faults) or 0)
-    rows = short()
-    if given.write: write('result.json', rows)
+    rows, tests = short()
+    if given.write: write('result.json', dict(made=time.strftime('%Y-%m-%d'), tests=tests, rows=rows))
     bare = [row['number'] for row in rows if not row['passed'] or row['failed']]
     print(f"\n{len(rows) - len(bare)} of {len(rows)} rows are proven" + f"; not: {', '.join(map(str, bare))}"*bool(bare))
     sys.exit(1 if bare else 0)

@@ -1,6 +1,6 @@
 """Takes the pictures of the page that stand in the README and the notebooks: `python -m tools.screenshots`.
 
-A server of its own, a browser (Chromium in the PATH), a drawing, a photo and a real training; what is read on them is what the shipped model answers.
+A server of its own, a browser (Chromium in the PATH), a drawing, its explanation, a photo, the mistakes, some corrections and a real training; what is read on them is what the shipped model answers.
 """
 import os
 import shutil
@@ -8,12 +8,16 @@ import tempfile
 from pathlib import Path
 
 import cv2
+import numpy as np
 from playwright.sync_api import sync_playwright
 
 from mnist_nb.core import home_folder
+from mnist_nb.corrections import Corrections
 from mnist_nb.data import load_mnist
+from mnist_nb.inference import Reader
 from tests.browser.pen import THREE, draw, rounded
 from tests.serving import Served
+from tests.test_teaching import strange_seven
 
 IMAGES = Path(__file__).parent.parent/'nbs'/'images'
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking']
@@ -26,6 +30,11 @@ def draw_page(page):
     page.mouse.move(5, 5)
 
 
+def tab(page, name):
+    "Turn to a tab."
+    page.locator('.mnb-tabs').get_by_role('button', name=name, exact=True).click()
+
+
 def why_page(page):
     "Why the drawing is a three."
     page.get_by_role('button', name='Why?').click()
@@ -35,7 +44,7 @@ def why_page(page):
 
 def mistakes_page(page):
     "The cell of the sevens that were read as ones."
-    page.locator('.mnb-tabs').get_by_role('button', name='Mistakes').click()
+    tab(page, 'Mistakes')
     page.locator('.mnb-cell').nth(71).click(timeout=60_000)
     page.get_by_role('heading', name='7 read as 1').wait_for()
     page.mouse.move(5, 5)
@@ -43,7 +52,7 @@ def mistakes_page(page):
 
 def robustness_page(page):
     "A blur that the network bears, and its curve."
-    page.locator('.mnb-tabs').get_by_role('button', name='Robustness').click()
+    tab(page, 'Robustness')
     slider = page.get_by_role('slider', name='Blur')
     slider.wait_for(timeout=60_000)
     for _ in range(12): slider.press('ArrowRight')
@@ -51,9 +60,19 @@ def robustness_page(page):
     page.mouse.move(5, 5)
 
 
+def corrections_page(page):
+    "Fifty corrected drawings of a strange seven, and what the network learns from them."
+    reader, chance, kept = Reader.load('pretrained'), np.random.default_rng(0), Corrections()
+    for strokes in (strange_seven(chance) for _ in range(50)): kept.add(reader.read_strokes(strokes), 7, source='drawing', strokes=strokes)
+    tab(page, 'Corrections')
+    page.get_by_role('button', name='Learn from all 50').click()
+    page.get_by_role('button', name='Use it for everybody').wait_for(timeout=600_000)
+    page.mouse.move(5, 5)
+
+
 def upload_page(page):
     "The drawn picture of the notebooks: as it is, in chalk, and upside down until it is turned."
-    page.locator('.mnb-tabs').get_by_role('button', name='Upload').click()
+    tab(page, 'Upload')
     five = cv2.imread(str(IMAGES/'drawn.png'), cv2.IMREAD_GRAYSCALE)
     files = {'drawn.png': five, 'chalk.png': 255 - five, 'upside-down.png': cv2.rotate(five, cv2.ROTATE_180)}
     with page.expect_file_chooser() as chooser: page.locator('#dashboard .mnb-drop').click()
@@ -66,7 +85,7 @@ def upload_page(page):
 
 def train_page(page):
     "A quick training, in its third epoch."
-    page.locator('.mnb-tabs').get_by_role('button', name='Train').click()
+    tab(page, 'Train')
     page.get_by_label('Epochs').fill('4')
     page.get_by_role('button', name='Start training').click()
     page.get_by_text('epoch 3 of 4').wait_for(timeout=600_000)
@@ -85,7 +104,7 @@ def main():
             page = browser.new_page(viewport=dict(width=1280, height=800))
             page.goto(server.url)
             page.wait_for_selector('html[data-state=ready]', timeout=60_000)
-            for name, show in dict(draw=draw_page, why=why_page, mistakes=mistakes_page, robustness=robustness_page, upload=upload_page, train=train_page).items():
+            for name, show in dict(draw=draw_page, why=why_page, mistakes=mistakes_page, robustness=robustness_page, upload=upload_page, corrections=corrections_page, train=train_page).items():
                 show(page)
                 page.wait_for_timeout(1500)
                 page.screenshot(path=IMAGES/f'page_{name}.png')

@@ -111,6 +111,7 @@
       if (type === 'comm_open') this.opened(this.comm(content.target_name, content.comm_id), message);
       else if (type === 'comm_msg') this.comms.get(content.comm_id)?.heard(message);
       else if (type === 'comm_close') this.comms.get(content.comm_id)?.ended(message);
+      else if (type === 'error') stumbled(content.ename);
       else if (type.endsWith('_reply')) callbacks?.shell?.reply?.(message);
       else if (type === 'status') {
         callbacks?.iopub?.status?.(message);
@@ -160,7 +161,14 @@
     }
   };
 
-  // The page says in one place how it is: starting, ready, lost or failed.
+  // What was asked for failed by our own fault: it is told for a while, and the page goes on.
+  function stumbled(name) {
+    console.error(`The program behind this page failed: ${name}`);
+    show('stumbled', 'That did not work, and it is not your fault; the server\'s log says why. Go on, or load the page anew.');
+    setTimeout(() => { if (document.documentElement.dataset.state === 'stumbled') show('ready'); }, 10000);
+  }
+
+  // The page says in one place how it is: starting, ready, stumbled, lost or failed.
   function show(state, text) {
     if (document.documentElement.dataset.state === 'failed') return;
     document.documentElement.dataset.state = state;

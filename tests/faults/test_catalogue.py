@@ -20,7 +20,7 @@ def test_a_row_has_its_tests(row):
 
 
 def test_the_result_is_that_of_this_catalogue():
-    result = json.loads((FOLDER/'result.json').read_text(encoding='utf8'))
+    result = json.loads((FOLDER/'result.json').read_text(encoding='utf8'))['rows']
     assert [{name: value for name, value in row.items() if name not in ('passed', 'failed', 'skipped')} for row in result] == ROWS
     assert not [row['number'] for row in result if row['failed'] or not row['passed']]
 

@@ -167,6 +167,24 @@ def test_52_malformed_messages_end_a_connection_and_no_more(visitor, message):
     assert server.memory_info().rss - before < 50e6
 
 
+def test_40_a_fault_in_a_page_is_told_without_its_words_and_the_page_goes_on(visitor):
+    with visitor.server.live(visitor.visit) as page:
+        def heard(*kinds):
+            found = {}
+            while not found.keys() >= {*kinds}:
+                kind, content = unpacked(page.recv(timeout=20))
+                found.setdefault(kind, content)
+            return found
+        page.send(packed('comm_info_request', dict(target_name='jupyter.widget')))
+        for each in heard('comm_info_reply')['comm_info_reply']['comms']:
+            page.send(packed('comm_msg', dict(comm_id=each, data=dict(method='custom', content='no event'))))
+        said = heard('error')['error']
+        assert said['ename'] == 'AttributeError' and said['evalue'] == '' and said['traceback'] == []
+        page.send(packed('kernel_info_request'))
+        heard('kernel_info_reply')
+    assert any('AttributeError' in line for line in visitor.server.said) and not any('no event' in line for line in visitor.server.said)
+
+
 def test_02_too_large_a_body_is_refused_before_it_comes(served):
     with socket.create_connection((served.address.hostname, served.address.port)) as raw:
         raw.settimeout(20)
