@@ -214,7 +214,7 @@ def verdict_html(found: Comparison) -> str:
 # %% ../nbs/28_insight_pages.ipynb #c6e6cd40
 class ComparePage(VBox):
     "Two versions on the digit that was looked at last, and what their reports say."
-    MOST = 24
+    MOST = 13
 
     def __init__(self, visit: Visit):
         self.visit, self.readers, self.found, self.filling = visit, {}, None, False
