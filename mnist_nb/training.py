@@ -7,6 +7,7 @@ __all__ = ['PRESETS', 'TrainingConfig', 'configure', 'learning_rate_at', 'batche
            'history_csv', 'check_order', 'train', 'resume', 'LiveView']
 
 # %% ../nbs/07_training.ipynb #66ff2ef3
+import base64
 import csv
 import io
 import json
@@ -21,6 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from .augmentation import Originals
@@ -664,7 +666,12 @@ def mosaic(pictures: np.ndarray, columns: int) -> np.ndarray:
     return framed.reshape(n//columns, columns, height, width).swapaxes(1, 2).reshape(n//columns*height, columns*width)
 
 # %% ../nbs/07_training.ipynb #60dfee32
-def watch_figure(history: Sequence[dict], changes: Sequence[dict], images: np.ndarray) -> 'matplotlib.figure.Figure':
+def from_data_url(url: str) -> np.ndarray:
+    "The picture in a PNG data URL, uint8 array of shape (height, width)."
+    return cv2.imdecode(np.frombuffer(base64.b64decode(url.partition(',')[2]), np.uint8), cv2.IMREAD_GRAYSCALE)
+
+# %% ../nbs/07_training.ipynb #fa8e7908
+def watch_figure(history: Sequence[dict], changes: Sequence[dict]) -> 'matplotlib.figure.Figure':
     "Curves, first filters and surest mistakes, as the last `epoch` event has them."
     from matplotlib.figure import Figure
     figure, wrong = Figure(figsize=(9, 4.6), layout='constrained'), history[-1]['mistakes']
@@ -672,29 +679,24 @@ def watch_figure(history: Sequence[dict], changes: Sequence[dict], images: np.nd
     for name in ('loss', 'accuracy'):
         draw_curves(axes[name], history, name)
         for change in changes: axes[name].axvline(change['epoch'], color='grey', linestyle=':')
-    for name, pictures, columns in (('filters', history[-1]['filters'], 8), ('mistakes', images[[one['index'] for one in wrong]], 6)):
+    for name, pictures, columns in (('filters', history[-1]['filters'], 8), ('mistakes', [from_data_url(one['picture']) for one in wrong], 6)):
         axes[name].axis('off')
         if len(pictures): axes[name].imshow(mosaic(pictures, columns), cmap='gray')
     axes['filters'].set_title('first filters', fontsize=9)
     axes['mistakes'].set_title('\n'.join(', '.join(f"{one['label']} as {one['digit']}" for one in wrong[at:at + 6]) for at in (0, 6)), fontsize=8)
     return figure
 
-# %% ../nbs/07_training.ipynb #00c71aab
+# %% ../nbs/07_training.ipynb #869a0abd
 class LiveView:
-    """A viewer of events for a notebook: curves, first filters and surest mistakes, drawn anew after each epoch.
-
-    Parameters
-    ----------
-    images : the validation digits that the mistakes are among, uint8 array of shape (n, 28, 28).
-    """
-    def __init__(self, images: np.ndarray): self.images, self.history, self.changes, self.shown = images, [], [], None
+    "A viewer of events for a notebook: curves, first filters and surest mistakes, drawn anew after each epoch."
+    def __init__(self): self.history, self.changes, self.shown = [], [], None
 
     def __call__(self, event: dict) -> None:
         if event['kind'] == 'start': self.history = self.history[:event['first'] - 1]
         if event['kind'] == 'change': self.changes.append(event)
         if event['kind'] == 'epoch':
             self.history.append(event)
-            self._show(watch_figure(self.history, self.changes, self.images))
+            self._show(watch_figure(self.history, self.changes))
 
     def _show(self, figure) -> None:
         from IPython.display import display
