@@ -6,7 +6,6 @@
 __all__ = ['Visit']
 
 # %% ../nbs/23_visit.ipynb #8be7db31
-import asyncio
 import secrets
 import subprocess
 import sys
