@@ -466,6 +466,11 @@ def rollback_model() -> Response:
     try: return reply(dict(current=rollback(given('store'))))
     except ModelMissing as e: raise Refused(409, 'nothing_to_go_back_to', str(e)) from e
 
+# %% ../nbs/21_api.ipynb #f41f4eac
+def as_whole(name: str, value: object) -> object:
+    "A parameter's value, where it is whole and must be an int as one: JSON does not tell 8.0 from 8."
+    return int(value) if isinstance(value, float) and value.is_integer() and PARAMETERS.get(name, (float,))[0] is int else value
+
 # %% ../nbs/21_api.ipynb #c48e6c8f
 def wrong_fields(preset: object, changes: dict) -> dict[str, str]:
     "What is wrong with each of a training's parameters."
@@ -493,7 +498,7 @@ TRAIN_BODY = json_body(dict(type='object', description='A preset, any parameters
 @gives('Started', 409, 422, 503, 507, tag='Training', status=202, body=TRAIN_BODY)
 def start_training() -> Response:
     "Start a training; where one runs already the error names it."
-    changes = json_request()
+    changes = {name: as_whole(name, value) for name, value in json_request().items()}
     preset, use = changes.pop('preset', 'quick'), changes.pop('use', None)
     wrong = wrong_fields(preset if isinstance(preset, str) else repr(preset), changes)
     if not (use is None or isinstance(use, bool)): wrong['use'] = 'expected true, false or null'

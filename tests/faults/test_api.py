@@ -350,6 +350,11 @@ def test_37_bad_trainings(client, change, fields):
     assert said.status_code == 422 and sorted(said.json['fields']) == fields
 
 
+def test_37_a_whole_number_may_have_a_point(client):
+    assert client('POST', '/api/train', json=dict(epochs=2.0, seed=0.0)).status_code == 202
+    assert set(client('POST', '/api/train', json=dict(epochs=2.5, seed=0.)).json['fields']) == {'epochs'}
+
+
 @pytest.mark.parametrize('path', ['/api/train', '/api/models/use', '/v2/models/mnist_nb/infer'])
 @pytest.mark.parametrize('options, status', [({}, 415), (dict(data=b'{}', content_type='text/plain'), 415), (dict(data=b'', **JSON), 400), (dict(data=b'{"a": NaN}', **JSON), 400), (dict(data=b'['*100_000, **JSON), 400)])
 def test_22_bad_json(client, path, options, status): assert client('POST', path, **options).status_code == status
