@@ -12,10 +12,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from ipywidgets import HTML, Checkbox, Dropdown, HBox, ToggleButtons, VBox
 
-from .core import CLASSES, MnistNbError, cannot_write, home_folder, one_line, write_atomic
+from .core import CLASSES, MnistNbError, home_folder, locked, one_line, write_atomic
 from .explanation import digit_map, kept_path
 from .visit import Visit, accuracy_html, aside, attempt, errand, sample_subject, test_report, why_button
 from .widgets import (ConfusionMatrix, DigitGrid, DigitMap, bars_html, button, classed, digit_html, percent, problem_html, reliability_html,
@@ -129,11 +128,8 @@ def flagged() -> set[int]:
 # %% ../nbs/25_digit_pages.ipynb #2a94b301
 def flag(index: int, wrong: bool) -> None:
     "Flag a test digit, or take its flag back; raises MnistNbError where that cannot be written."
-    try:
-        flags_path().parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(flags_path().with_suffix('.lock'), timeout=10):
-            write_atomic(flags_path(), json.dumps(sorted(flagged() | {index} if wrong else flagged() - {index})))
-    except OSError as e: raise cannot_write(flags_path(), e) from e
+    with locked(flags_path().with_suffix('.lock')):
+        write_atomic(flags_path(), json.dumps(sorted(flagged() | {index} if wrong else flagged() - {index})))
 
 # %% ../nbs/25_digit_pages.ipynb #a2a8c8dc
 def ranked(places: np.ndarray, labels: np.ndarray, answers: np.ndarray) -> np.ndarray:

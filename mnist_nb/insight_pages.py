@@ -8,12 +8,13 @@ __all__ = ['WhyPage', 'RobustnessPage', 'ComparePage']
 # %% ../nbs/28_insight_pages.ipynb #fa56361f
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from html import escape
 
 import numpy as np
 from ipywidgets import HTML, Dropdown, FloatSlider, GridBox, HBox, VBox
 
 from .comparison import Comparison, compare_reports, verdict
-from .core import CLASSES, ModelError
+from .core import ModelError
 from .data import load_test_digits
 from .distortion import DISTORTIONS, distort, distortion_table
 from .explanation import Layers, Neighbours, evidence_picture, kept_array, kept_path, maps_picture, occlusion
@@ -209,12 +210,12 @@ def verdict_html(found: Comparison) -> str:
     "What two reports come to."
     if found.versions[0] == found.versions[1]: return '<p class="mnb-soft">Choose two versions. Train one, or teach one, and it can be compared here.</p>'
     shares = ' against '.join(f'<b>{100*accuracy:.2f} %</b>' for accuracy in found.accuracy)
-    return f'<p class="mnb-headline">{shares} of the test digits right</p><p>{verdict(found)}.</p>'
+    return f'<p class="mnb-headline">{shares} of the test digits right</p><p>{escape(verdict(found))}.</p>'
 
 # %% ../nbs/28_insight_pages.ipynb #c6e6cd40
 class ComparePage(VBox):
     "Two versions on the digit that was looked at last, and what their reports say."
-    MOST = 24
+    MOST = 13
 
     def __init__(self, visit: Visit):
         self.visit, self.readers, self.found, self.filling = visit, {}, None, False

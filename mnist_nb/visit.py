@@ -6,7 +6,6 @@
 __all__ = ['Visit']
 
 # %% ../nbs/23_visit.ipynb #8be7db31
-import asyncio
 import secrets
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import numpy as np
 from ipywidgets import Button
 from traitlets import Any, HasTraits, Unicode
 
-from .core import SIDE, MnistNbError, ModelError, ModelMissing
+from .core import SIDE, MnistNbError, ModelError, ModelMissing, one_line
 from .corrections import Corrections
 from .data import load_test_digits
 from .inference import CurrentReader, Number, Reader, Reading
@@ -54,7 +53,6 @@ class Visit(HasTraits):
         self.store, self.corrections, self.name = store or Store(), corrections or Corrections(), secrets.token_hex(4)
         self.jobs, self.chosen, self.events = jobs or Jobs(store=self.store), None, []
         self._current, self._next, self._answers = CurrentReader(self.store), 0, (None, None)
-        self.errands = set()
         self.refresh()
 
     def choose(self, version: str | None) -> None:
@@ -193,21 +191,20 @@ ERRAND = """import os, sys, threading
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
 if hasattr(os, 'nice'): os.nice(5)
 from importlib import import_module
-from filelock import FileLock
-from mnist_nb.core import MnistNbError, home_folder
+from mnist_nb.core import MnistNbError, home_folder, locked
 from mnist_nb.store import Store
 module, function, folder, *words = sys.argv[1:]
 try:
-    (home_folder()/'cache').mkdir(parents=True, exist_ok=True)
-    with FileLock(home_folder()/'cache'/'.lock'): getattr(import_module(f'mnist_nb.{module}'), function)(*words, store=Store(folder))
+    with locked(home_folder()/'cache'/'.lock'): getattr(import_module(f'mnist_nb.{module}'), function)(*words, store=Store(folder))
 except (MnistNbError, OSError) as e: sys.exit(str(e))"""
 
 # %% ../nbs/23_visit.ipynb #0e62d93a
-async def sent(words: list[str]) -> str:
-    "Let a child process do an errand; what went wrong, or ''."
-    child = await asyncio.create_subprocess_exec(sys.executable, '-c', ERRAND, *words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    said = (await child.stderr.read()).decode(errors='replace').strip()
-    return (said.splitlines() or [f'a child process ended with code {child.returncode}'])[-1] if await child.wait() else ''
+def sent(words: list[str]) -> str:
+    "Let a child process do an errand, and wait for it; what went wrong, or ''."
+    try: child = subprocess.Popen([sys.executable, '-c', ERRAND, *words], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    except OSError as e: return f'a child process cannot be started ({one_line(e)})'
+    with child: said = child.stderr.read().decode(errors='replace').strip()
+    return (said.splitlines() or [f'a child process ended with code {child.returncode}'])[-1] if child.returncode else ''
 
 # %% ../nbs/23_visit.ipynb #014e861c
 def errand(visit: Visit, path: Path, then: Callable[[str], None], *words: str) -> None:
@@ -219,9 +216,5 @@ def errand(visit: Visit, path: Path, then: Callable[[str], None], *words: str) -
     then : called with '', or with what went wrong.
     words : a module, a function of it and its arguments; `store` is added to them.
     """
-    async def run(): then(await sent([*words[:2], str(visit.store.folder), *words[2:]]))
     if path.exists(): return then('')
-    loop = page_loop()
-    if loop is None: return
-    visit.errands.add(task := loop.create_task(run()))
-    task.add_done_callback(visit.errands.discard)
+    if page_loop(): aside(lambda: sent([*words[:2], str(visit.store.folder), *words[2:]]), lambda said, problem: then(said))

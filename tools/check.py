@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
-MINUTES = 5
+MINUTES = 10
 
 
 def run(*command, minutes=MINUTES, live=False, **options):

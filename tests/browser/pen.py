@@ -16,7 +16,9 @@ def rounded(line, times=2):
 
 def points(page, line, step=8):
     "Where a line of the sheet is in the browser's window, point by point."
-    box = page.locator('.mnb-sheet canvas').first.bounding_box()
+    sheet = page.locator('.mnb-sheet canvas').first
+    sheet.wait_for()
+    box = sheet.bounding_box()
     scale = box['width']/640
     places = [(box['x'] + scale*x, box['y'] + scale*y) for x, y in line]
     found = [places[0]]

@@ -20,9 +20,9 @@ def own_home(tmp_path_factory, data_file):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('MNIST_NB_HOME', str(tmp_path_factory.mktemp('home')))
         patch.setenv('MNIST_NB_DATA', str(data_file))
-        folder = Path(tempfile.mkdtemp(prefix='mnb'))
-        for name in ('TMPDIR', 'TEMP', 'TMP'): patch.setenv(name, str(folder))
-        yield folder
+        with tempfile.TemporaryDirectory(prefix='mnb', ignore_cleanup_errors=True) as folder:
+            for name in ('TMPDIR', 'TEMP', 'TMP'): patch.setenv(name, folder)
+            yield Path(folder)
 
 
 @pytest.fixture(scope='module')

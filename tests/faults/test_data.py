@@ -5,7 +5,6 @@ import io
 import os
 import pickle
 import re
-import signal
 import socket
 import subprocess
 import sys
