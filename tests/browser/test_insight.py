@@ -4,10 +4,8 @@ import re
 import shutil
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from mnist_nb.dashboard import PAGES
 from mnist_nb.preprocessing import png_data_url
 from mnist_nb.store import Store
 from tests.browser.pen import THREE, draw
@@ -215,24 +213,3 @@ def test_a_game_by_keyboard_alone(page, mnist):
     expect(page.locator('.mnb-score')).to_have_text(f'You {mine} of 10, the network {its}.')
     page.get_by_role('button', name='Play again').press('Enter')
     expect(page.get_by_text('Round 1 of 10')).to_be_visible()
-
-
-def serious(page):
-    "What axe-core finds that keeps people out."
-    found = Axe().run(page, options=dict(resultTypes=['violations'])).response['violations']
-    return [(each['id'], node['html'][:160], node['failureSummary'][:200]) for each in found if each['impact'] in ('serious', 'critical') for node in each['nodes'][:3]]
-
-
-@pytest.mark.parametrize('color_scheme, width', [('light', 1280), ('dark', 375)])
-def test_nothing_keeps_people_out(open_page, own, color_scheme, width):
-    page, faults = open_page(server=own, color_scheme=color_scheme, width=width, bypass_csp=True), {}
-    draw(page, THREE, pause=1)
-    for name in PAGES:
-        go(page, name)
-        page.wait_for_timeout(800)
-        expect(page.locator('.mnb-busy:visible')).to_have_count(0, timeout=PATIENCE)
-        if found := serious(page): faults[name] = found
-    go(page, 'Mistakes')
-    page.get_by_role('button', name='PCA map').click()
-    page.locator('.mnb-map:visible svg').wait_for(timeout=PATIENCE)
-    assert faults == {} and serious(page) == []
