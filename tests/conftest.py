@@ -8,6 +8,7 @@ import pytest
 
 from mnist_nb.core import home_folder
 from mnist_nb.data import load_mnist
+from tests.serving import at_home
 
 
 @pytest.fixture(scope='session')
@@ -20,6 +21,12 @@ def mnist():
 def data_file(mnist):
     "Where the digits are on this machine."
     return Path(os.environ.get('MNIST_NB_DATA') or home_folder()/'data'/'mnist.npz').resolve()
+
+
+@pytest.fixture(scope='module')
+def module_home(tmp_path_factory, data_file):
+    "A new home for all tests of a module, that takes the digits from where they are."
+    with at_home(tmp_path_factory.mktemp('home'), data_file) as patch: yield patch
 
 
 @pytest.fixture

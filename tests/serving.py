@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import psutil
+import pytest
 from websockets.sync.client import connect
 
 PROTOCOL = 'v1.kernel.websocket.jupyter.org'
@@ -141,6 +142,15 @@ def watched(pid=None):
     finally:
         over.set()
         looker.join()
+
+
+@contextmanager
+def at_home(home, data_file):
+    "Whatever is started has this home, and takes the digits from this file."
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('MNIST_NB_HOME', str(home))
+        patch.setenv('MNIST_NB_DATA', str(data_file))
+        yield patch
 
 
 @contextmanager

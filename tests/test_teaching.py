@@ -2,7 +2,6 @@
 import json
 
 import numpy as np
-import pytest
 
 from mnist_nb.corrections import Corrections
 from mnist_nb.inference import Reader

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.serving import Served
+from tests.serving import Served, at_home
 
 ARTIFACTS = Path(__file__).parents[2]/'artifacts'
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync']
@@ -30,10 +30,7 @@ def browser():
 @pytest.fixture(scope='session')
 def served(tmp_path_factory, data_file):
     "The server that the tests share, with a home of its own."
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('MNIST_NB_HOME', str(tmp_path_factory.mktemp('home')))
-        patch.setenv('MNIST_NB_DATA', str(data_file))
-        server = Served(visitors=30)
+    with at_home(tmp_path_factory.mktemp('home'), data_file): server = Served(visitors=30)
     yield server
     server.stop()
 

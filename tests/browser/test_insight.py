@@ -10,7 +10,7 @@ from mnist_nb.preprocessing import png_data_url
 from mnist_nb.store import Store
 from tests.browser.pen import THREE, draw
 from tests.browser.test_dashboard import answer, go, picture, upload
-from tests.serving import Served
+from tests.serving import Served, at_home
 
 OTHER, PATIENCE = '20260101-000000-other', 240_000
 MISTAKES = json.loads((Store().pretrained/'report.json').read_text())['test']['mistakes']
@@ -27,10 +27,7 @@ def own(tmp_path_factory, data_file):
     report = json.loads((other/'report.json').read_text())
     report['test']['mistakes'] = MISTAKES[1:] + [dict(index=MEANT, label=7, digit=1, confidence=.5)]
     (other/'report.json').write_text(json.dumps(report))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('MNIST_NB_HOME', str(home))
-        patch.setenv('MNIST_NB_DATA', str(data_file))
-        server = Served()
+    with at_home(home, data_file): server = Served()
     server.home = home
     yield server
     server.stop()
@@ -187,7 +184,7 @@ def test_two_versions_on_the_same_drawing(page):
     expect(page.get_by_text('1 digits are read by pretrained only, 1 by')).to_be_visible()
     expect(tiles(page)).to_have_count(2)
     tiles(page).first.click()
-    expect(page.get_by_role('heading', name=f'Test digit {MEANT}, a 7')).to_be_visible()
+    expect(page.get_by_role('heading', name=f'Test digit {MEANT} (a 7)')).to_be_visible()
     page.get_by_label('The other').select_option('pretrained')
     expect(page.get_by_text('Choose two versions')).to_be_visible()
     assert len({*views.all_inner_texts()}) == 1

@@ -15,10 +15,8 @@ TAUGHT, PATIENCE = '.mnb-learning table', 240_000
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch, data_file):
+def own(home):
     "A server with a home of its own, for its corrections and versions are everybody's."
-    monkeypatch.setenv('MNIST_NB_HOME', str(tmp_path/'home'))
-    monkeypatch.setenv('MNIST_NB_DATA', str(data_file))
     server = Served()
     yield server
     server.stop()

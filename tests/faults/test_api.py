@@ -55,15 +55,6 @@ def few_app(folder, **config):
 
 
 @pytest.fixture(scope='module')
-def module_home(tmp_path_factory, data_file):
-    "A home for all tests of this module."
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('MNIST_NB_HOME', str(tmp_path_factory.mktemp('home')))
-        patch.setenv('MNIST_NB_DATA', str(data_file))
-        yield
-
-
-@pytest.fixture(scope='module')
 def app(module_home): return few_app(home_folder(), TRUSTED_HOSTS=['localhost'])
 
 

@@ -14,14 +14,11 @@ ENDLESS = '/api/train/events'
 
 
 @pytest.fixture(scope='module')
-def served(tmp_path_factory, data_file):
+def served(module_home):
     "A server with a home of its own."
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('MNIST_NB_HOME', str(tmp_path_factory.mktemp('home')))
-        patch.setenv('MNIST_NB_DATA', str(data_file))
-        server = Served(warm=0)
-        yield server
-        server.stop()
+    server = Served(warm=0)
+    yield server
+    server.stop()
 
 
 FOLDER = tempfile.TemporaryDirectory()

@@ -15,18 +15,15 @@ HEAD = b'POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicat
 
 
 @pytest.fixture(scope='module')
-def own_home(tmp_path_factory, data_file):
-    "A home for all servers of this module, and a folder of their own for temporary files, which is given."
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('MNIST_NB_HOME', str(tmp_path_factory.mktemp('home')))
-        patch.setenv('MNIST_NB_DATA', str(data_file))
-        with tempfile.TemporaryDirectory(prefix='mnb', ignore_cleanup_errors=True) as folder:
-            for name in ('TMPDIR', 'TEMP', 'TMP'): patch.setenv(name, folder)
-            yield Path(folder)
+def temporary(module_home):
+    "A folder of their own for the temporary files of this module's servers."
+    with tempfile.TemporaryDirectory(prefix='mnb', ignore_cleanup_errors=True) as folder:
+        for name in ('TMPDIR', 'TEMP', 'TMP'): module_home.setenv(name, folder)
+        yield Path(folder)
 
 
 @pytest.fixture(scope='module')
-def served(own_home):
+def served(temporary):
     "A server of its own."
     server = Served(warm=0)
     yield server
@@ -34,9 +31,9 @@ def served(own_home):
 
 
 @pytest.fixture
-def untouched(served, own_home):
+def untouched(served, temporary):
     "Nothing is written to the disk for a request, nothing is printed, and the server still reads."
-    files, said = lambda: {path for path in own_home.rglob('*') if not path.name.startswith('kernel-')}, len(served.said)
+    files, said = lambda: {path for path in temporary.rglob('*') if not path.name.startswith('kernel-')}, len(served.said)
     before = files()
     yield
     assert files() == before and len(served.said) == said and served.reads()
@@ -93,7 +90,7 @@ def test_29_strange_requests(served): assert strange(served) | dict(errors=0, un
 
 
 @pytest.fixture(scope='module')
-def impatient(own_home):
+def impatient(temporary):
     "A server that waits three seconds where the real one waits a minute, and lets four pictures wait."
     server = Served(constants={'SECONDS_IDLE': 3, 'SECONDS_FOR_BODY': 3, 'Predict.MOST_WAITING': 4}, warm=0)
     yield server
@@ -122,7 +119,7 @@ def test_31_slow_clients(impatient):
     assert impatient.reads()
 
 
-def test_31_more_connections_than_are_taken(own_home):
+def test_31_more_connections_than_are_taken(temporary):
     server = Served(constants={'MOST_CONNECTIONS': 20}, warm=0)
     try:
         with ExitStack() as stack:

@@ -286,7 +286,7 @@ def test_36_49_while_a_training_runs_and_when_it_dies(home, data_file, monkeypat
     server = Served(warm=0)
     try:
         for _ in range(2):
-            with patience() as until: until(lambda: (started := server.request('POST', '/api/train', b'{"preset": "quick"}', Content_Type='application/json')).status == 202)
+            with patience() as until: until(lambda: server.request('POST', '/api/train', b'{"preset": "quick"}', Content_Type='application/json').status == 202)
             said = [server.request('POST', '/api/predict', PIXELS, Content_Type='application/json') for _ in range(20)]
             assert {(answer.status, answer.json['model']) for answer in said} == {(200, 'pretrained')} and server.get('/api/train').json['running']
             training, = [process for process in server.processes() if 'train' in words_of(process)]
