@@ -19,7 +19,7 @@ import tempfile
 import urllib.request
 import zipfile
 import zlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from http.client import HTTPException
 from importlib import metadata
 from pathlib import Path

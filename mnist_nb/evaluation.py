@@ -9,7 +9,7 @@ __all__ = ['REFUSED_SHARE', 'accuracy_interval', 'reliability', 'calibration_err
 # %% ../nbs/08_evaluation.ipynb #4d43a9ae
 import base64
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
-from .core import ModelCorrupt, ModelMissing, MnistNbError, cannot_write, home_folder, locked, one_line, write_atomic
+from .core import ModelCorrupt, ModelMissing, cannot_write, home_folder, locked, one_line, write_atomic
 
 # %% ../nbs/09_store.ipynb #cd99d551
 PRETRAINED = 'pretrained'
