@@ -17,7 +17,7 @@ from ipywidgets import HTML, Checkbox, Dropdown, HBox, ToggleButtons, VBox
 from .core import CLASSES, MnistNbError, home_folder, locked, one_line, write_atomic
 from .explanation import digit_map, kept_path
 from .visit import Visit, accuracy_html, aside, attempt, errand, sample_subject, test_report, why_button
-from .widgets import (ConfusionMatrix, DigitGrid, DigitMap, bars_html, button, classed, digit_html, percent, problem_html, reliability_html,
+from .widgets import (ConfusionMatrix, DigitGrid, DigitMap, bars_html, button, classed, digit_html, named, percent, problem_html, reliability_html,
                               scores_html)
 
 # %% ../nbs/25_digit_pages.ipynb #db0c733b
@@ -35,8 +35,8 @@ def sample_html(picture: np.ndarray, label: int, probabilities: np.ndarray) -> s
     "One test digit: what it is, what it was read as, and the bars."
     digit = int(probabilities.argmax())
     verdict = 'right ✓' if digit == label else 'wrong ✗'
-    words = f'<div><span class="mnb-sure">It is a {label}: {verdict}</span><span class="mnb-soft">read as {digit}, {percent(probabilities[digit])} sure</span></div>'
-    return f'<div class="mnb-answer"><div class="mnb-digit">{digit}</div>{words}{digit_html(picture, f"a {label}")}</div>{bars_html(probabilities, digit)}'
+    words = f'<div><span class="mnb-sure">It is {named(label)}: {verdict}</span><span class="mnb-soft">read as {digit}, {percent(probabilities[digit])} sure</span></div>'
+    return f'<div class="mnb-answer"><div class="mnb-digit">{digit}</div>{words}{digit_html(picture, named(label))}</div>{bars_html(probabilities, digit)}'
 
 # %% ../nbs/25_digit_pages.ipynb #325f5ebe
 class SamplesPage(HBox):
@@ -313,7 +313,7 @@ def result_html(pictures: Sequence[np.ndarray], labels: Sequence[int], said: Seq
     "The score, and of each digit what it is and what was said."
     mine, its = (sum(each == label for each, label in zip(answers, labels)) for answers in (said, digits))
     tick = lambda who, digit, label: f'<span class="{"mnb-good" if digit == label else "mnb-bad"}">{who} {digit} {"✓" if digit == label else "✗"}</span>'
-    rows = ''.join(f'<li>{digit_html(picture, f"a {label}")}<b>{label}</b>{tick("you", mine, label)}{tick("network", its, label)}</li>'
+    rows = ''.join(f'<li>{digit_html(picture, named(label))}<b>{label}</b>{tick("you", mine, label)}{tick("network", its, label)}</li>'
                    for picture, label, mine, its in zip(pictures, labels, said, digits))
     return (f'<h2>{verdict(mine, its)}</h2><p class="mnb-score">You <b>{mine}</b> of {len(labels)}, the network <b>{its}</b>.</p>'
             f'<ol class="mnb-parts mnb-rounds">{rows}</ol>')

@@ -22,7 +22,7 @@ from .inference import Reader
 from .preprocessing import png_data_url
 from .store import Store
 from .visit import Subject, Visit, aside, errand, sample_subject, test_report
-from .widgets import DigitGrid, Joined, ReadingView, button, classed, digit_html, line_chart_html, percent, problem_html
+from .widgets import DigitGrid, Joined, ReadingView, button, classed, digit_html, line_chart_html, named, percent, problem_html
 
 # %% ../nbs/28_insight_pages.ipynb #ab822f39
 def first_subject(visit: Visit) -> Subject:
@@ -47,16 +47,17 @@ def follow_subject(page: str, visit: Visit, show: Callable[[], object], say: Cal
     look()
 
 # %% ../nbs/28_insight_pages.ipynb #66bf142f
-def named(subject: Subject) -> str:
-    "What a subject is, with its label where that is known."
-    return subject.words[:1].upper() + subject.words[1:] + (f', a {subject.label},' if subject.label is not None else '')
+def title_html(subject: Subject, said: str) -> str:
+    "A heading that says something of a subject, with its label where that is known."
+    label = '' if subject.label is None else f' ({named(subject.label)})'
+    return f'<h2>{subject.words[:1].upper()}{subject.words[1:]}{label}{said}</h2>'
 
 # %% ../nbs/28_insight_pages.ipynb #064a283d
 def evidence_html(picture: np.ndarray, probabilities: np.ndarray, evidence: np.ndarray) -> str:
     "What the network saw, what spoke for its answer, and what for the runner-up, side by side."
     def figure(image, words, caption): return f'<figure><img src="{png_data_url(image)}" alt="{words}"><figcaption>{caption}</figcaption></figure>'
     pair = probabilities.argsort()[:-3:-1]
-    parts = [figure(evidence_picture(picture, evidence[digit]), f'the digit with the ink that speaks for a {digit} in blue, against it in orange', f'for a <b>{digit}</b>, {percent(probabilities[digit])}') for digit in pair]
+    parts = [figure(evidence_picture(picture, evidence[digit]), f'the digit with the ink that speaks for {named(digit)} in blue, against it in orange', f'for a <b>{digit}</b>, {percent(probabilities[digit])}') for digit in pair]
     legend = '<p class="mnb-soft mnb-small"><span><i class="mnb-for"></i>covering this costs the digit probability</span><span><i class="mnb-against"></i>covering this gains it some</span></p>'
     return f'<div class="mnb-evidence">{figure(255 - picture, "the digit as the network saw it", "what it saw")}{"".join(parts)}</div>{legend}'
 
@@ -74,7 +75,7 @@ def neighbours_html(found: Sequence[dict], digit: int) -> str:
     "The nearest training digits; those of another kind than the answer stand out."
     def part(label, image, distance):
         other = ' class="mnb-other"' if label != digit else ''
-        return f'<li{other}>{digit_html(image, f"a training digit, a {label}")}<b>{label}</b>{distance:.1f} away</li>'
+        return f'<li{other}>{digit_html(image, f"a training digit, {named(label)}")}<b>{label}</b>{distance:.1f} away</li>'
     parts = ''.join(part(each['label'], each['image'], each['distance']) for each in found)
     return f'<ol class="mnb-parts">{parts}</ol>'
 
@@ -95,8 +96,8 @@ class WhyPage(VBox):
         visit, subject, reader = self.visit, self.visit.subject, self.visit.reader
         picture, reading = subject.prepared.picture, reader.read_prepared([subject.prepared])[0]
         best = int(reading.probabilities.argmax())
-        said = f'is refused; were it a digit, most likely a {best}' if reading.rejected else f'is read as {best}, {percent(reading.confidence)} sure'
-        self.title.value = f'<h2>{named(subject)} {said}</h2>'
+        said = f' is refused; were it a digit, most likely {named(best)}' if reading.rejected else f' is read as {best}, {percent(reading.confidence)} sure'
+        self.title.value = title_html(subject, said)
         self.evidence.value = evidence_html(picture, reading.probabilities, occlusion(reader, picture))
         self.layers.value = layers_html(Layers(reader.version, visit.store).of(picture))
         show_neighbours(self, subject, reader, best)
@@ -173,7 +174,7 @@ class RobustnessPage(HBox):
         "Spoil and read the subject, and the test digits."
         visit, subject, amounts = self.visit, self.visit.subject, self.amounts()
         if visit.reader is None or subject is None: return
-        self.title.value = f'<h2>{named(subject).rstrip(",")}, spoilt</h2>'
+        self.title.value = title_html(subject, ', spoilt')
         self.view.show(visit.reader.read_prepared([replace(subject.prepared, picture=distort(subject.prepared.picture[None], **amounts)[0])])[0])
         self.accuracy = accuracy_of(visit.reader, visit.digits, amounts)
         self.score.value = f'<p class="mnb-headline"><b>{100*self.accuracy:.1f} %</b> of {JUDGES:,} test digits right, spoilt alike</p>'
@@ -244,7 +245,7 @@ class ComparePage(VBox):
     def show(self) -> None:
         "Let both read the subject, and tell what their reports say."
         subject, pair = self.visit.subject, [choice.value for choice in self.choices]
-        self.title.value = f'<h2>{named(subject).rstrip(",")}, read by two versions</h2>'
+        self.title.value = title_html(subject, ', read by two versions')
         for version, view in zip(pair, self.views):
             try: view.show(self.reader(version).read_prepared([subject.prepared])[0])
             except ModelError as e: view.show(problem=e)
@@ -277,6 +278,6 @@ def show_differences(page: ComparePage, pair: list[str]) -> None:
         if not digits or not differing: return
         page.differing.show([digits[0][each['index']] for each in differing], [each['label'] for each in differing], [each['answers'][1] for each in differing])
         for tile, each in zip(page.differing.tiles, differing):
-            tile.description, tile.tooltip = '{}: {} / {}'.format(each['label'], *each['answers']), 'a {}, read as {} by the one and as {} by the other'.format(each['label'], *each['answers'])
+            tile.description, tile.tooltip = '{}: {} / {}'.format(each['label'], *each['answers']), '{}, read as {} by the one and as {} by the other'.format(named(each['label']), *each['answers'])
         page.differing.layout.display = ''
     aside(lambda: page.visit.digits, use)

@@ -18,12 +18,11 @@ from ipywidgets import HTML, Dropdown, HBox, VBox
 
 from .core import CLASSES, ModelError
 from .corrections import NO_DIGIT, SOURCES, Correction, write_folder
-from .reading_pages import named
-from .store import Store, read_record, remove_version, rollback, use_version
+from .store import Store, read_record, remove_version, use_version
 from .teaching import DIGITS, LABEL, LEAST
-from .training_pages import state_html
+from .training_pages import act, back_button, state_html
 from .visit import Visit, aside, attempt, used_versions
-from .widgets import DigitGrid, button, classed, digit_html, percent, problem_html
+from .widgets import DigitGrid, button, classed, digit_html, named, percent, problem_html
 
 # %% ../nbs/27_learning_pages.ipynb #78c401dc
 def correction_html(found: Correction) -> str:
@@ -196,10 +195,10 @@ class Lesson(VBox):
     def __init__(self, visit: Visit, whose: Callable[[], str | None]):
         self.visit, self.whose, self.plan, self.state, self.table, self.problem = visit, whose, HTML(), HTML(), HTML(), HTML()
         self.record = None
-        self.learn = button('', lambda: self.do(lambda: visit.jobs.teach(visit.chosen, whose())), 'teach a copy of the version that you read with', button_style='primary')
-        self.promote = button('Use it for everybody', lambda: self.do(self.use), 'make the taught version the current one')
-        self.back = button('Go back to the version before', lambda: self.do(lambda: rollback(visit.store)), 'make the version that was used before current again')
-        self.discard = Twice(lambda: self.do(lambda: remove_version(visit.store, self.record['version'])), 'Really? It is for good')
+        self.learn = button('', lambda: act(self, lambda: visit.jobs.teach(visit.chosen, whose())), 'teach a copy of the version that you read with', button_style='primary')
+        self.promote = button('Use it for everybody', lambda: act(self, self.use), 'make the taught version the current one')
+        self.back = back_button(self)
+        self.discard = Twice(lambda: act(self, lambda: remove_version(visit.store, self.record['version'])), 'Really? It is for good')
         self.discard.show('Throw it away')
         super().__init__([HTML('<h2>Learn from them</h2>'), self.plan, classed(HBox([self.learn]), 'mnb-row'), self.problem, self.state, self.table, classed(HBox([self.promote, self.discard, self.back]), 'mnb-row')])
         self.show()
@@ -208,12 +207,6 @@ class Lesson(VBox):
         "Let everybody, this visitor too, read with the taught version."
         use_version(self.visit.store, self.record['version'])
         self.visit.chosen = None
-
-    def do(self, work: Callable[[], object]) -> None:
-        "Do something and show what came of it."
-        attempt(work, lambda problem: setattr(self.problem, 'value', problem_html(problem)))
-        attempt(self.visit.refresh, lambda problem: None)
-        self.show()
 
     def show(self) -> None:
         "Show the lesson as it stands."

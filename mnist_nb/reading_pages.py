@@ -18,15 +18,10 @@ from .core import CLASSES, MnistNbError
 from .inference import Number, Reading
 from .preprocessing import decode
 from .visit import Visit, attempt, read_subject, why_button
-from .widgets import DrawingPad, ImageUpload, ReadingView, button, classed, problem_html
+from .widgets import DrawingPad, ImageUpload, ReadingView, button, classed, named, problem_html
 
 # %% ../nbs/24_reading_pages.ipynb #e341b181
 NONE_OF_THEM = 'not a digit'
-
-# %% ../nbs/24_reading_pages.ipynb #08ea7ef0
-def named(digit: int | None) -> str:
-    "A digit as one says it; what is none may be None or the class after 9."
-    return f'a{"n"*(digit == 8)} {digit}' if digit is not None and digit < CLASSES else 'no digit'
 
 # %% ../nbs/24_reading_pages.ipynb #60a425b3
 def kept_html(label: int | None, reading: Reading) -> str:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from html import escape
 
-from ipywidgets import HTML, BoundedFloatText, BoundedIntText, Dropdown, GridBox, HBox, ToggleButtons, VBox
+from ipywidgets import HTML, BoundedFloatText, BoundedIntText, Button, Dropdown, GridBox, HBox, ToggleButtons, VBox
 
 import numpy as np
 
@@ -185,16 +185,28 @@ class Steering(VBox):
         self.now = now
 
 # %% ../nbs/26_training_pages.ipynb #52b11160
+def act(page, work: Callable[[], object]) -> None:
+    "Do something for a widget with a `visit` and a place for a `problem`, and show what came of it."
+    attempt(work, lambda problem: setattr(page.problem, 'value', problem_html(problem)))
+    attempt(page.visit.refresh, lambda problem: None)
+    page.show()
+
+# %% ../nbs/26_training_pages.ipynb #670db04d
+def back_button(page) -> Button:
+    "A button that takes back, for everybody, what was put in use last."
+    return button('Go back to the version before', lambda: act(page, lambda: rollback(page.visit.store)), 'make the version that was used before current again')
+
+# %% ../nbs/26_training_pages.ipynb #b6633e7d
 class TrainPage(HBox):
     "Start, steer, stop and resume a training, watch it, and decide what becomes of it."
     def __init__(self, visit: Visit):
         self.visit, self.form, self.problem, self.state, self.outcome, self.inside, self.title = visit, TrainForm(), HTML(), HTML(), HTML(), HTML(), HTML()
-        self.steering = Steering(lambda order: self.do(lambda: visit.jobs.order(**order)))
-        self.start = button('Start training', lambda: self.do(self.begin), 'train a new version', button_style='primary')
-        self.resume = button('Resume', lambda: self.do(visit.jobs.resume), 'go on with the training that was cut off')
-        self.stop = button('Stop and keep', lambda: self.do(visit.jobs.stop), 'end the training; its best weights become a version', button_style='danger')
-        self.promote = button('Use it for everybody', lambda: self.do(lambda: use_version(visit.store, visit.job.version)), 'make the new version the current one')
-        self.back = button('Go back to the version before', lambda: self.do(lambda: rollback(visit.store)), 'make the version that was used before current again')
+        self.steering = Steering(lambda order: act(self, lambda: visit.jobs.order(**order)))
+        self.start = button('Start training', lambda: act(self, self.begin), 'train a new version', button_style='primary')
+        self.resume = button('Resume', lambda: act(self, visit.jobs.resume), 'go on with the training that was cut off')
+        self.stop = button('Stop and keep', lambda: act(self, visit.jobs.stop), 'end the training; its best weights become a version', button_style='danger')
+        self.promote = button('Use it for everybody', lambda: act(self, lambda: use_version(visit.store, visit.job.version)), 'make the new version the current one')
+        self.back = back_button(self)
         self.charts, self.diary = {name: LineChart('epoch', name) for name in ('loss', 'accuracy')}, HTML()
         row = lambda *parts: classed(HBox(parts), 'mnb-row')
         super().__init__([classed(VBox([self.title, self.form, self.steering, row(self.start, self.resume, self.stop), self.problem]), 'mnb-card'),
@@ -206,12 +218,6 @@ class TrainPage(HBox):
     def begin(self) -> None:
         "Start a training with what the form says."
         self.visit.jobs.start(self.form.preset.value, self.form.changes(), AFTERWARDS[self.form.use.value])
-
-    def do(self, work: Callable[[], object]) -> None:
-        "Do something and show what came of it."
-        attempt(work, lambda problem: setattr(self.problem, 'value', problem_html(problem)))
-        attempt(self.visit.refresh, lambda problem: None)
-        self.show()
 
     def show(self) -> None:
         "Show the training as it stands."

@@ -130,6 +130,12 @@ def digit_html(picture: np.ndarray, words: str, caption: str = '') -> str:
     below = f'<figcaption>{caption}</figcaption>' if caption else ''
     return f'<figure class="mnb-seen"><img src="{png_data_url(picture)}" alt="{escape(words)}">{below}</figure>'
 
+# %% ../nbs/22_widgets.ipynb #0b55bfa2
+def named(digit: int | None) -> str:
+    "A digit as one says it; what is none may be None or the class after 9."
+    if digit is None or digit >= CLASSES: return 'no digit'
+    return f'an {digit}' if digit == 8 else f'a {digit}'
+
 # %% ../nbs/22_widgets.ipynb #a38ca881
 def other_html(*others: tuple[str, float]) -> str:
     "The likeliest of some other things that it may be, each with its probability."
@@ -143,11 +149,11 @@ def answer_html(reading: Reading) -> str:
     best, second = np.argsort(reading.probabilities)[:-3:-1]
     seen = digit_html(reading.picture, 'the digit as the network saw it, 28 by 28 pixels', 'what it saw')
     if reading.rejected:
-        digit, sure, also = '<div class="mnb-digit none">?</div>', 'Not a digit', f'were it one, most likely a {best}'
+        digit, sure, also = '<div class="mnb-digit none">?</div>', 'Not a digit', f'were it one, most likely {named(best)}'
     else:
         digit, sure = f'<div class="mnb-digit">{reading.digit}</div>', sureness(reading.confidence).capitalize()
         none = 1 - reading.confidence/reading.probabilities[best]
-        also = other_html(('no digit at all', none), (f'a {second}', reading.probabilities[second]))
+        also = other_html(('no digit at all', none), (named(second), reading.probabilities[second]))
     words = f'<div><span class="mnb-sure">{sure}</span><span class="mnb-soft">{also}</span></div>'
     bars = bars_html(reading.probabilities, None if reading.rejected else best)
     return f'<div class="mnb-answer">{digit}{words}{seen}</div><div{" class=mnb-doubt" if reading.rejected else ""}>{bars}</div>'
