@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -176,50 +176,21 @@ def originals_of(digits: tuple, config: TrainingConfig) -> Originals:
     none = negatives(n, images, labels, np.random.default_rng((config.seed, 0)))
     return Originals(np.concatenate([images, none]), np.concatenate([labels, np.full(n, CLASSES)]).astype(np.uint8), config.seed)
 
-# %% ../nbs/07_training.ipynb #8391ae2e
-@cache
-def has_xla() -> bool:
-    "Whether this TensorFlow can compile with XLA; not on every platform it can."
-    import tensorflow as tf
-    try: return float(tf.function(lambda one: one + 1, jit_compile=True)(tf.constant(1.))) == 2
-    except (tf.errors.OpError, ValueError): return False
-
-# %% ../nbs/07_training.ipynb #aec2a3af
-def normalised(values, scale, offset, epsilon: float) -> tuple:
-    "Batch normalisation and ReLU, with their gradient; and the batch's mean and variance."
-    import tensorflow as tf
-    axes = [*range(len(values.shape) - 1)]
-
-    @tf.custom_gradient
-    def forward(values, scale, offset):
-        mean = tf.reduce_mean(values, axes)
-        variance = tf.reduce_mean(tf.square(values - mean), axes)
-        narrow = tf.math.rsqrt(variance + epsilon)
-        result = tf.nn.relu((values - mean)*(narrow*scale) + offset)
-
-        def backward(gradient, *_):
-            gradient, even = tf.where(result > 0, gradient, 0.), (values - mean)*narrow
-            down, along = tf.reduce_mean(gradient, axes), tf.reduce_mean(gradient*even, axes)
-            n = tf.cast(tf.size(values)//tf.size(mean), tf.float32)
-            return (gradient - down - even*along)*(scale*narrow), along*n, down*n
-        return (result, mean, variance), backward
-    return forward(values, scale, offset)
-
 # %% ../nbs/07_training.ipynb #db3ad727
-def normalise(values, layer, compiled: Callable):
-    "A BatchNormalization layer in training and the ReLU after it."
+def normalise(values, layer):
+    "A BatchNormalization layer in training."
     import tensorflow as tf
-    result, *seen = compiled(values, tf.convert_to_tensor(layer.gamma), tf.convert_to_tensor(layer.beta), layer.epsilon)
-    for kept, now in zip((layer.moving_mean, layer.moving_variance), seen): kept.assign(kept*layer.momentum + now*(1 - layer.momentum))
-    return result
+    flat = tf.reshape(values, [tf.shape(values)[0], *([1, 1] if len(values.shape) == 2 else values.shape[1:-1]), values.shape[-1]])
+    result, mean, variance = tf.compat.v1.nn.fused_batch_norm(flat, tf.convert_to_tensor(layer.gamma), tf.convert_to_tensor(layer.beta), epsilon=layer.epsilon)
+    biased = variance*(1 - tf.cast(tf.shape(flat)[-1], tf.float32)/tf.cast(tf.size(flat), tf.float32))
+    for kept, now in zip((layer.moving_mean, layer.moving_variance), (mean, biased)): kept.assign(kept*layer.momentum + now*(1 - layer.momentum))
+    return tf.reshape(result, tf.shape(values))
 
 # %% ../nbs/07_training.ipynb #683f5265
-def train_pass(model, pictures, cropped: bool, compiled: Callable):
+def train_pass(model, pictures, cropped: bool):
     "What a network from `build_model` answers in training: as `model(pictures, training=True)`."
-    values, names = pictures[:, :26, :26] if cropped else pictures, [type(layer).__name__ for layer in model.layers]
-    for before, name, layer in zip(names, names[1:], model.layers[1:]):
-        if name == 'BatchNormalization': values = normalise(values, layer, compiled)
-        elif before != 'BatchNormalization': values = layer(values, training=True)
+    values = pictures[:, :26, :26] if cropped else pictures
+    for layer in model.layers[1:]: values = normalise(values, layer) if type(layer).__name__ == 'BatchNormalization' else layer(values, training=True)
     return values
 
 # %% ../nbs/07_training.ipynb #9963dee0
@@ -231,12 +202,6 @@ def strategy_of(config: TrainingConfig):
     devices = strategy.num_replicas_in_sync
     if config.batch_size < devices: raise ValueError(f'batch_size: expected at least {devices}, a digit for each of the {devices} devices, got {config.batch_size}')
     return strategy
-
-# %% ../nbs/07_training.ipynb #877eef4c
-def fused(function: Callable, config: TrainingConfig) -> Callable:
-    "A function compiled into one piece where that can be done, which on several devices it cannot."
-    import tensorflow as tf
-    return tf.function(function, jit_compile=True) if has_xla() and not config.strategy else function
 
 # %% ../nbs/07_training.ipynb #5040e797
 def copied(model):
@@ -292,9 +257,7 @@ class Learner:
             self.optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
             self.optimizer.build(self.model.trainable_variables)
             self.average = [tf.Variable(weight) for weight in self.model.trainable_variables]
-        normal = fused(normalised, config)
-        self._answer = (lambda pictures: train_pass(self.model, pictures, config.padding == 'valid', normal)) if model is None else partial(self.model, training=True)
-        self._update = fused(self._update, config)
+        self._answer = (lambda pictures: train_pass(self.model, pictures, config.padding == 'valid')) if model is None else partial(self.model, training=True)
         self._trace()
 
     def _trace(self):
