@@ -92,30 +92,42 @@ def vary_pen(images: np.ndarray, rng: np.random.Generator, strength: float = 1.)
     return np.clip(varied*255/peak, 0, 255).astype(np.uint8)
 
 # %% ../nbs/04_augmentation.ipynb #c3e5a0b9
-AROUND = np.float32([[128, 1, 2], [64, 0, 4], [32, 16, 8]])
+def once_and_twice(flags: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    "Bits that are set in at least one of several arrays, and in at least two."
+    once, twice = flags[0], np.zeros_like(flags[0])
+    for flag in flags[1:]: once, twice = once | flag, twice | once & flag
+    return once, twice
 
-# %% ../nbs/04_augmentation.ipynb #255f3b14
-def peels(side: int) -> np.ndarray:
-    "For each of the 256 neighbourhoods, bit 0 being the pixel above and the others following clockwise: 1 where a half-step takes the pixel off."
-    around = (np.arange(256)[:, None] >> np.arange(8)) & 1
-    above, right, below, left = around[:, ::2].T
-    count, rises = around.sum(1), (np.diff(around, append=around[:, :1]) == 1).sum(1)
-    free = above*right*below + right*below*left if side == 0 else above*right*left + above*below*left
-    return ((count >= 2) & (count <= 6) & (rises == 1) & (free == 0)).astype(np.uint8)
-
-# %% ../nbs/04_augmentation.ipynb #76c8c12e
-PEELS = peels(0), peels(1)
+# %% ../nbs/04_augmentation.ipynb #255f3b15
+def peeled(bits: np.ndarray, width: int, side: int) -> np.ndarray:
+    "Which bits a half-step takes off, of framed pictures that lie row after row in `bits`; without the first row and pixel, and the last."
+    edge, steps = width + 1, (-width, 1 - width, 1, width + 1, width, width - 1, -1, -width - 1)
+    around = [bits[edge + step:len(bits) - edge + step] for step in steps]
+    above, right, below, left = around[::2]
+    some, _ = pieces = once_and_twice([~one & following for one, following in zip(around, around[1:] + around[:1])])
+    (_, filled), (_, free) = once_and_twice(around), once_and_twice([~one for one in around])
+    held = right & below & (above | left) if side == 0 else above & left & (right | below)
+    return some & ~pieces[1] & filled & free & ~held
 
 # %% ../nbs/04_augmentation.ipynb #249356d2
-def thinned(shape: np.ndarray) -> np.ndarray:
-    "The shape (uint8, 0 or 1) thinned to lines of one pixel."
+def thinned(shapes: np.ndarray) -> np.ndarray:
+    "Shapes (uint8, 0 or 1, n of them) thinned to lines of one pixel."
+    framed = np.packbits(np.pad(shapes, ((0, 0), (1, 1), (1, 1))), axis=0)
+    bits, edge = framed.reshape(-1), framed.shape[2] + 1
     while True:
-        before = shape
-        for table in PEELS: shape = shape & ~cv2.LUT(cv2.filter2D(shape, -1, AROUND, borderType=cv2.BORDER_CONSTANT), table)
-        if np.array_equal(shape, before): return shape
+        before = bits.copy()
+        for side in (0, 1): bits[edge:-edge] &= ~peeled(bits, edge - 1, side)
+        if np.array_equal(bits, before): return np.unpackbits(framed, axis=0, count=len(shapes))[:, 1:-1, 1:-1]
 
 # %% ../nbs/04_augmentation.ipynb #f4cf8a89
 STEP, LIKENESS = 40, .7
+
+# %% ../nbs/04_augmentation.ipynb #f4cf8a8a
+def pen_widths(images: np.ndarray) -> np.ndarray:
+    "`pen_width` of many, from one picture; 1 where there is no ink."
+    inked = (images > 127).astype(np.uint8)
+    depth = unstacked(cv2.distanceTransform(stacked(inked), cv2.DIST_L2, cv2.DIST_MASK_5))
+    return np.maximum(1, 4*depth.sum((1, 2))/np.maximum(1, inked.sum((1, 2), dtype=int)) - 2)
 
 # %% ../nbs/04_augmentation.ipynb #6bffecd2
 def redraw(lines: np.ndarray, radius: np.ndarray) -> np.ndarray:
@@ -146,9 +158,10 @@ def centrelines(images: np.ndarray) -> np.ndarray:
     uint8 array of the same shape: 255 on the line, 40 less each pixel away; all 0 where the line cannot be told.
     """
     twice = cv2.resize(stacked(images), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
-    away = cv2.distanceTransform(1 - thinned((twice > INK).astype(np.uint8)), cv2.DIST_L2, 5)/2
+    thin = thinned((twice > INK).astype(np.uint8).reshape(len(images), *[2*(SIDE + 2*MARGIN)]*2))
+    away = cv2.distanceTransform(1 - thin.reshape(twice.shape), cv2.DIST_L2, 5)/2
     lines = np.clip(255 - STEP*unstacked(cv2.resize(away, None, fx=.5, fy=.5, interpolation=cv2.INTER_AREA)), 0, 255).astype(np.uint8)
-    again = redraw(lines, np.array([pen_width(image)/2 for image in images]))
+    again = redraw(lines, pen_widths(images)/2)
     alike = np.minimum(again, images).sum((1, 2))/np.maximum(1, np.maximum(again, images).sum((1, 2), dtype=int))
     return lines*(alike > LIKENESS)[:, None, None]
 
@@ -236,6 +249,11 @@ def open_four(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 # %% ../nbs/04_augmentation.ipynb #e20004f7
 STYLES = {0: (slash, .08), 1: (flag, .7), 4: (open_four, .12), 7: (cross, .6), 8: (circles, .12), 9: (curl, .5)}
 
+# %% ../nbs/04_augmentation.ipynb #e20004f8
+def in_style(image: np.ndarray, digit: int, rng: np.random.Generator) -> np.ndarray:
+    "A digit in another style, framed; as it is where it has none or no ink."
+    return frame(STYLES[digit][0](np.pad(image, SIDE//4), rng)) if digit in STYLES and (image > INK).any() else image
+
 # %% ../nbs/04_augmentation.ipynb #d9c5040b
 def vary_style(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Ones with flags and feet, crossed sevens, curled nines, slashed zeros, eights of two circles, open fours; all others as they are.
@@ -248,10 +266,7 @@ def vary_style(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator)
     -------
     uint8 array of the same shape.
     """
-    styled = images.copy()
-    for i in np.flatnonzero(np.isin(labels, list(STYLES)) & (images > INK).any((1, 2))):
-        styled[i] = frame(STYLES[labels[i]][0](np.pad(images[i], SIDE//4), rng))
-    return styled
+    return np.array([in_style(image, digit, rng) for image, digit in zip(images, labels)], np.uint8).reshape(images.shape)
 
 # %% ../nbs/04_augmentation.ipynb #f187489d
 def blurred(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -332,7 +347,7 @@ class Originals:
     def pick(self, chosen: np.ndarray, style: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         "The digits with these numbers, plain or (where `style` is 1) in another style; and the lines of those that are to be `drawn`, 0 for the others."
         for i in chosen[(style == 1) & ~self.is_styled[chosen]]:
-            self.styled[i] = vary_style(self.images[i:i + 1], self.labels[i:i + 1], np.random.default_rng((self.seed, i)))[0]
+            self.styled[i] = in_style(self.images[i], int(self.labels[i]), np.random.default_rng((self.seed, i)))
             self.is_styled[i] = True
         for row, images in enumerate((self.images, self.styled)):
             new = np.unique(chosen[drawn & (style == row) & ~self.is_line[row, chosen]])
@@ -357,10 +372,9 @@ class Originals:
         """
         if not 0 <= strength <= 2: raise ValueError(f'strength: expected 0 to 2, got {strength}')
         if not strength or not len(chosen): return self.images[chosen]
-        varied = np.concatenate([vary_some(self, part, rng, strength) for part in np.split(chosen, range(LIMIT, len(chosen), LIMIT))])
-        plain = rng.random(len(chosen)) < PLAIN_SHARE
-        varied[plain] = self.images[chosen[plain]]
-        return varied
+        given, varied = self.images[chosen], np.flatnonzero(rng.random(len(chosen)) >= PLAIN_SHARE)
+        for part in np.split(varied, range(LIMIT, len(varied), LIMIT)): given[part] = vary_some(self, chosen[part], rng, strength)
+        return given
 
 # %% ../nbs/04_augmentation.ipynb #d3dd9b3e
 def vary_some(originals: Originals, chosen: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
@@ -368,9 +382,9 @@ def vary_some(originals: Originals, chosen: np.ndarray, rng: np.random.Generator
     shares = np.array([STYLES.get(digit, (None, 0))[1] for digit in range(256)])
     style = (rng.random(len(chosen)) < shares[originals.labels[chosen]]*min(strength, 1)).astype(int)
     images, lines = originals.pick(chosen, style, rng.random(len(chosen)) < DRAWN_SHARE*strength)
-    drawn, radius = lines.any((1, 2)), random_radius(len(chosen), rng)
-    shrink = np.where(drawn, (17.5 + 2*radius[:, SIDE//2, SIDE//2])/20, 1)
+    drawn, shrink = lines.any((1, 2)), np.ones(len(chosen))
+    radius = random_radius(drawn.sum(), rng)
+    shrink[drawn] = (17.5 + 2*radius[:, SIDE//2, SIDE//2])/20
     bent = warp(np.where(drawn[:, None, None], lines, images), rng, strength, shrink)
-    penned = vary_pen(bent, rng, strength)
-    penned[drawn] = redraw(bent[drawn], radius[drawn])
-    return degrade(penned, rng, strength)
+    bent[drawn], bent[~drawn] = redraw(bent[drawn], radius), vary_pen(bent[~drawn], rng, strength)
+    return degrade(bent, rng, strength)

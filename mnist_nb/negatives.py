@@ -39,26 +39,35 @@ def glyph(character: str, font_name: str) -> np.ndarray:
     return np.asarray(image)
 
 # %% ../nbs/05_negatives.ipynb #144e85c3
-def monoline(ink: np.ndarray) -> np.ndarray:
-    "The shape drawn anew by a round pen along its skeleton."
+def reduced(ink: np.ndarray, longer: int = 44, room: int = 56) -> np.ndarray:
+    "What is inked (uint8, 0 or 1) in the upper left of a square with `room`, its longer side brought to a length."
     left, top, width, height = cv2.boundingRect((ink > 100).astype(np.uint8))
-    if not width: return ink
-    scale = 44/max(width, height)
+    shape, scale = np.zeros((room, room), np.uint8), longer/max(width, height, 1)
+    if not width: return shape
     small = cv2.resize(ink[top:top + height, left:left + width], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    line = thinned(np.pad((small > 110).astype(np.uint8), 6))*255
-    return cv2.GaussianBlur(cv2.dilate(line, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))), (0, 0), .8)
+    margin = (room - longer)//2
+    shape[margin:margin + len(small), margin:margin + small.shape[1]] = small > 110
+    return shape
+
+# %% ../nbs/05_negatives.ipynb #144e85c4
+def monolines(inks: list[np.ndarray]) -> list[np.ndarray]:
+    "Each shape drawn anew by a round pen along its skeleton."
+    pen = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+    return [cv2.GaussianBlur(cv2.dilate(line*255, pen), (0, 0), .8) for line in thinned(np.array([reduced(ink) for ink in inks]))]
 
 # %% ../nbs/05_negatives.ipynb #3813272c
 @lru_cache(None)
-def framed_glyph(character: str, font_name: str, by_pen: bool) -> np.ndarray:
-    "A printed character, drawn by one pen if so wished, framed as a digit would be; not to be written to."
-    ink = glyph(character, font_name)
-    return frame(monoline(ink) if by_pen else ink)
+def framed_glyphs(font_name: str, by_pen: bool) -> dict[str, np.ndarray]:
+    "All letters and symbols of a font, drawn by one pen if so wished, framed as a digit would be; not to be written to."
+    characters = string.ascii_letters + SYMBOLS
+    inks = [glyph(character, font_name) for character in characters]
+    return dict(zip(characters, map(frame, monolines(inks) if by_pen else inks)))
 
 # %% ../nbs/05_negatives.ipynb #98985492
 def random_glyph(rng: np.random.Generator, fonts: tuple = FONTS, characters: str = LETTERS) -> np.ndarray:
     "A random character of a random font, often drawn by one pen, framed as a digit would be; uint8 (28, 28)."
-    return framed_glyph(str(rng.choice(list(characters))), str(rng.choice(fonts)), bool(rng.random() < .6)).copy()
+    character, font_name, by_pen = str(rng.choice(list(characters))), str(rng.choice(fonts)), bool(rng.random() < .6)
+    return framed_glyphs(font_name, by_pen)[character].copy()
 
 # %% ../nbs/05_negatives.ipynb #8b4eb659
 def rounded(points: np.ndarray, times: int = 3) -> np.ndarray:
