@@ -46,7 +46,7 @@ def occlusion(reader: Reader, picture: np.ndarray) -> np.ndarray:
     -----
     Zeiler and Fergus, Visualizing and understanding convolutional networks (2014).
     """
-    logs = np.log(np.maximum(reader.probabilities(np.concatenate([picture[None], covered(picture)])), 1e-7))
+    logs = np.log(np.maximum(reader.at_first_sight().probabilities(np.concatenate([picture[None], covered(picture)])), 1e-7))
     places = SIDE - PATCH + 1
     lost = (logs[0] - logs[1:]).reshape(places, places, CLASSES)
     total, times = np.zeros((SIDE, SIDE, CLASSES), np.float32), np.zeros((SIDE, SIDE, 1), np.float32)

@@ -18,7 +18,7 @@ import numpy as np
 
 from .core import CLASSES, SIDE, MnistNbError, ModelError
 from .evaluation import tempered
-from .model import LightModel, given_a_digit
+from .model import LightModel, given_a_digit, network_input
 from .preprocessing import Page, Prepared, png_data_url, prepare, prepare_strokes
 from .segmentation import lines, read_line, segment
 from .store import Store, read_network, read_record
@@ -102,6 +102,18 @@ def digits_in(image: Picture, classify, polarity: str | None, rotation: int) -> 
     page = Page.of(image, polarity, rotation)
     return [page.digit(part.ink, part.box[:2]) for line in lines(segment(page.ink)) for part in read_line(line, classify)[0]]
 
+# %% ../nbs/10_inference.ipynb #7d1f30a1
+SURE, SHIFTS = .98, ((-1, 0), (1, 0), (0, -1), (0, 1))
+
+# %% ../nbs/10_inference.ipynb #7d1f30a2
+def looked_again(outputs_of: Callable, images: np.ndarray, found: np.ndarray) -> np.ndarray:
+    "What was found in pictures of shape (n, 28, 28, 1), where it is unsure averaged with what is found in them shifted."
+    unsure, settled = np.flatnonzero(given_a_digit(found)[0].max(1) < SURE), found.copy()
+    if unsure.size:
+        shifted = np.concatenate([np.roll(images[unsure], shift, (1, 2)) for shift in SHIFTS])
+        settled[unsure] = (found[unsure] + outputs_of(shifted).reshape(len(SHIFTS), len(unsure), -1).sum(0))/(1 + len(SHIFTS))
+    return settled
+
 # %% ../nbs/10_inference.ipynb #ed760a79
 def answer(reader: 'Reader', prepared: Prepared, outputs: np.ndarray, probabilities: np.ndarray, no_digit: float) -> Reading:
     "What to say to a picture, given the network's outputs."
@@ -121,9 +133,10 @@ class Reader:
     version : its name, which each reading carries.
     temperature : by which its confidence is made honest, see `mnist_nb.evaluation.calibrate`.
     refuse_above : the probability of being no digit above which a picture is refused.
+    looks_again : whether it takes a second look at what it is unsure of.
     """
-    def __init__(self, network, version: str, temperature: float = 1., refuse_above: float = 1.):
-        self.network, self.version, self.temperature, self.refuse_above = network, version, temperature, refuse_above
+    def __init__(self, network, version: str, temperature: float = 1., refuse_above: float = 1., looks_again: bool = True):
+        self.network, self.version, self.temperature, self.refuse_above, self.looks_again = network, version, temperature, refuse_above, looks_again
 
     def __repr__(self): return f'Reader({self.version!r})'
 
@@ -144,7 +157,13 @@ class Reader:
 
     def outputs(self, images: np.ndarray) -> np.ndarray:
         "Probabilities of the digits, and of none where the network can tell, at the reader's temperature; pictures as `network_input` takes them."
-        return tempered(self.network.outputs(images), self.temperature)
+        images = network_input(images)
+        found = self.network.outputs(images)
+        return tempered(looked_again(self.network.outputs, images, found) if self.looks_again else found, self.temperature)
+
+    def at_first_sight(self) -> 'Reader':
+        "The same reader without a second look, for what reads one digit in hundreds of forms."
+        return Reader(self.network, self.version, self.temperature, self.refuse_above, looks_again=False)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         "Probabilities of the ten digits, given that each picture is one; float32 array of shape (n, 10)."
@@ -174,7 +193,7 @@ class Reader:
 
     def read_number(self, image: Picture, polarity: str | None = None, rotation: int = 0) -> Number:
         "Read several digits as a number, line after line; arguments as in `read`."
-        return Number(self.read_prepared(digits_in(image, lambda pictures: self.outputs(pictures)[:, :CLASSES], polarity, rotation)))
+        return Number(self.read_prepared(digits_in(image, lambda pictures: self.at_first_sight().outputs(pictures)[:, :CLASSES], polarity, rotation)))
 
     def read_prepared(self, pictures: list[Prepared]) -> list[Reading]:
         "Read pictures that were prepared before."

@@ -72,7 +72,7 @@ def keep(trained: Trained, label: str, store: Store, mnist: Mnist) -> str:
     light = LightModel(content := convert(trained.model))
     check_equal(trained.model, light, mnist.test_images[:1000])
     learnt, aside = split(mnist.train_images, mnist.train_labels)
-    settings = calibrate(light.outputs(aside[0]), aside[1])
+    settings = calibrate(Reader(light, label).outputs(aside[0]), aside[1])
     reports = plain(judge_parts(Reader(light, label, **settings), dict(train=learnt, validation=aside, test=(mnist.test_images, mnist.test_labels))))
     record = training_record(trained, label)
 
