@@ -22,6 +22,7 @@ import numpy as np
 from . import __version__
 from .core import CLASSES, SIDE, MnistNbError, ModelCorrupt, atomic_path, cannot_write
 from .data import load_test_digits
+from .inference import SHIFTS, SURE
 from .model import LightModel, check_choice, import_keras, load_keras, network_input
 from .store import Store, read_network, read_record
 
@@ -47,7 +48,9 @@ def contract(version: str | None = None, store: Store | None = None) -> dict:
                    meaning='one digit, bright ink on black, its longer side 20 pixels, its centre of mass at pixel 14 of both axes (0-based)'),
         output=dict(dtype='float32', shape=[None, CLASSES + classes], meaning='probabilities of the digits 0 to 9' + ', and of no digit'*classes),
         temperature=settings['temperature'], refuse_above=settings['refuse_above'],
-        reading='raise each output to 1/temperature and divide by their sum; refuse where the probability of no digit is above refuse_above')
+        second_look=dict(below=SURE, shifts=SHIFTS),
+        reading='where the most probable digit, given that it is one, has less than second_look.below, take the mean of the outputs for the picture and for it shifted (down, right) by each of '
+                'second_look.shifts; then raise each output to 1/temperature and divide by their sum; refuse where the probability of no digit is above refuse_above')
 
 # %% ../nbs/16_export.ipynb #4775d055
 def needed(module: str) -> ModuleType:
