@@ -48,7 +48,7 @@ def contract(version: str | None = None, store: Store | None = None) -> dict:
                    meaning='one digit, bright ink on black, its longer side 20 pixels, its centre of mass at pixel 14 of both axes (0-based)'),
         output=dict(dtype='float32', shape=[None, CLASSES + classes], meaning='probabilities of the digits 0 to 9' + ', and of no digit'*classes),
         temperature=settings['temperature'], refuse_above=settings['refuse_above'],
-        second_look=dict(below=SURE, shifts=SHIFTS),
+        second_look=dict(below=SURE, shifts=[list(shift) for shift in SHIFTS]),
         reading='where the most probable digit, given that it is one, has less than second_look.below, take the mean of the outputs for the picture and for it shifted (down, right) by each of '
                 'second_look.shifts; then raise each output to 1/temperature and divide by their sum; refuse where the probability of no digit is above refuse_above')
 
