@@ -182,7 +182,7 @@ class RobustnessPage(HBox):
 
 # %% ../nbs/28_insight_pages.ipynb #a772cfb2
 def accuracy_of(reader: Reader, digits: tuple, amounts: dict[str, float]) -> float:
-    "A reader's accuracy on spoilt test digits, at first sight: looking again at a thousand that are hardly legible would take a second."
+    "A reader's accuracy on spoilt test digits, at first sight: looking again at a thousand that are hardly legible would lag behind a slider."
     images, labels = (array[:JUDGES] for array in digits)
     return float((reader.at_first_sight().probabilities(distort(images, **amounts)).argmax(1) == labels).mean())
 
