@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -18,7 +17,6 @@ NOTEBOOKS = [*sorted((ROOT/'nbs').glob('*.ipynb')), ROOT/'dashboard.ipynb']
 DIRECTIVE = re.compile(r'^#\| *(\w+) *(.*)$', re.MULTILINE)
 ABSOLUTE = re.compile(r'(?<![\w.~/:<}\])-])/(tmp|root|home|work|Users|opt|var)\b|\b[A-Z]:\\')
 DATA_URL = re.compile(r'base64,[A-Za-z0-9+/=\s]+')
-CELL_LINES, USUAL_CELL_LINES, FUNCTION_LINES = 40, 22, 25
 
 
 @dataclass(frozen=True)
@@ -76,23 +74,6 @@ def imported(tree):
 
 
 def definitions(tree): return [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
-
-
-def functions(tree): return [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-
-
-def code_lines(source, tree):
-    "How many lines of a piece of code are neither blank, nor a comment, nor a docstring."
-    documented = [node.body[0] for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-                  and ast.get_docstring(node) is not None]
-    skipped = {line for node in documented for line in range(node.lineno, node.end_lineno + 1)}
-    return sum(number not in skipped and bool(line.strip()) and not line.strip().startswith('#')
-               for number, line in enumerate(source.splitlines(), 1))
-
-
-def defining(path):
-    "The exported cells of a notebook that define a function or a class."
-    return [cell for cell in exported(path) if definitions(cell.tree)]
 
 
 def is_command(node):
@@ -190,20 +171,6 @@ def test_directives_are_on_top_and_known(path):
         top = next((at for at, line in enumerate(lines) if not line.startswith('#|')), len(lines))
         assert not [line for line in lines[top:] if re.match(r'#\s*\|', line)], cell['id']
         assert {line.split()[1].rstrip(':') for line in lines[:top]} <= known, cell['id']
-
-
-def test_size_of_cells():
-    sizes = {(path.stem, cell.source.split('(')[0]): code_lines(cell.source, cell.tree) for path in modules().values() for cell in defining(path)}
-    assert {name: size for name, size in sizes.items() if size > CELL_LINES} == {}
-    assert np.percentile([*sizes.values()], 90) <= USUAL_CELL_LINES
-
-
-@each_module
-def test_size_of_functions(path):
-    for cell in exported(path):
-        for node in functions(cell.tree):
-            source = ast.get_source_segment(cell.source, node)
-            assert code_lines(source, ast.parse(source.replace('\n' + ' '*node.col_offset, '\n'))) <= FUNCTION_LINES, node.name
 
 
 @each_module
