@@ -76,6 +76,17 @@ def parsed(note: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     stroke_of = np.repeat(np.arange(len(strokes)), [len(stroke) for stroke in strokes])
     return np.array(controls), np.array(["!" in point for point in every]), stroke_of
 
+# %% ../nbs/32_handwriting.ipynb #94b8c4ff
+def block_diagonal(blocks: list[np.ndarray]) -> np.ndarray:
+    "Matrices along the diagonal of a larger one, float32."
+    rows, columns = np.sum([block.shape for block in blocks], axis=0)
+    whole = np.zeros((rows, columns), np.float32)
+    row = column = 0
+    for block in blocks:
+        whole[row : row + len(block), column : column + block.shape[1]] = block
+        row, column = row + len(block), column + block.shape[1]
+    return whole
+
 # %% ../nbs/32_handwriting.ipynb #4003b7e4
 @dataclass(frozen=True, eq=False)
 class Allograph:
@@ -107,32 +118,23 @@ class Allograph:
         return parsed(self.extremes[0])[2]
 
     @cached_property
-    def matrices(self) -> tuple[np.ndarray, np.ndarray]:
-        "From control points to the points of all strokes, exactly and in haste; shape (points, n)."
+    def stroke_matrices(self) -> list[np.ndarray]:
+        "From the control points of each stroke to the points of its curve."
         _, is_corner, stroke_of = parsed(self.extremes[0])
         middle = self.controls.mean(0)
         members = [stroke_of == number for number in range(stroke_of[-1] + 1)]
-        exact = [curve_matrix(middle[member], is_corner[member]) for member in members]
-        hasty = [smoothing_matrix(len(one), HASTE) @ one for one in exact]
-        return block_diagonal(exact), block_diagonal(hasty)
+        return [curve_matrix(middle[member], is_corner[member]) for member in members]
+
+    @cached_property
+    def matrices(self) -> tuple[np.ndarray, np.ndarray]:
+        "From all control points to all points of the curves, exactly and in haste."
+        hasty = [smoothing_matrix(len(one), HASTE) @ one for one in self.stroke_matrices]
+        return block_diagonal(self.stroke_matrices), block_diagonal(hasty)
 
     @cached_property
     def bounds(self) -> list[int]:
         "Where each stroke begins among the points, and where the last one ends."
-        stroke_at = self.matrices[0].astype(bool) @ np.eye(self.stroke_of[-1] + 1)[self.stroke_of]
-        lengths = stroke_at.astype(bool).sum(0)
-        return [0, *lengths.cumsum().tolist()]
-
-# %% ../nbs/32_handwriting.ipynb #94b8c4ff
-def block_diagonal(blocks: list[np.ndarray]) -> np.ndarray:
-    "Matrices along the diagonal of a larger one, float32."
-    rows, columns = np.sum([block.shape for block in blocks], axis=0)
-    whole = np.zeros((rows, columns), np.float32)
-    row = column = 0
-    for block in blocks:
-        whole[row : row + len(block), column : column + block.shape[1]] = block
-        row, column = row + len(block), column + block.shape[1]
-    return whole
+        return [0, *np.cumsum([len(matrix) for matrix in self.stroke_matrices]).tolist()]
 
 # %% ../nbs/32_handwriting.ipynb #d1c4afb5
 def forms(*rows: tuple, thickest: float = 3.9) -> tuple[Allograph, ...]:
@@ -220,11 +222,11 @@ DIGITS = {
     + forms(
         (
             "hooked foot",
-            0.4,
+            0.3,
             "-2 28, 18 0!, 20 50, 19 88, 12 98, 0 96",
             "-10 42, 20 0!, 20 50, 17 90, 9 99, -4 99",
         ),
-        thickest=2.7,
+        thickest=2.3,
     ),
     "2": forms(
         (
@@ -358,9 +360,12 @@ DIGITS = {
             "30 0, 14 36, 0 66!, 18 66, 36 58 | 38 34, 32 66, 24 100",
             "18 0, 8 34, 0 68!, 20 70, 44 66 | 32 46, 30 72, 30 100",
         ),
+        thickest=3.4,
+    )
+    + forms(
         (
             "short stem, one stroke",
-            2,
+            1,
             "24 0, 10 36, 0 72!, 16 72, 30 60, 36 44!, 30 72, 24 102",
             "30 0, 14 36, 0 68!, 18 68, 32 56, 40 38!, 34 68, 26 100",
         ),
@@ -377,7 +382,7 @@ DIGITS = {
             "24 0, 10 40, 0 74, 8 84, 28 80 | 42 56, 34 78, 28 102",
             "16 0, 6 36, 0 70, 10 80, 38 74 | 42 50, 38 76, 36 104",
         ),
-        thickest=3.4,
+        thickest=2.7,
     ),
     "5": forms(
         (
@@ -419,6 +424,7 @@ DIGITS = {
             "12 4, 8 36!, 34 34!, 50 50, 32 82, 2 100 | 4 4, 38 2, 74 -2",
             "18 4, 8 38!, 34 38!, 48 56, 28 84, -10 100 | 6 6, 42 1, 80 -6",
             "10 2, 10 32!, 36 30!, 54 50, 34 80, 4 98 | 0 2, 36 2, 66 2",
+            "18 2, 10 27!, 40 31!, 48 48, 34 76, 0 100 | 0 4, 42 2, 82 -3",
         ),
         (
             "long hat",
@@ -605,8 +611,8 @@ DIGITS = {
         (
             "begun at the waist",
             1.2,
-            "14 44, 36 47, 54 70, 44 96, 18 98, 4 78, 22 52, 48 24, 44 4, 22 0, 4 18",
-            "10 40, 32 48, 50 72, 40 98, 16 98, 4 80, 24 54, 46 26, 42 4, 20 2, 2 28",
+            "14 44, 36 47, 54 70, 44 96, 18 98, 4 78, 22 52, 48 24, 44 4, 22 0, 4 27",
+            "10 40, 32 48, 50 72, 40 98, 16 98, 4 80, 24 54, 46 26, 42 4, 20 1, 1 30",
         ),
         thickest=3,
     ),
@@ -651,9 +657,9 @@ DIGITS = {
         (
             "loop apart, hook",
             2.5,
-            "44 4, 24 0, 8 14, 14 34, 36 34, 48 20!, 50 60, 40 92, 16 100, -8 92",
-            "40 2, 22 0, 8 16, 18 34, 38 30, 46 18!, 50 62, 44 92, 22 102, 0 96",
-            "50 8, 28 -2, 8 12, 12 36, 36 36, 50 22!, 50 62, 36 96, 4 102, -24 92",
+            "46 6, 24 0, 8 14, 14 34, 36 34, 48 18!, 50 60, 40 92, 16 100, -8 92",
+            "43 4, 22 0, 8 16, 18 34, 38 30, 46 16!, 50 62, 44 92, 22 102, 0 96",
+            "50 9, 28 -2, 8 12, 12 36, 36 36, 50 20!, 50 62, 36 96, 4 102, -24 92",
         ),
         (
             "small loop, hook",
@@ -667,10 +673,10 @@ DIGITS = {
         (
             "small circle, swinging stem",
             3,
-            "40 4, 20 0, 8 14, 22 29, 43 22, 44 7, 26 3, 28 16, 46 38, 62 64, 56 88, 30 99, -4 97",
-            "52 0, 30 2, 17 17, 26 33, 42 28, 46 14,"
-            " 39 9, 37 20, 43 38, 56 62, 62 84, 36 98, -8 98",
-            "30 2, 16 4, 12 22, 28 32, 44 22, 42 5, 28 3, 20 12, 26 34, 40 60, 38 86, 22 98, 0 100",
+            "46 5, 22 -2, 6 15, 22 33, 47 25, 48 7, 27 2, 29 18, 48 42, 64 66, 57 89, 30 99, -4 97",
+            "56 2, 32 -1, 14 17, 25 37, 45 32, 51 14, 43 8,"
+            " 39 22, 46 42, 58 64, 62 85, 36 98, -8 98",
+            "32 1, 15 2, 8 22, 26 36, 47 24, 45 4, 29 1, 20 14, 29 37, 43 62, 40 87, 22 98, 0 100",
         ),
         thickest=2.7,
     ),
@@ -679,7 +685,7 @@ DIGITS = {
 # %% ../nbs/32_handwriting.ipynb #797388db
 LETTERS = {
     "A": forms(
-        ("pointed", 2, "30 0, 14 50, 0 100 | 30 0, 46 50, 62 100 | 8 64, 54 62"),
+        ("pointed", 2, "36 0, 18 50, 0 100 | 36 0, 54 50, 72 100 | 8 62, 64 60"),
         ("round", 1, "0 100, 4 30, 28 0, 52 30, 56 100 | 2 58, 54 56"),
     ),
     "B": forms(
@@ -702,6 +708,7 @@ LETTERS = {
     "E": forms(
         ("bars", 2, "6 0, 4 50, 4 100 | 6 0, 56 -2 | 5 48, 46 46 | 4 100, 58 98"),
         ("one corner", 1, "54 0, 6 2!, 4 50, 4 98!, 56 98 | 5 48, 46 46"),
+        ("round", 0.6, "54 12, 30 0, 8 20, 30 45!, 4 70, 24 98, 58 86"),
     ),
     "F": forms(("bars", 1, "6 0, 5 50, 4 100 | 4 0, 58 -2 | 5 46, 44 44")),
     "G": forms(
@@ -716,7 +723,14 @@ LETTERS = {
         ("round", 1, "0 100, 6 40, 18 4, 32 30, 38 90!, 46 30, 60 4, 72 40, 78 100"),
     ),
     "N": forms(("plain", 1, "2 100, 4 50, 6 0!, 32 50, 58 100!, 60 50, 62 0")),
-    "P": forms(("plain", 1, "6 0, 5 50, 4 100 | 0 2, 38 -2, 54 22, 40 48, 5 54")),
+    "P": forms(
+        (
+            "plain",
+            1,
+            "6 0, 5 50, 4 100 | 0 2, 38 -2, 54 22, 40 48, 5 54",
+            "6 0, 5 50, 4 100 | -14 12, 24 -10, 60 16, 42 46, 6 50",
+        )
+    ),
     "Q": forms(
         ("tail", 1, "36 0, 12 10, 0 50, 12 88, 36 98, 62 88, 72 50, 60 10, 36 0 | 42 70, 84 112")
     ),
@@ -740,22 +754,33 @@ LETTERS = {
         ("plain", 1, "48 54, 28 42, 4 64, 10 94, 34 96, 50 66 | 54 0, 54 50, 56 100"),
         ("one stroke", 1, "46 52, 26 42, 4 66, 12 96, 36 90, 52 50, 56 0!, 54 60, 58 94, 72 92"),
     ),
-    "e": forms(("plain", 1, "6 54, 40 46, 58 28, 40 2, 12 16, 2 56, 24 96, 68 80")),
+    "e": forms(
+        ("angular", 0.6, "4 50, 58 46!, 48 10, 24 2, 4 32, 6 74, 30 96, 60 84"),
+        ("plain", 1, "6 54, 40 46, 58 28, 40 2, 12 16, 2 56, 24 96, 68 80"),
+    ),
     "f": forms(
         ("hook", 1, "60 12, 46 0, 32 18, 30 60, 28 104 | 6 42, 56 40"),
         ("loop", 1, "4 56, 36 34, 46 8, 34 0, 26 20, 24 70, 22 112, 10 112, 22 78, 58 60"),
         thickest=3,
     ),
     "h": forms(
+        ("loop", 0.7, "-8 66, 22 32, 26 6, 14 2, 6 30, 2 98!, 10 62, 30 48, 42 64, 42 94, 58 90"),
         (
             "plain",
             1,
             "6 0, 4 50, 4 100!, 8 62, 28 46, 44 58, 46 84, 46 100",
             "10 0, 6 50, 2 100!, 8 64, 30 48, 42 64, 42 92, 56 98",
-        )
+        ),
     ),
-    "j": forms(("dot", 1, "34 28, 34 70, 28 104, 8 108, -10 94 | 36 4, 37 6")),
-    "k": forms(("plain", 1, "6 0, 4 50, 2 100 | 44 40, 24 58, 6 68!, 26 82, 48 100")),
+    "j": forms(("dot", 1, "34 28, 34 70, 28 104, 8 108, -10 94 | 36 -2, 37 1")),
+    "k": forms(
+        (
+            "loop",
+            0.7,
+            "-6 70, 22 32, 24 6, 14 2, 6 30, 2 98!, 12 62, 38 46, 36 64, 14 68!, 34 84, 56 98",
+        ),
+        ("plain", 1, "6 0, 4 50, 2 100 | 44 40, 24 58, 6 68!, 26 82, 48 100"),
+    ),
     "m": forms(("plain", 1, "0 2, 4 60!, 8 20, 24 4, 34 20, 36 60!, 40 20, 56 4, 68 20, 70 60")),
     "n": forms(
         (
@@ -770,6 +795,13 @@ LETTERS = {
     "t": forms(
         ("hook", 1, "26 0, 24 50, 28 94, 44 100, 60 88 | 0 34, 54 32"),
         ("cross", 1, "28 0, 28 50, 27 100 | 2 30, 58 28"),
+    ),
+    "ü": forms(
+        (
+            "two dots",
+            0.7,
+            "2 22, 2 64, 18 96, 42 86, 56 24!, 56 76, 62 98, 76 92 | 14 0, 15 4 | 42 -2, 43 2",
+        )
     ),
     "u": forms(("plain", 1, "2 2, 2 44, 18 76, 42 66, 56 4!, 56 56, 62 78, 76 72")),
     "v": forms(("plain", 1, "0 0, 14 36, 28 72!, 42 36, 56 0", "0 6, 8 2, 26 70!, 44 30, 54 2")),
@@ -788,8 +820,9 @@ SYMBOLS = {
     "×": forms(("cross", 1, "0 0, 60 60 | 60 0, 0 60")),
     "+": forms(("plus", 1, "0 40, 80 40 | 40 0, 40 80")),
     "-": forms(("minus", 1, "0 0, 40 -2, 80 0")),
+    "÷": forms(("division", 1, "0 40, 80 38 | 40 10, 41 12 | 40 66, 41 68")),
     "=": forms(("equals", 1, "0 0, 70 -2 | 2 32, 72 30")),
-    "?": forms(("question mark", 1, "0 20, 20 0, 46 10, 42 34, 24 52, 22 74 | 22 94, 23 97")),
+    "?": forms(("question mark", 1, "0 20, 20 0, 46 10, 42 34, 24 50, 22 70 | 22 97, 23 100")),
     "→": forms(("right", 1, "0 30, 50 31, 100 30 | 70 4, 100 30!, 70 58")),
     "←": forms(("left", 1, "100 30, 50 31, 0 30 | 30 4, 0 30!, 30 58")),
     "↑": forms(("up", 1, "30 100, 31 50, 30 0 | 2 30, 30 0!, 58 30")),
@@ -918,10 +951,10 @@ def written(allograph: Allograph, hands: Hands, rng: np.random.Generator) -> np.
     return moved(points, allograph.bounds, hands, rng)
 
 # %% ../nbs/32_handwriting.ipynb #dafe504d
-def any_form(character: str, rng: np.random.Generator) -> Allograph:
-    "One of a character's allographs, by their shares."
+def any_forms(character: str, n: int, rng: np.random.Generator) -> np.ndarray:
+    "The numbers of n of a character's allographs, drawn by their shares."
     shares = np.array([form.share for form in ALLOGRAPHS[character]])
-    return ALLOGRAPHS[character][rng.choice(len(shares), p=shares / shares.sum())]
+    return rng.choice(len(shares), n, p=shares / shares.sum())
 
 # %% ../nbs/32_handwriting.ipynb #e741feca
 def write_strokes(character: str, rng: np.random.Generator) -> list[np.ndarray]:
@@ -943,11 +976,15 @@ def write_strokes(character: str, rng: np.random.Generator) -> list[np.ndarray]:
     """
     if character not in ALLOGRAPHS:
         raise ValueError(f"character: expected one of {''.join(ALLOGRAPHS)}, got {character!r}")
-    form = any_form(character, rng)
+    form = ALLOGRAPHS[character][any_forms(character, 1, rng)[0]]
     return np.split(written(form, random_hands(1, rng), rng)[0], form.bounds[1:-1])
 
 # %% ../nbs/32_handwriting.ipynb #fa76b041
-FINE, LONGER_SIDE, PIECE, GAPS, BATCH = 4, 20, 4, 0.03, 512
+FINE = 4  # how many times larger a character is drawn
+LONGER_SIDE = 20  # of the ink, in pixels
+PIECE = 3  # how many steps of a curve are drawn with one pressure
+LIFTS = 0.03  # share of the hands which lift it once
+BATCH = 512  # pictures drawn at a time, to bound the memory
 
 # %% ../nbs/32_handwriting.ipynb #b2aa6627
 def pieces(bounds: list[int], is_even: bool) -> list[slice]:
@@ -972,14 +1009,14 @@ def drawn(
     ease = smooth_noise(len(points), bounds, 0.5, rng)[..., 0]
     ease = (ease - ease.min(1, keepdims=True)) / np.ptp(ease, axis=1, keepdims=True)
     pressure = 1 - hands.fading[:, None] * ease
-    has_gap = rng.random(len(points)) < GAPS
+    lifts = rng.random(len(points)) < LIFTS
     pictures = np.zeros((len(points), SIDE * FINE, SIDE * FINE), np.uint8)
     whole, short = pieces(bounds, True), pieces(bounds, False)
     for at, picture in enumerate(pictures):
         parts = [(1.0, part) for part in whole]
-        if hands.fading[at] or has_gap[at]:
+        if hands.fading[at] or lifts[at]:
             parts = [(float(pressure[at, part].mean()), part) for part in short]
-            if has_gap[at]:
+            if lifts[at]:
                 parts.pop(rng.integers(len(parts)))
             parts.sort(key=lambda part: part[0])
         for force, part in parts:
@@ -1018,8 +1055,7 @@ def handwritten(characters: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     images = np.zeros((len(characters), SIDE, SIDE), np.uint8)
     for character in np.unique(characters):
         places = np.flatnonzero(characters == character)
-        shares = np.array([form.share for form in ALLOGRAPHS[character]])
-        form_of = rng.choice(len(shares), len(places), p=shares / shares.sum())
+        form_of = any_forms(character, len(places), rng)
         for number, form in enumerate(ALLOGRAPHS[character]):
             mine = places[form_of == number]
             for start in range(0, len(mine), BATCH):
@@ -1053,13 +1089,13 @@ def handwritten_letters(n: int, rng: np.random.Generator) -> np.ndarray:
 
     Parameters
     ----------
-    n : how many; most are letters.
+    n : how many; each form is drawn by its share among all, so most are letters.
     rng : the source of chance.
 
     Returns
     -------
     uint8 array of shape (n, 28, 28), in the form of `handwritten_digits`.
     """
-    ways = LETTERS | SYMBOLS
-    shares = np.array([sum(form.share for form in forms_of) for forms_of in ways.values()])
-    return handwritten(rng.choice(list(ways), n, p=shares / shares.sum()), rng)
+    others = [character for character in ALLOGRAPHS if character not in DIGITS]
+    shares = np.array([sum(form.share for form in ALLOGRAPHS[other]) for other in others])
+    return handwritten(rng.choice(others, n, p=shares / shares.sum()), rng)
