@@ -105,7 +105,7 @@ class Allograph:
     share: float
     extremes: tuple[str, ...]
     thickest: float = 3.9
-    spread: float = 0.018
+    spread: float = 0.021
 
     @cached_property
     def controls(self) -> np.ndarray:
@@ -167,13 +167,16 @@ DIGITS = {
             "44 14, 18 8, 2 50, 14 92, 38 99, 62 78, 62 26, 40 0, 18 6",
             "30 0, 8 16, 2 60, 18 98, 42 94, 58 60, 52 20, 34 2, 62 -8",
         ),
+        thickest=3.4,
+    )
+    + forms(
         (
             "slashed",
             1.2,
             "38 0, 14 10, 2 50, 14 90, 36 100, 58 90, 70 50, 58 10, 38 0 | 58 12, 14 88",
             "32 0, 12 10, 2 50, 12 90, 30 100, 48 90, 56 50, 48 10, 32 0 | 72 -8, -10 108",
         ),
-        thickest=3.2,
+        thickest=2.7,
     ),
     "1": forms(
         (
@@ -218,6 +221,7 @@ DIGITS = {
             "-2 28, 20 0!, 18 50, 16 100 | -8 89, 18 89, 42 87",
             "-16 48, 24 0!, 20 50, 16 100 | -14 95, 18 94, 50 92",
         ),
+        thickest=3.4,
     )
     + forms(
         (
@@ -353,6 +357,9 @@ DIGITS = {
             "26 0, 13 28, 0 58!, 28 56, 54 46, 58 30, 48 34, 42 66, 36 100",
             "22 0, 10 28, 0 60!, 30 60, 60 52, 64 38, 52 40, 44 70, 34 104",
         ),
+        thickest=3.4,
+    )
+    + forms(
         (
             "short stem",
             2.5,
@@ -360,9 +367,6 @@ DIGITS = {
             "30 0, 14 36, 0 66!, 18 66, 36 58 | 38 34, 32 66, 24 100",
             "18 0, 8 34, 0 68!, 20 70, 44 66 | 32 46, 30 72, 30 100",
         ),
-        thickest=3.4,
-    )
-    + forms(
         (
             "short stem, one stroke",
             1,
@@ -886,9 +890,9 @@ def random_hands(n: int, rng: np.random.Generator, thickest: float = 3.9) -> Han
     return Hands(
         slant=np.clip(rng.normal(0.08, 0.17, n), -0.3, 0.5),
         turn=np.clip(rng.normal(0, 0.06, n), -0.15, 0.15),
-        aspect=np.exp(rng.normal(0, 0.16, n)),
-        waist=rng.normal(0, 0.03, n),
-        taper=rng.normal(0, 0.12, n),
+        aspect=np.exp(rng.normal(0, 0.19, n)),
+        waist=rng.normal(0, 0.04, n),
+        taper=rng.normal(0, 0.15, n),
         looseness=rng.gamma(4, 1 / 4, n),
         haste=rng.beta(1, 1.5, n),
         tremor=rng.gamma(2, 0.003, n),
@@ -910,12 +914,16 @@ def smooth_noise(n: int, bounds: list[int], length: float, rng: np.random.Genera
         )
     return noise
 
+# %% ../nbs/32_handwriting.ipynb #79c3f4b7
+BEYOND = 1.25  # how far a form goes, 1 being its extremes
+
 # %% ../nbs/32_handwriting.ipynb #a53fdb66
 def mixed_controls(allograph: Allograph, hands: Hands, rng: np.random.Generator) -> np.ndarray:
-    "The control points of each hand: between the extremes, and a little off; (n, controls, 2)."
+    "The control points of each hand: about between the extremes; shape (n, controls, 2)."
     n, stroke_of = len(hands.pen), allograph.stroke_of
-    shares = rng.dirichlet(np.full(len(allograph.extremes), 0.6), n)
-    controls = np.tensordot(shares, allograph.controls, 1)
+    share = np.full(len(allograph.extremes), 0.6)
+    mixture = BEYOND * rng.dirichlet(share, n) + (1 - BEYOND) / len(share)
+    controls = np.tensordot(mixture, allograph.controls, 1)
     is_end = np.diff(stroke_of, prepend=-1).astype(bool) | np.diff(stroke_of, append=-1).astype(
         bool
     )
