@@ -16,7 +16,7 @@ from .core import SIDE
 
 # %% ../nbs/32_handwriting.ipynb #0385b8d0
 def catmull_rom(controls: np.ndarray, knots: np.ndarray, times: np.ndarray) -> np.ndarray:
-    "The curve that passes the controls, shape (n, d), at the knots (n,), seen at some times (m,)."
+    "The curve that passes controls (n, d) at knots (n,), seen at times (m,); shape (m, d)."
     steps = np.diff(knots)
     slopes = np.diff(controls, axis=0) / steps[:, None]
     if len(slopes) == 1:
@@ -38,6 +38,7 @@ def catmull_rom(controls: np.ndarray, knots: np.ndarray, times: np.ndarray) -> n
 # %% ../nbs/32_handwriting.ipynb #80c73131
 SPACING = 0.045  # between the points of a curve, where the height of a digit is 1
 HASTE = 0.05  # over what length the hastiest hand rounds corners
+THICKEST = 3.9  # pen, in pixels of 28
 
 # %% ../nbs/32_handwriting.ipynb #1ab3e977
 def curve_matrix(controls: np.ndarray, is_corner: np.ndarray) -> np.ndarray:
@@ -95,16 +96,16 @@ class Allograph:
     Attributes
     ----------
     name : of the form, such as 'barred'.
-    share : how often it is written, beside the other forms of its character.
+    share : how often it is written, relative to the other forms of its character.
     extremes : notes of its control points, equally many in each; a hand writes a mixture.
-    thickest : the widest pen that leaves it legible, in pixels of 28.
+    thickest : the width of the thickest pen that leaves it legible, in pixels of 28.
     spread : standard deviation of each control point about that mixture, the height being 1.
     """
 
     name: str
     share: float
     extremes: tuple[str, ...]
-    thickest: float = 3.9
+    thickest: float = THICKEST
     spread: float = 0.021
 
     @cached_property
@@ -137,7 +138,7 @@ class Allograph:
         return [0, *np.cumsum([len(matrix) for matrix in self.stroke_matrices]).tolist()]
 
 # %% ../nbs/32_handwriting.ipynb #d1c4afb5
-def forms(*rows: tuple, thickest: float = 3.9) -> tuple[Allograph, ...]:
+def forms(*rows: tuple, thickest: float = THICKEST) -> tuple[Allograph, ...]:
     "Allographs from rows of a name, a share and the extremes."
     return tuple(
         Allograph(name, share, tuple(extremes), thickest) for name, share, *extremes in rows
@@ -871,10 +872,10 @@ class Hands:
 
     slant: np.ndarray  # to the right per height
     turn: np.ndarray  # radians, clockwise
-    aspect: np.ndarray  # width by height, beside what is usual
+    aspect: np.ndarray  # width by height, relative to what is usual
     waist: np.ndarray  # how far the middle lies too low
     taper: np.ndarray  # how much wider below than above
-    looseness: np.ndarray  # of the control points, beside what is usual
+    looseness: np.ndarray  # of the control points, relative to what is usual
     haste: np.ndarray  # 0 sharp corners, 1 round ones
     tremor: np.ndarray  # in heights
     pen: np.ndarray  # width in pixels of 28
@@ -884,7 +885,7 @@ class Hands:
         return Hands(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
 # %% ../nbs/32_handwriting.ipynb #597007cb
-def random_hands(n: int, rng: np.random.Generator, thickest: float = 3.9) -> Hands:
+def random_hands(n: int, rng: np.random.Generator, thickest: float = THICKEST) -> Hands:
     "Any n hands, with pens up to some width in pixels of 28."
     fades = rng.random(n) < 0.4
     return Hands(
@@ -924,9 +925,8 @@ def mixed_controls(allograph: Allograph, hands: Hands, rng: np.random.Generator)
     share = np.full(len(allograph.extremes), 0.6)
     mixture = BEYOND * rng.dirichlet(share, n) + (1 - BEYOND) / len(share)
     controls = np.tensordot(mixture, allograph.controls, 1)
-    is_end = np.diff(stroke_of, prepend=-1).astype(bool) | np.diff(stroke_of, append=-1).astype(
-        bool
-    )
+    is_first = np.diff(stroke_of, prepend=-1) > 0
+    is_end = is_first | np.roll(is_first, -1)
     spread = allograph.spread * np.where(is_end, 1.6, 1)[:, None] * hands.looseness[:, None, None]
     shifts = rng.normal(0, 0.02, (n, stroke_of[-1] + 1, 2))
     return controls + rng.normal(0, spread, controls.shape) + shifts[:, stroke_of]
@@ -995,12 +995,11 @@ LIFTS = 0.03  # share of the hands which lift it once
 BATCH = 512  # pictures drawn at a time, to bound the memory
 
 # %% ../nbs/32_handwriting.ipynb #b2aa6627
-def pieces(bounds: list[int], is_even: bool) -> list[slice]:
-    "The strokes, whole under even pressure and else in short pieces which share their ends."
+def pieces(bounds: list[int], length: int) -> list[slice]:
+    "The strokes in pieces of so many steps, each of which begins where the last one ended."
     return [
         slice(start, min(start + length, stop - 1) + 1)
         for begin, stop in zip(bounds[:-1], bounds[1:], strict=True)
-        for length in [stop if is_even else PIECE]
         for start in range(begin, stop - 1, length)
     ]
 
@@ -1019,7 +1018,7 @@ def drawn(
     pressure = 1 - hands.fading[:, None] * ease
     lifts = rng.random(len(points)) < LIFTS
     pictures = np.zeros((len(points), SIDE * FINE, SIDE * FINE), np.uint8)
-    whole, short = pieces(bounds, True), pieces(bounds, False)
+    whole, short = pieces(bounds, bounds[-1]), pieces(bounds, PIECE)
     for at, picture in enumerate(pictures):
         parts = [(1.0, part) for part in whole]
         if hands.fading[at] or lifts[at]:
