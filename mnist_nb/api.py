@@ -32,7 +32,7 @@ from .corrections import SOURCES, Corrections
 from .data import load_test_digits
 from .inference import CurrentReader, Number, Reader, Reading
 from .jobs import JobRunning, Jobs, without_folders
-from .preprocessing import png_data_url, render_strokes
+from .preprocessing import WAYS, png_data_url, render_strokes
 from .store import Store, read_record, rollback, use_version
 from .training import CHOICES, LIMITS as PARAMETERS, PRESETS, STEERABLE, TrainingConfig, check_order, configure
 
@@ -194,7 +194,7 @@ def digit_dict(reading: Reading) -> dict:
     "A reading, with the picture that the network saw and what preprocessing did."
     done = reading.prepared
     return reading.as_dict() | dict(uncertain=reading.rejected or reading.confidence < SURE, picture=png_data_url(reading.picture),
-                                    preprocessing=dict(polarity=done.polarity, box=list(done.box), scale=done.scale, pen_width=done.pen_width, rotation=done.rotation))
+                                    preprocessing=dict(polarity=done.polarity, box=list(done.box), scale=done.scale, pen_width=done.pen_width, rotation=done.rotation, way=done.way))
 
 # %% ../nbs/22_api.ipynb #e72d4985
 def answer_dict(reader: Reader, reading: Reading | Number) -> tuple[int, dict]:
@@ -260,7 +260,7 @@ ANSWER = dict(
     digit=some(dict(DIGIT, description='null where refused')), confidence=SHARE, probabilities=many(SHARE, minItems=CLASSES, maxItems=CLASSES),
     rejected=YES, reason=dict(TEXT, description="why it was refused: 'nothing drawn', 'not a digit'; else empty"),
     uncertain=dict(YES, description=f'refused, or a confidence below {SURE}'), picture=dict(TEXT, description='what the network saw, 28 x 28, as a PNG data URL'),
-    preprocessing=obj('What was done to the picture before.', polarity=dict(TEXT, enum=['dark', 'light']), box=many(REAL, minItems=4, maxItems=4), scale=REAL, pen_width=REAL, rotation=WHOLE),
+    preprocessing=obj('What was done to the picture before.', polarity=dict(TEXT, enum=['dark', 'light']), box=many(REAL, minItems=4, maxItems=4), scale=REAL, pen_width=REAL, rotation=WHOLE, way=dict(TEXT, enum=list(WAYS))),
     box=many(REAL, minItems=4, maxItems=4, description='left, top, width and height of a digit of a number'), model=TEXT, milliseconds=REAL)
 
 # %% ../nbs/22_api.ipynb #ea0f9dfa

@@ -12,19 +12,22 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
 from .core import CLASSES, SIDE, MnistNbError, ModelError
 from .evaluation import tempered
 from .model import LightModel, given_a_digit, network_input
-from .preprocessing import Page, Prepared, png_data_url, prepare, prepare_strokes
+from .preprocessing import Page, Prepared, candidates, png_data_url, prepare_strokes
 from .segmentation import lines, read_line, segment
 from .store import Store, read_network, read_record
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 # %% ../nbs/11_inference.ipynb #f25717df
-Picture = Union[str, os.PathLike, bytes, np.ndarray, 'PIL.Image.Image']
+Picture = Union[str, os.PathLike, bytes, np.ndarray, "Image.Image"]
 
 # %% ../nbs/11_inference.ipynb #70a6f843
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,13 +38,15 @@ class Reading:
     ----------
     digit : 0 to 9, or None where the picture was refused.
     confidence : probability, 0 to 1, that the picture is a digit and the one that is most probable.
-    probabilities : float32 array of shape (10,), adding up to 1: of each digit, given that it is one; there even where refused.
+    probabilities : float32 array of shape (10,), adding up to 1: of each digit, given that it is
+        one; there even where refused.
     rejected : whether the picture was refused.
     reason : why it was refused, 'nothing drawn' or 'not a digit'; else ''.
     picture : uint8 array of shape (28, 28), ink bright: what the network saw.
     model : the version that read it.
-    prepared : what was done to the picture before.
+    prepared : what was done to the picture before, and in which of several ways.
     """
+
     digit: int | None
     confidence: float
     probabilities: np.ndarray
@@ -52,23 +57,42 @@ class Reading:
     prepared: Prepared
 
     def __repr__(self):
-        return f'Reading({self.reason})' if self.rejected else f'Reading({self.digit}, {self.confidence:.1%} sure)'
+        if self.rejected:
+            return f"Reading({self.reason})"
+        return f"Reading({self.digit}, {self.confidence:.1%} sure)"
 
     def as_dict(self) -> dict:
         "The answer as plain values, for JSON."
-        return dict(digit=self.digit, confidence=self.confidence, rejected=self.rejected, reason=self.reason,
-                    probabilities=[float(p) for p in self.probabilities], model=self.model)
+        return {
+            "digit": self.digit,
+            "confidence": self.confidence,
+            "rejected": self.rejected,
+            "reason": self.reason,
+            "probabilities": [float(p) for p in self.probabilities],
+            "model": self.model,
+        }
 
-    def _repr_html_(self): return reading_html(self)
+    def _repr_html_(self):
+        return reading_html(self)
 
 # %% ../nbs/11_inference.ipynb #74999350
 def reading_html(reading: Reading) -> str:
     "The answer, the picture that the network saw and ten bars, as HTML."
-    bars = ''.join(f'<tr><td>{digit}</td><td><div style="width:{100*p:.1f}px;height:.7em;background:#4c78a8"></div></td><td>{p:.1%}</td></tr>'
-                   for digit, p in enumerate(reading.probabilities))
-    answer = reading.reason if reading.rejected else f'{reading.digit}'
-    return (f'<div style="display:flex;gap:1.5em;align-items:center"><img width="112" alt="what the network saw" src="{png_data_url(reading.picture)}">'
-            f'<div style="font-size:2em">{answer}</div><table style="line-height:1">{bars}</table></div>')
+    bar = "height:.7em;background:#4c78a8;width"
+    bars = "".join(
+        f'<tr><td>{digit}</td><td><div style="{bar}:{100 * p:.1f}px"></div></td>'
+        f"<td>{p:.1%}</td></tr>"
+        for digit, p in enumerate(reading.probabilities)
+    )
+    answer = reading.reason if reading.rejected else f"{reading.digit}"
+    picture = png_data_url(reading.picture)
+    title = f"what the network saw ({reading.prepared.way})"
+    return (
+        '<div style="display:flex;gap:1.5em;align-items:center">'
+        f'<img width="112" alt="{title}" title="{title}" src="{picture}">'
+        f'<div style="font-size:2em">{answer}</div>'
+        f'<table style="line-height:1">{bars}</table></div>'
+    )
 
 # %% ../nbs/11_inference.ipynb #c998851f
 class Number(str):
@@ -76,52 +100,95 @@ class Number(str):
 
     Attributes
     ----------
-    digits : a `Reading` of each; its `prepared.box` is (left, top, width, height) in the picture's pixels.
-    confidence : probability, 0 to 1, that all are right, were they independent; 0 where there are none.
+    digits : a `Reading` of each; its `prepared.box` is (left, top, width, height) in the picture's
+        pixels.
+    confidence : probability, 0 to 1, that all are right, were they independent; 0 without digits.
     """
-    LEAST = .1
+
+    LEAST = 0.1
 
     def __new__(cls, readings: Iterable[Reading]):
         digits = tuple(reading for reading in readings if reading.confidence >= cls.LEAST)
-        number = super().__new__(cls, ''.join(str(reading.probabilities.argmax()) for reading in digits))
-        number.digits, number.confidence = digits, float(np.prod([reading.confidence for reading in digits])) if digits else 0.
+        text = "".join(str(reading.probabilities.argmax()) for reading in digits)
+        number = super().__new__(cls, text)
+        number.digits = digits
+        certainty = float(np.prod([reading.confidence for reading in digits]))
+        number.confidence = certainty if digits else 0.0
         return number
 
     def as_dict(self) -> dict:
         "The answer as plain values, for JSON."
-        return dict(number=str(self), confidence=self.confidence, rejected=not self, reason='' if self else 'nothing drawn',
-                    digits=[digit.as_dict() | dict(box=digit.prepared.box) for digit in self.digits])
+        return {
+            "number": str(self),
+            "confidence": self.confidence,
+            "rejected": not self,
+            "reason": "" if self else "nothing drawn",
+            "digits": [digit.as_dict() | {"box": digit.prepared.box} for digit in self.digits],
+        }
 
     def _repr_html_(self):
-        pictures = ''.join(f'<img width="56" alt="{digit}" src="{png_data_url(reading.picture)}">' for digit, reading in zip(self, self.digits))
+        pictures = "".join(
+            f'<img width="56" alt="{digit}" src="{png_data_url(reading.picture)}">'
+            for digit, reading in zip(self, self.digits, strict=True)
+        )
         return f'<p style="font-size:2em">{self or "nothing drawn"}</p>{pictures}'
 
 # %% ../nbs/11_inference.ipynb #55cf877e
 def digits_in(image: Picture, classify, polarity: str | None, rotation: int) -> list[Prepared]:
     "Each digit of a picture, prepared."
     page = Page.of(image, polarity, rotation)
-    return [page.digit(part.ink, part.box[:2]) for line in lines(segment(page.ink)) for part in read_line(line, classify)[0]]
+    return [
+        page.digit(part.ink, part.box[:2])
+        for line in lines(segment(page.ink))
+        for part in read_line(line, classify)[0]
+    ]
 
 # %% ../nbs/11_inference.ipynb #7d1f30a1
-SURE, SHIFTS = .98, ((-1, 0), (1, 0), (0, -1), (0, 1))
+SURE, SHIFTS = 0.98, ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 # %% ../nbs/11_inference.ipynb #7d1f30a2
 def looked_again(outputs_of: Callable, images: np.ndarray, found: np.ndarray) -> np.ndarray:
-    "What was found in pictures of shape (n, 28, 28, 1), where it is unsure averaged with what is found in them shifted."
+    "What was found in pictures (n, 28, 28, 1), averaged with their shifted twins' where unsure."
     unsure, settled = np.flatnonzero(given_a_digit(found)[0].max(1) < SURE), found.copy()
     if unsure.size:
         shifted = np.concatenate([np.roll(images[unsure], shift, (1, 2)) for shift in SHIFTS])
-        settled[unsure] = (found[unsure] + outputs_of(shifted).reshape(len(SHIFTS), len(unsure), -1).sum(0))/(1 + len(SHIFTS))
+        settled[unsure] = (
+            found[unsure] + outputs_of(shifted).reshape(len(SHIFTS), len(unsure), -1).sum(0)
+        ) / (1 + len(SHIFTS))
     return settled
 
+# %% ../nbs/11_inference.ipynb #7d1f30a9
+def surest(outputs: np.ndarray, groups: Sequence[Sequence[Prepared]]) -> list[Prepared]:
+    "Of each group of candidates the one with the most probable digit; a row of outputs for each."
+    ends = np.cumsum([len(group) for group in groups])
+    best = outputs[:, :CLASSES].max(1)
+    rows = np.split(best, ends[:-1]) if len(groups) else []
+    return [group[int(row.argmax())] for group, row in zip(groups, rows, strict=True)]
+
 # %% ../nbs/11_inference.ipynb #ed760a79
-def answer(reader: 'Reader', prepared: Prepared, outputs: np.ndarray, probabilities: np.ndarray, no_digit: float) -> Reading:
+def answer(
+    reader: "Reader",
+    prepared: Prepared,
+    outputs: np.ndarray,
+    probabilities: np.ndarray,
+    no_digit: float,
+) -> Reading:
     "What to say to a picture, given the network's outputs."
-    reason = 'nothing drawn' if prepared.empty else 'not a digit' if no_digit > reader.refuse_above else ''
-    if prepared.empty: outputs = probabilities = np.full(CLASSES, 1/CLASSES, np.float32)
+    reason = "not a digit" if no_digit > reader.refuse_above else ""
+    if prepared.empty:
+        reason = "nothing drawn"
+        outputs = probabilities = np.full(CLASSES, 1 / CLASSES, np.float32)
     digit = int(probabilities.argmax())
-    return Reading(digit=None if reason else digit, confidence=float(outputs[digit]), probabilities=probabilities, rejected=bool(reason),
-                   reason=reason, picture=prepared.picture, model=reader.version, prepared=prepared)
+    return Reading(
+        digit=None if reason else digit,
+        confidence=float(outputs[digit]),
+        probabilities=probabilities,
+        rejected=bool(reason),
+        reason=reason,
+        picture=prepared.picture,
+        model=reader.version,
+        prepared=prepared,
+    )
 
 # %% ../nbs/11_inference.ipynb #537eccdb
 class Reader:
@@ -135,13 +202,24 @@ class Reader:
     refuse_above : the probability of being no digit above which a picture is refused.
     looks_again : whether it takes a second look at what it is unsure of.
     """
-    def __init__(self, network, version: str, temperature: float = 1., refuse_above: float = 1., looks_again: bool = True):
-        self.network, self.version, self.temperature, self.refuse_above, self.looks_again = network, version, temperature, refuse_above, looks_again
 
-    def __repr__(self): return f'Reader({self.version!r})'
+    def __init__(
+        self,
+        network,
+        version: str,
+        temperature: float = 1.0,
+        refuse_above: float = 1.0,
+        looks_again: bool = True,
+    ):
+        self.network, self.version = network, version
+        self.temperature, self.refuse_above = temperature, refuse_above
+        self.looks_again = looks_again
+
+    def __repr__(self):
+        return f"Reader({self.version!r})"
 
     @classmethod
-    def load(cls, version: str | None = None, store: Store | None = None) -> 'Reader':
+    def load(cls, version: str | None = None, store: Store | None = None) -> "Reader":
         """A reader with a version of the model; the current one unless told otherwise.
 
         Raises
@@ -151,22 +229,40 @@ class Reader:
         """
         store = store or Store()
         version = version or store.current()
-        path = store.path(version)/'model.tflite'
-        settings = read_record(path.with_name('reading.json'), 'temperature', 'refuse_above')
-        return cls(LightModel(read_network(path), str(path)), version, settings['temperature'], settings['refuse_above'])
+        path = store.path(version) / "model.tflite"
+        settings = read_record(path.with_name("reading.json"), "temperature", "refuse_above")
+        return cls(
+            LightModel(read_network(path), str(path)),
+            version,
+            settings["temperature"],
+            settings["refuse_above"],
+        )
 
     def outputs(self, images: np.ndarray) -> np.ndarray:
-        "Probabilities of the digits, and of none where the network can tell, at the reader's temperature; pictures as `network_input` takes them."
+        """Probabilities of the digits, and of none where the network can tell.
+
+        Parameters
+        ----------
+        images : as `network_input` takes them.
+
+        Returns
+        -------
+        float32 array of shape (n, 10) or (n, 11), at the reader's temperature.
+        """
         images = network_input(images)
         found = self.network.outputs(images)
-        return tempered(looked_again(self.network.outputs, images, found) if self.looks_again else found, self.temperature)
+        if self.looks_again:
+            found = looked_again(self.network.outputs, images, found)
+        return tempered(found, self.temperature)
 
-    def at_first_sight(self) -> 'Reader':
+    def at_first_sight(self) -> "Reader":
         "The same reader without a second look, for what reads one digit in hundreds of forms."
-        return Reader(self.network, self.version, self.temperature, self.refuse_above, looks_again=False)
+        return Reader(
+            self.network, self.version, self.temperature, self.refuse_above, looks_again=False
+        )
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        "Probabilities of the ten digits, given that each picture is one; float32 array of shape (n, 10)."
+        "Probabilities of the ten digits, given that each picture is one; float32 (n, 10)."
         return given_a_digit(self.outputs(images))[0]
 
     def read(self, image: Picture, polarity: str | None = None, rotation: int = 0) -> Reading:
@@ -174,35 +270,56 @@ class Reader:
 
         Parameters
         ----------
-        image : path, bytes of an image file, PIL image, or array of uint8 (grey, RGB or RGBA) or of fractions from 0 to 1.
-        polarity, rotation : overrule what `prepare` finds, see there.
+        image : path, bytes of an image file, PIL image, or array of uint8 (grey, RGB or RGBA) or of
+            fractions from 0 to 1.
+        polarity : 'dark' or 'light' to overrule how ink was told from ground.
+        rotation : degrees to turn the picture clockwise, a multiple of 90, after its EXIF note.
+
+        Returns
+        -------
+        Reading : of the candidate, see `mnist_nb.preprocessing.candidates`, that is surest.
 
         Raises
         ------
         ImageError : the picture cannot be read.
         """
-        return self.read_prepared([prepare(image, polarity, rotation)])[0]
+        return self.read_candidates([candidates(image, polarity, rotation)])[0]
 
     def read_many(self, images: Iterable[Picture]) -> list[Reading]:
         "Read one digit from each of several pictures, in one batch."
-        return self.read_prepared([prepare(image) for image in images])
+        return self.read_candidates([candidates(image) for image in images])
 
     def read_strokes(self, strokes: Sequence) -> Reading:
-        "Read one digit from pen strokes: a list of strokes, each a list of points (x to the right, y down, any unit)."
+        "Read one digit from pen strokes: lists of points [x, y], x right, y down, in any unit."
         return self.read_prepared([prepare_strokes(strokes)])[0]
 
     def read_number(self, image: Picture, polarity: str | None = None, rotation: int = 0) -> Number:
         "Read several digits as a number, line after line; arguments as in `read`."
-        return Number(self.read_prepared(digits_in(image, lambda pictures: self.at_first_sight().outputs(pictures)[:, :CLASSES], polarity, rotation)))
+        first = self.at_first_sight()
+        parts = digits_in(image, lambda some: first.outputs(some)[:, :CLASSES], polarity, rotation)
+        return Number(self.read_prepared(parts))
+
+    def read_candidates(self, groups: Sequence[Sequence[Prepared]]) -> list[Reading]:
+        "Read one digit from each group of candidates: from the one that the network is surest of."
+        open_groups = [group for group in groups if len(group) > 1]
+        images = np.array([one.picture for group in open_groups for one in group], np.uint8)
+        outputs = self.at_first_sight().outputs(images.reshape(-1, SIDE, SIDE))
+        settled = iter(surest(outputs, open_groups))
+        return self.read_prepared([next(settled) if len(g) > 1 else g[0] for g in groups])
 
     def read_prepared(self, pictures: list[Prepared]) -> list[Reading]:
         "Read pictures that were prepared before."
-        images = np.array([prepared.picture for prepared in pictures], np.uint8).reshape(-1, SIDE, SIDE)
-        outputs = self.outputs(images)
-        return [answer(self, *each) for each in zip(pictures, outputs, *given_a_digit(outputs))]
+        images = np.array([prepared.picture for prepared in pictures], np.uint8)
+        outputs = self.outputs(images.reshape(-1, SIDE, SIDE))
+        rows = zip(pictures, outputs, *given_a_digit(outputs), strict=True)
+        return [answer(self, *each) for each in rows]
 
 # %% ../nbs/11_inference.ipynb #5ca4b0e6
-def answer_file(read: Callable[[Picture], Reading | Number], name: str | os.PathLike, content: bytes | None = None) -> dict:
+def answer_file(
+    read: Callable[[Picture], Reading | Number],
+    name: str | os.PathLike,
+    content: bytes | None = None,
+) -> dict:
     """The answer to a picture file as plain values.
 
     Parameters
@@ -214,8 +331,11 @@ def answer_file(read: Callable[[Picture], Reading | Number], name: str | os.Path
     -------
     `image`, the name, and what `as_dict` of the answer gives, or `error`, why there is none.
     """
-    try: return dict(image=str(name)) | read(Path(name) if content is None else content).as_dict()
-    except MnistNbError as e: return dict(image=str(name), error=str(e) if str(name) in str(e) else f'{name}: {e}')
+    try:
+        answered = read(Path(name) if content is None else content)
+        return {"image": str(name)} | answered.as_dict()
+    except MnistNbError as e:
+        return {"image": str(name), "error": str(e) if str(name) in str(e) else f"{name}: {e}"}
 
 # %% ../nbs/11_inference.ipynb #e072dfd7
 class CurrentReader:
@@ -227,27 +347,32 @@ class CurrentReader:
 
     Attributes
     ----------
-    problem : why the version in use cannot be read and one used before it answers instead; empty where it can.
+    problem : why the version in use cannot be read and one used before it answers instead; empty
+        where it can.
     """
+
     def __init__(self, store: Store | None = None):
-        self.store, self.problem = store or Store(), ''
+        self.store, self.problem = store or Store(), ""
         self._used, self._reader, self._lock = None, None, Lock()
 
     def get(self) -> Reader:
         "The reader; raises ModelError where no version that was ever used can be read."
         used = self.store.used()
         with self._lock:
-            if used != self._used: self._reader, self.problem = last_good(self.store, used)
+            if used != self._used:
+                self._reader, self.problem = last_good(self.store, used)
             self._used = used
             return self._reader
 
 # %% ../nbs/11_inference.ipynb #894cf0af
 def last_good(store: Store, used: list[str]) -> tuple[Reader, str]:
-    "The reader of the last of some versions that can be read, and what was wrong with the very last."
+    "The reader of the last version that can be read, and what was wrong with the very last."
     first = None
     for version in dict.fromkeys(reversed(used)):
-        try: return Reader.load(version, store), str(first or '')
-        except ModelError as e: first = first or e
+        try:
+            return Reader.load(version, store), str(first or "")
+        except ModelError as e:
+            first = first or e
     raise first
 
 # %% ../nbs/11_inference.ipynb #d161799d
