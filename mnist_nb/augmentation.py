@@ -338,9 +338,11 @@ class Originals:
     ----------
     images, labels : uint8 arrays of shape (n, 28, 28) and (n,).
     seed : of the styles.
+    has_styles : how many digits, from the first on, are also shown in other styles; None for all.
     """
-    def __init__(self, images: np.ndarray, labels: np.ndarray, seed: int = 0):
+    def __init__(self, images: np.ndarray, labels: np.ndarray, seed: int = 0, has_styles: int | None = None):
         self.images, self.labels, self.seed = images, labels, seed
+        self.has_styles = len(images) if has_styles is None else has_styles
         self.styled, self.lines = np.empty_like(images), np.zeros((2, *images.shape), np.uint8)
         self.is_styled, self.is_line = np.zeros(len(images), bool), np.zeros((2, len(images)), bool)
 
@@ -380,7 +382,8 @@ class Originals:
 def vary_some(originals: Originals, chosen: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     "At most 800 digits varied, none left as they are."
     shares = np.array([STYLES.get(digit, (None, 0))[1] for digit in range(256)])
-    style = (rng.random(len(chosen)) < shares[originals.labels[chosen]]*min(strength, 1)).astype(int)
+    style = rng.random(len(chosen)) < shares[originals.labels[chosen]]*min(strength, 1)
+    style = (style & (chosen < originals.has_styles)).astype(int)
     images, lines = originals.pick(chosen, style, rng.random(len(chosen)) < DRAWN_SHARE*strength)
     drawn, shrink = lines.any((1, 2)), np.ones(len(chosen))
     radius = random_radius(drawn.sum(), rng)

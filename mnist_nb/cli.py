@@ -85,7 +85,8 @@ def parameters(command):
                    weight_decay=(float, "Adam's, decoupled."), patience=(int, 'Stop when nothing improved for so many epochs.'),
                    time_limit=(float, 'Stop after so many seconds, keeping the best weights.'), seed=(int, 'Of weights, order, variations and dropout.'),
                    normalisation=(str, 'batch.'), padding=(str, 'valid or same.'), pooling=(str, 'max or average.'), dense=(int, 'Units of the dense layer.'),
-                   dropout=(float, 'The share of them left out.'), negatives=(float, 'Pictures of no digit that are mixed in, as a share.'),
+                   dropout=(float, 'The share of them left out.'), non_digits=(float, 'Pictures of no digit that are mixed in, as a share.'),
+                   handwriting=(float, 'Digits of simulated handwriting that are mixed in, as a share.'), printed=(float, 'Printed digits that are mixed in, as a share.'),
                    teachers=(int, 'Networks that are trained first, to teach it.'), strategy=(str, 'mirrored: on all GPUs at once.'))
     for name, (kind, text) in reversed(options.items()): command = click.option(f"--{name.replace('_', '-')}", type=kind, help=text)(command)
     return command

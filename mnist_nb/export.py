@@ -25,6 +25,7 @@ from .data import load_test_digits
 from .inference import SHIFTS, SURE
 from .model import LightModel, check_choice, import_keras, load_keras, network_input
 from .store import Store, read_network, read_record
+from .training import restore_config
 
 # %% ../nbs/17_export.ipynb #2e15fe2a
 def contract(version: str | None = None, store: Store | None = None) -> dict:
@@ -41,7 +42,7 @@ def contract(version: str | None = None, store: Store | None = None) -> dict:
     store = store or Store()
     folder = store.path(version)
     settings = read_record(folder/'reading.json', 'temperature', 'refuse_above')
-    classes = read_record(folder/'config.json', 'config')['config'].get('negatives', 0) > 0
+    classes = restore_config(read_record(folder/'config.json', 'config')['config']).non_digits > 0
     return dict(
         model=version or store.current(), made_by=f'mnist_nb {__version__}', preprocessing='mnist_nb.preprocessing.prepare(image).picture/255',
         input=dict(name='picture', dtype='float32', shape=[None, SIDE, SIDE, 1], range=[0, 1],

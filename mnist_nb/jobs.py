@@ -229,7 +229,7 @@ def run_job(folder: Path, store: 'Store | None' = None, on_event: Callable[[dict
     from mnist_nb.data import load_mnist
     from mnist_nb.pipeline import make_version
     from mnist_nb.teaching import give_lesson
-    from mnist_nb.training import TrainingConfig
+    from mnist_nb.training import restore_config
     job, record, orders = read_job(folder), Recorder(folder), Orders(folder)
 
     def tell(event):
@@ -243,7 +243,7 @@ def run_job(folder: Path, store: 'Store | None' = None, on_event: Callable[[dict
         with told(record):
             mnist, use = mnist or load_mnist(data, tell), job['use'] if use is None else use
             kept = give_lesson(job['lesson'], store, tell, control, mnist) if job['lesson'] else \
-                make_version(folder, TrainingConfig(**job['config']), job['label'], store, tell, control, use, mnist)
+                make_version(folder, restore_config(job['config']), job['label'], store, tell, control, use, mnist)
             record(dict(kind='kept', **asdict(kept)))
     return kept
 

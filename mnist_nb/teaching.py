@@ -20,7 +20,7 @@ from .model import load_keras
 from .pipeline import keep
 from .robustness import framing_table
 from .store import Store, read_record
-from .training import TrainingConfig, train
+from .training import TrainingConfig, restore_config, train
 
 # %% ../nbs/20_teaching.ipynb #89383fc1
 LEAST, LABEL = 5, 'taught'
@@ -51,9 +51,9 @@ def mixed_in(images: np.ndarray, labels: np.ndarray, digits: tuple, seed: int = 
 # %% ../nbs/20_teaching.ipynb #7481ea6b
 def lesson(config: dict, refusal: bool) -> TrainingConfig:
     "How to teach a version that was trained with `config`: gently, for two rounds."
-    base = TrainingConfig(**{name: value for name, value in config.items() if name in TrainingConfig.__dataclass_fields__})
+    base = restore_config(config)
     return replace(base, epochs=2, batch_size=96, learning_rate=5e-4, augmentation=.7, averaging=.98, time_limit=None, patience=None, teachers=0, strategy=None,
-                   negatives=max(base.negatives, .1) if refusal else 0.)
+                   non_digits=max(base.non_digits, .1) if refusal else 0.)
 
 # %% ../nbs/20_teaching.ipynb #0aedc81d
 WORSE = .001
@@ -171,7 +171,7 @@ def lesson_of(version: str | None, visitor: str | None, store: Store) -> Trainin
     """
     check_enough(Corrections().list(visitor))
     config = read_record(store.path(version)/'config.json', 'config')['config']
-    return lesson(config, config.get('negatives', 0) > 0)
+    return lesson(config, restore_config(config).non_digits > 0)
 
 # %% ../nbs/20_teaching.ipynb #4e5e3d35
 def give_lesson(plan: dict, store: Store | None, on_event: Callable[[dict], None], control: Callable[[], list[dict]], mnist: Mnist) -> Taught:

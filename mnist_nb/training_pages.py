@@ -120,9 +120,10 @@ def outcome_html(job, report: dict | None, current: str) -> str:
 
 # %% ../nbs/27_training_pages.ipynb #866c0dd2
 FIELDS = {'epochs': 'Epochs', 'batch_size': 'Digits a step', 'learning_rate': 'Learning rate', 'augmentation': 'Variation, 0 to 2',
-          'dropout': 'Dropout', 'time_limit': 'Time limit in s, 0: none', 'seed': 'Seed'}
+          'handwriting': 'Handwriting', 'printed': 'Print', 'dropout': 'Dropout', 'time_limit': 'Time limit in s, 0: none', 'seed': 'Seed'}
 WORDS = {'epochs': 'how often each digit is shown', 'batch_size': 'after how many digits the weights change', 'learning_rate': 'how far the weights go at each step, at its peak',
-         'augmentation': 'how much the digits are turned, shifted and bent', 'dropout': 'which share of the last layer is left out at each step', 'time_limit': 'stop after so many seconds and keep the best weights',
+         'augmentation': 'how much the digits are turned, shifted and bent', 'handwriting': 'digits of simulated handwriting that are mixed in, as a share',
+         'printed': 'printed digits that are mixed in, as a share', 'dropout': 'which share of the last layer is left out at each step', 'time_limit': 'stop after so many seconds and keep the best weights',
          'seed': 'of weights, order and variations'}
 UNLIMITED = 1e6
 AFTERWARDS = {'use it if no worse': None, 'use it': True, 'only keep it': False}

@@ -10,7 +10,7 @@ from mnist_nb import cli, cluster
 from mnist_nb.data import split
 from mnist_nb.training import configure, train
 
-TINY = dict(epochs=1, dense=8, negatives=0., augmentation=0.)
+TINY = dict(epochs=1, dense=8, non_digits=0., augmentation=0.)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mnist_nb.data import load_mnist
 from mnist_nb.inference import Reader
-from mnist_nb.robustness import framing_table, number_score, refusal_table
+from mnist_nb.robustness import framing_table, number_score, printed_score, refusal_table
 
 DIGITS = 1000
 
@@ -19,7 +19,7 @@ def tables(reader):
     mnist = load_mnist()
     images, labels = mnist.test_images, mnist.test_labels
     return dict(digits=DIGITS, framing=framing_table(reader, images[:DIGITS], labels[:DIGITS]), numbers=number_score(reader, images, labels),
-                accepted=refusal_table(reader, images))
+                printed=printed_score(reader), accepted=refusal_table(reader, images))
 
 
 def main():
@@ -30,7 +30,8 @@ def main():
     for condition, row in found['framing'].items(): print(f"{row['accuracy']:>8.2%} {row['refused']:>8.2%}  {condition}")
     print('\naccepted, though no digit')
     for kind, share in found['accepted'].items(): print(f'{share:>8.2%}  {kind}')
-    print(f"\nnumbers wholly right: {found['numbers']:.2%}")
+    print(f"\nprinted digits: {found['printed']['accuracy']:.2%}, refused {found['printed']['refused']:.2%}")
+    print(f"numbers wholly right: {found['numbers']:.2%}")
 
 
 if __name__ == '__main__': main()

@@ -28,7 +28,8 @@ from mnist_nb.corrections import Corrections
 from mnist_nb.data import load_test_digits
 from mnist_nb.inference import CurrentReader, Reader
 from mnist_nb.jobs import Job, JobRunning, Jobs
-from mnist_nb.negatives import HELD_OUT_FONTS, random_glyph
+from mnist_nb.non_digits import random_glyph
+from mnist_nb.printed import HELD_OUT_FONTS
 from mnist_nb.store import Store, use_version
 from mnist_nb.training import configure
 
