@@ -1,0 +1,146 @@
+"""What each rule of preprocessing is worth: `python -m tools.ablation [--n 300] [--strokes FILE]`.
+
+Training digits of each kind of picture and each condition of the robustness table are read with all
+rules and with one taken out at a time. The rows go to nbs/ablation.json, which the notebook on kinds
+of pictures shows. With a file of pen strokes (see `tools.wild`) those are columns too.
+"""
+
+import argparse
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mnist_nb.picture_kinds import BLANKS, KINDS
+from sklearn.datasets import load_digits
+
+from mnist_nb import preprocessing
+from mnist_nb.core import write_atomic
+from mnist_nb.data import load_mnist
+from mnist_nb.distortion import DISTORTIONS
+from mnist_nb.inference import Reader
+from mnist_nb.printed import printed_digits
+from mnist_nb.robustness import CONDITIONS
+from tools.wild import PENS, SIZES, drawn, load_strokes
+
+ROWS = Path(__file__).parent.parent / "nbs" / "ablation.json"
+
+
+def columns(n, strokes):
+    "name -> (pictures, labels), labels None where nothing is to be read."
+    mnist = load_mnist()
+    chosen = np.linspace(0, 9999, n).astype(int)
+    images, labels = mnist.train_images[-10000:][chosen], mnist.train_labels[-10000:][chosen]
+    for name, kind in KINDS.items():
+        rng = np.random.default_rng(0)
+        yield name, [kind(image, rng) for image in images], labels
+    for name, kind in BLANKS.items():
+        rng = np.random.default_rng(1)
+        yield f"blank: {name}", [kind(0 * image, rng) for image in images[::3]], None
+    for name, condition in CONDITIONS.items():
+        yield name, [condition(image, seed) for seed, image in enumerate(images)], labels
+    for name, amount in (("noise", 0.3), ("blur", 1.5), ("lost contrast", 0.8), ("thickness", 2)):
+        distort = DISTORTIONS[name].apply
+        yield f"28 x 28, {name}", [distort(image, amount) for image in images], labels
+    yield "printed", *printed_digits(n, np.random.default_rng(0))
+    others = load_digits()
+    yield (
+        "scikit-learn's 8 x 8",
+        [np.rint(image * 255 / 16).astype(np.uint8) for image in others.images[:n]],
+        others.target[:n],
+    )
+    if strokes:
+        written, wanted = load_strokes(strokes)
+        some = np.linspace(0, len(written) - 1, n).astype(int)
+        for pen, width in PENS.items():
+            for size, share in SIZES.items():
+                rng = np.random.default_rng(0)
+                pictures = [drawn(written[i], width, share, rng) for i in some]
+                yield f"{pen}, {size}", pictures, wanted[some]
+
+
+def only_ways(*ways):
+    "Looks of some ways alone."
+    looks = preprocessing._looks
+
+    def kept(grey, polarity):
+        found, polarity = looks(grey, polarity)
+        return [look for look in found if look[0] in ways], polarity
+
+    return {"_looks": kept}
+
+
+def no_border(ink):
+    "Pieces of which none is a border."
+    labels, stats, touching, _ = preprocessing_pieces(ink)
+    return labels, stats, touching, np.zeros_like(touching)
+
+
+preprocessing_pieces = preprocessing._pieces
+
+RULES = {
+    "all rules": {},
+    "the plain look": only_ways("located", "whole", "unchanged"),
+    "the unchanged look": only_ways("located", "whole", "plain"),
+    "the whole look": only_ways("located", "plain", "unchanged"),
+    "the located look": only_ways("whole", "plain", "unchanged"),
+    "a closer look at small digits": {"_CLOSE": 0},
+    "borders and lines told apart": {"_pieces": no_border},
+    "ruled lines taken out": {"_without_lines": lambda ink, strength, least: ink},
+    "frames taken out": {"_is_frame": lambda stats: np.zeros(len(stats), bool)},
+    "specks taken out": {"_SPECK": 0},
+    "the digit told from what lies apart": {
+        "_main_group": lambda stats, keep: keep & (stats[:, 2:4].max(1) > 0)
+    },
+    "a second ground, light divided out": {"_BROAD": 10**6},
+    "windows of the shorter side": {
+        "_thin_polarity": lambda grey: "dark" if np.median(grey) > 127 else "light"
+    },
+    "an even ground": {"_even_level": lambda grey, histogram: None},
+    "thin pens widened": {"_THINNEST": 0},
+}
+
+
+@contextmanager
+def without(changes):
+    "Preprocessing with some of its names replaced."
+    kept = {name: getattr(preprocessing, name) for name in changes}
+    try:
+        for name, value in changes.items():
+            setattr(preprocessing, name, value)
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(preprocessing, name, value)
+
+
+def score(reader, pictures, labels):
+    "The share that is read rightly, or rightly refused."
+    readings = reader.read_many(pictures)
+    if labels is None:
+        return float(np.mean([one.rejected for one in readings]))
+    right = [
+        not one.rejected and one.digit == label for one, label in zip(readings, labels, strict=True)
+    ]
+    return float(np.mean(right))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--n", type=int, default=300, help="digits of each kind")
+    parser.add_argument("--strokes", help="a file of pen strokes")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    reader, rows = Reader.load(), {rule: {} for rule in RULES}
+    for name, pictures, labels in columns(arguments.n, arguments.strokes):
+        for rule, changes in RULES.items():
+            with without(changes):
+                rows[rule][name] = score(reader, pictures, labels)
+        told = " ".join(f"{100 * (rows[r][name] - rows['all rules'][name]):+.1f}" for r in rows)
+        print(f"{name:<40} {rows['all rules'][name]:.1%}  {told}", flush=True)
+    write_atomic(ROWS, json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
