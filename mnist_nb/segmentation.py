@@ -106,11 +106,13 @@ def bands(regions: Sequence[Region], height: float, slope: float) -> list[list[R
     for r in sorted(regions, key=lambda r: (r.box[3] > 2 * height, -r.box[3])):
         level = r.middle[1] - slope * r.middle[0]
         levels, line = min(found, key=lambda each: abs(level - mean(each[0])), default=([], []))
-        if not line or abs(level - mean(levels)) > line[0].box[3] / 2:
+        part = r.box[3] if r.box[3] < height / 2 else 0
+        if not line or abs(level - mean(levels)) > line[0].box[3] / 2 + part:
             levels, line = [], []
             found.append((levels, line))
-        levels.append(level)
         line.append(r)
+        if not part or len(line) == 1:
+            levels.append(level)
     return [line for _, line in sorted(found, key=lambda each: mean(each[0]))]
 
 # %% ../nbs/03_segmentation.ipynb #b025e183
@@ -292,8 +294,9 @@ class Candidate:
     cost: float
 
 # %% ../nbs/03_segmentation.ipynb #1c0d8d36
-CUT, JOIN, GAP, LOW, WIDE, DOUBT = 1.6, 28.0, 20.0, 20.0, 12.0, 6.0
+CUT, JOIN, GAP, LOW, WIDE, DOUBT, NONE = 1.6, 28.0, 20.0, 20.0, 12.0, 6.0, 5.0
 PARTS = 4
+DEAREST = 8.0
 
 # %% ../nbs/03_segmentation.ipynb #54c17079
 def slices(piece: Region, pen: float, height: float, start: int) -> list[Candidate]:
@@ -308,18 +311,20 @@ def slices(piece: Region, pen: float, height: float, start: int) -> list[Candida
                 continue
             inside = (columns >= left[:, None]) & (columns < right[:, None])
             part = region_of(piece.ink * inside, *piece.box[:2])
-            if part and part.ink.max() > 127:
-                cost = CUT * (first + last) / pen
+            cost = CUT * (first + last) / pen
+            if part and part.ink.max() > 127 and cost <= DEAREST:
                 found.append(Candidate(start + i, start + j, part, cost))
     return found
 
 # %% ../nbs/03_segmentation.ipynb #84eee487
-def joined(a: Candidate, b: Candidate, height: float) -> Candidate:
-    "Two candidates as one, in a line of some height."
+def joined(a: Candidate, b: Candidate, height: float) -> Candidate | None:
+    "Two candidates as one, in a line of some height; None where they are surely two."
     across, down = (gap / height for gap in gaps(a.region, b.region))
     lower = min(a.region.box[3], b.region.box[3]) / height
-    cost = GAP * max(0, across, down - 0.2) + JOIN * max(0, lower - 0.4)
-    return Candidate(a.start, b.stop, union(a.region, b.region), a.cost + b.cost + cost)
+    cost = a.cost + b.cost + GAP * max(0, across, down - 0.2) + JOIN * max(0, lower - 0.4)
+    if cost > DEAREST and across > 0:
+        return None
+    return Candidate(a.start, b.stop, union(a.region, b.region), cost)
 
 # %% ../nbs/03_segmentation.ipynb #eb3bea25
 def in_order(regions: Sequence[Region]) -> list[Region]:
@@ -354,7 +359,7 @@ def candidates(regions: Sequence[Region], settled: Sequence[bool] = ()) -> list[
     last = found
     for _ in range(PARTS - 1):
         pairs = (joined(a, b, height) for a in last for b in firsts.get(a.stop, ()))
-        last = [c for c in pairs if c.region.box[2] < 1.5 * max(height, c.region.box[3])]
+        last = [c for c in pairs if c and c.region.box[2] < 1.5 * max(height, c.region.box[3])]
         found = found + last
     return found
 
@@ -373,14 +378,14 @@ def best_chain(found: Sequence[Candidate], costs: np.ndarray) -> list[int]:
     return chain
 
 # %% ../nbs/03_segmentation.ipynb #90bfaaa8
-SETTLED = 0.5
+SETTLED = 2.0
 
 # %% ../nbs/03_segmentation.ipynb #1556a0ed
 def costs_of(found: Sequence[Candidate], height: float, probabilities: np.ndarray) -> np.ndarray:
     "What it costs to take each candidate, in a line of some height, for a digit."
     width, tall = np.array([c.region.box[2:] for c in found]).T / height
     shape = LOW * np.maximum(0, 0.75 - tall) + WIDE * np.maximum(0, width - 0.8)
-    doubt = -DOUBT * np.log(probabilities.max(1) + 1e-3)
+    doubt = NONE * (1 - probabilities.sum(1)) - DOUBT * np.log(probabilities.max(1) + 1e-3)
     return np.array([c.cost for c in found]) + shape + doubt
 
 # %% ../nbs/03_segmentation.ipynb #1556a0ee
