@@ -20,7 +20,7 @@ from .core import CLASSES, SIDE, MnistNbError, ModelError
 from .evaluation import tempered
 from .model import LightModel, given_a_digit, network_input
 from .preprocessing import Page, Prepared, candidates, png_data_url, prepare_strokes
-from .segmentation import lines, read_line, segment
+from .segmentation import lines, read_lines, segment
 from .store import Store, read_network, read_record
 
 # %% ../nbs/12_inference.ipynb #7157ae69
@@ -140,8 +140,8 @@ def digits_in(image: Picture, classify, polarity: str | None, rotation: int) -> 
     page = Page.of(image, polarity, rotation)
     return [
         page.digit(part.ink, part.box[:2])
-        for line in lines(segment(page.ink))
-        for part in read_line(line, classify)[0]
+        for regions, _ in read_lines(lines(segment(page.ink)), classify)
+        for part in regions
     ]
 
 # %% ../nbs/12_inference.ipynb #7d1f30a1
