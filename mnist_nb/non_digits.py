@@ -229,14 +229,14 @@ def spoilt(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> 
 # %% ../nbs/07_non_digits.ipynb #fd888a00
 MILD = 2
 SHARES = {
-    "handwritten letters": 0.26,
-    "printed letters": 0.16,
-    "printed symbols": 0.08,
-    "spoilt digits": 0.13,
-    "scribbles": 0.24,
-    "scrawls": 0.05,
-    "shapes": 0.05,
-    "noise": 0.03,
+    "handwritten letters": 0.30,
+    "printed letters": 0.20,
+    "printed symbols": 0.12,
+    "spoilt digits": 0.11,
+    "scribbles": 0.17,
+    "scrawls": 0.04,
+    "shapes": 0.04,
+    "noise": 0.02,
 }
 
 # %% ../nbs/07_non_digits.ipynb #e2a7b964

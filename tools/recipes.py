@@ -55,16 +55,15 @@ RECIPES = {
         {},
     ),
     "no handwriting": ({"handwriting": 0.0}, {}),
-    "handwriting .05": ({"handwriting": 0.05}, {}),
-    "handwriting .2": ({"handwriting": 0.2}, {}),
+    "handwriting .3": ({"handwriting": 0.3}, {}),
     "no print": ({"printed": 0.0}, {}),
     "print .06": ({"printed": 0.06}, {}),
     "no handwritten letters": ({}, {"non_digits.SHARES": FONTS_ALONE}),
-    "neither hands nor print": (
-        {"handwriting": 0.0, "printed": 0.0},
+    "non-digits .2": ({"non_digits": 0.2}, {}),
+    "before hands and print": (
+        {"handwriting": 0.0, "printed": 0.0, "non_digits": 0.2},
         {"non_digits.SHARES": FONTS_ALONE},
     ),
-    "non-digits .3": ({"non_digits": 0.3}, {}),
     "no non-digits": ({"non_digits": 0.0}, {}),
     "strict scribbles": ({}, {"non_digits.MILD": 4.5}),
     "no redrawn lines": ({}, {"augmentation.DRAWN_SHARE": 0.0}),
@@ -161,16 +160,20 @@ def split_forms():
 LEARNT_FORMS, HELD_OUT_FORMS = split_forms()
 
 
-def held_out_letter(rng):
-    "A handwritten letter or symbol in a form that no trial has learnt."
-    before = patched({"handwriting.ALLOGRAPHS": HELD_OUT_FORMS})
+def handwritten_letter(forms, rng):
+    "A handwritten letter or symbol in one of the given forms."
+    before = patched({"handwriting.ALLOGRAPHS": forms})
     image = handwriting.handwritten_letters(1, rng)[0]
     patched(before)
     return image
 
 
 def families():
-    return robustness.FAMILIES | {"handwritten letters": held_out_letter} | non_digits.UNSEEN
+    letters = {
+        "handwritten letters": partial(handwritten_letter, HELD_OUT_FORMS),
+        "handwritten letters, learnt forms": partial(handwritten_letter, LEARNT_FORMS),
+    }
+    return robustness.FAMILIES | letters | non_digits.UNSEEN
 
 
 def no_digits():
