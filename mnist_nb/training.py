@@ -118,8 +118,8 @@ def limit_problem(name: str, value) -> str | None:
 # %% ../nbs/09_training.ipynb #e0b6e003
 PRESETS = {
     'quick': TrainingConfig(epochs=2, batch_size=96, learning_rate=4e-3, augmentation=.4, averaging=.99, normalisation='batch', dropout=.1, non_digits=.08),
-    'full': TrainingConfig(epochs=25, batch_size=96, augmentation=1., learning_rate=3e-3, averaging=.999, normalisation='batch', dense=152,
-                           dropout=.1, non_digits=.25, handwriting=.2, printed=.04, time_limit=3600),
+    'full': TrainingConfig(epochs=26, batch_size=96, augmentation=1., learning_rate=3e-3, averaging=.999, normalisation='batch', dense=152,
+                           dropout=.1, non_digits=.3, handwriting=.15, printed=.03, time_limit=3600),
 }
 PRESETS['record'] = replace(PRESETS['full'], teachers=3, time_limit=4*3600)
 
