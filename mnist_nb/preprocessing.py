@@ -428,7 +428,6 @@ def _without_lines(ink: np.ndarray, strength: np.ndarray, least: float) -> np.nd
 
 # %% ../nbs/02_preprocessing.ipynb #d46591bc
 _RING = 0.15
-_SPECK = 8
 
 # %% ../nbs/02_preprocessing.ipynb #5a29f011
 def _only(ink: np.ndarray, labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
@@ -466,8 +465,8 @@ class _Foreground:
 
     @property
     def writing(self) -> np.ndarray:
-        "Which pieces may be writing: neither border nor frame nor speck."
-        keep = ~self.border & ((self.stats[:, 4] >= _SPECK) | (max(self.ink.shape) < SMALL))
+        "Which pieces may be writing: neither border nor frame."
+        keep = ~self.border
         keep[0] = False
         if keep.sum() in range(2, 500):
             keep[keep] = ~_is_frame(self.stats[keep])

@@ -89,7 +89,6 @@ RULES = {
     "borders and lines told apart": {"_pieces": no_border},
     "ruled lines taken out": {"_without_lines": lambda ink, strength, least: ink},
     "frames taken out": {"_is_frame": lambda stats: np.zeros(len(stats), bool)},
-    "specks taken out": {"_SPECK": 0},
     "the digit told from what lies apart": {
         "_main_group": lambda stats, keep: keep & (stats[:, 2:4].max(1) > 0)
     },
