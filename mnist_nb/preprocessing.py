@@ -548,7 +548,7 @@ def pen_width(ink: np.ndarray) -> float:
 # %% ../nbs/02_preprocessing.ipynb #263a3997
 BOX = 20
 PEN = 2.5
-_THINNEST = 0.05
+_THINNEST = 0.1
 
 # %% ../nbs/02_preprocessing.ipynb #cd107d39
 def _box(ink: np.ndarray) -> tuple[int, int, int, int]:
