@@ -27,31 +27,51 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
 from . import __version__
-from .core import CLASSES, SIDE, DataError, DiskFull, ImageError, ImageTooLarge, ImageUnfit, ImageUnknown, MnistNbError, ModelCorrupt, ModelError, ModelMissing, TrainingError
+from mnist_nb.core import (
+    CLASSES,
+    SIDE,
+    DataError,
+    DiskFull,
+    ImageError,
+    ImageTooLarge,
+    ImageUnfit,
+    ImageUnknown,
+    MnistNbError,
+    ModelCorrupt,
+    ModelError,
+    ModelMissing,
+    TrainingError,
+)
 from .corrections import SOURCES, Corrections
 from .data import load_test_digits
 from .inference import CurrentReader, Number, Reader, Reading
 from .jobs import JobRunning, Jobs, without_folders
 from .preprocessing import WAYS, png_data_url, render_strokes
 from .store import Store, read_record, rollback, use_version
-from .training import CHOICES, LIMITS as PARAMETERS, PRESETS, STEERABLE, TrainingConfig, check_order, configure
+from .training import CHOICES, PRESETS, STEERABLE, TrainingConfig, check_order, configure
+from .training import LIMITS as PARAMETERS
 
 # %% ../nbs/23_api.ipynb #10da5624
-LIMITS = dict(MAX_CONTENT_LENGTH=24_000_000, MAX_FORM_MEMORY_SIZE=500_000, MAX_FORM_PARTS=50)
+LIMITS = {"MAX_CONTENT_LENGTH": 24_000_000, "MAX_FORM_MEMORY_SIZE": 500_000, "MAX_FORM_PARTS": 50}
 
 # %% ../nbs/23_api.ipynb #f6fbb6cf
 class Refused(Exception):
     "A request that will not do: the status, the code and the text to say so."
-    def __init__(self, status: int, code: str, text: str, **more): super().__init__(text); self.status, self.code, self.more = status, code, more
+
+    def __init__(self, status: int, code: str, text: str, **more):
+        super().__init__(text)
+        self.status, self.code, self.more = status, code, more
 
 # %% ../nbs/23_api.ipynb #85f17198
-def no_constant(name: str) -> None: raise ValueError(f'{name} is not JSON')
+def no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 # %% ../nbs/23_api.ipynb #b00a23c6
 def each_once(pairs: list[tuple]) -> dict:
     "An object's pairs as a dictionary; raises ValueError where a key is there twice."
     found = dict(pairs)
-    if len(found) < len(pairs): raise ValueError('an object has the same key twice')
+    if len(found) < len(pairs):
+        raise ValueError("an object has the same key twice")
     return found
 
 # %% ../nbs/23_api.ipynb #503b838f
@@ -60,67 +80,122 @@ STRICT = json.JSONDecoder(object_pairs_hook=each_once, parse_constant=no_constan
 # %% ../nbs/23_api.ipynb #db9913b9
 def parse_json(body: bytes) -> dict:
     "The object that a body holds as strict JSON; raises Refused."
-    try: found = STRICT.decode(body.decode())
+    try:
+        found = STRICT.decode(body.decode())
     except (ValueError, RecursionError) as e:
-        raise Refused(400, 'bad_json', f"the body is not JSON: {'nested too deeply' if isinstance(e, RecursionError) else str(e)[:200]}") from e
-    if not isinstance(found, dict): raise Refused(400, 'bad_json', f'the body must be a JSON object, got {type(found).__name__}')
+        raise Refused(
+            400,
+            "bad_json",
+            f"the body is not JSON: {'nested too deeply' if isinstance(e, RecursionError) else str(e)[:200]}",
+        ) from e
+    if not isinstance(found, dict):
+        raise Refused(
+            400, "bad_json", f"the body must be a JSON object, got {type(found).__name__}"
+        )
     return found
 
 # %% ../nbs/23_api.ipynb #1e1d2e8f
 def whole(query: Mapping, name: str, default: int | None, low: int, high: int) -> int | None:
     "A whole number of the query; raises Refused."
-    text = query.get(name, '')
-    if text == '': return default
-    if re.fullmatch(r'-?[0-9]{1,12}', text) and low <= int(text) <= high: return int(text)
-    raise bad_parameters({name: f'expected a whole number from {low} to {high}, got {text[:40]!r}'})
+    text = query.get(name, "")
+    if text == "":
+        return default
+    if re.fullmatch(r"-?[0-9]{1,12}", text) and low <= int(text) <= high:
+        return int(text)
+    raise bad_parameters({name: f"expected a whole number from {low} to {high}, got {text[:40]!r}"})
 
 # %% ../nbs/23_api.ipynb #31a0c004
 def choice(query: Mapping, name: str, allowed: dict) -> object:
     "What a word of the query stands for; raises Refused."
-    text = query.get(name, '')
-    if text in allowed: return allowed[text]
+    text = query.get(name, "")
+    if text in allowed:
+        return allowed[text]
     raise bad_parameters({name: f"expected {', '.join(filter(None, allowed))}, got {text[:40]!r}"})
 
 # %% ../nbs/23_api.ipynb #ba89f757
-SWITCH = {'': False, '0': False, '1': True, 'false': False, 'true': True}
+SWITCH = {"": False, "0": False, "1": True, "false": False, "true": True}
 
 # %% ../nbs/23_api.ipynb #fdd252f7
 def bad_parameters(fields: dict[str, str]) -> Refused:
     "The refusal of some parameters, each with what is wrong with it."
-    return Refused(422, 'bad_parameters', '; '.join(f'{name}: {text}' for name, text in fields.items()), fields=fields)
+    return Refused(
+        422,
+        "bad_parameters",
+        "; ".join(f"{name}: {text}" for name, text in fields.items()),
+        fields=fields,
+    )
 
 # %% ../nbs/23_api.ipynb #a7dae7c6
-KINDS = {JobRunning: (409, 'training_running'), TrainingError: (409, 'training_failed'), DiskFull: (507, 'disk_full'), DataError: (503, 'data_missing'),
-         ModelMissing: (503, 'model_missing'), ModelCorrupt: (503, 'model_corrupt'), ImageTooLarge: (413, 'image_too_large'), ImageUnknown: (415, 'unsupported_image'),
-         ImageUnfit: (422, 'unfit_image'), ImageError: (400, 'damaged_image'), MnistNbError: (503, 'unavailable'), SecurityError: (403, 'foreign_host')}
+KINDS = {
+    JobRunning: (409, "training_running"),
+    TrainingError: (409, "training_failed"),
+    DiskFull: (507, "disk_full"),
+    DataError: (503, "data_missing"),
+    ModelMissing: (503, "model_missing"),
+    ModelCorrupt: (503, "model_corrupt"),
+    ImageTooLarge: (413, "image_too_large"),
+    ImageUnknown: (415, "unsupported_image"),
+    ImageUnfit: (422, "unfit_image"),
+    ImageError: (400, "damaged_image"),
+    MnistNbError: (503, "unavailable"),
+    SecurityError: (403, "foreign_host"),
+}
 
 # %% ../nbs/23_api.ipynb #2f56bbd6
 def failure(error: Exception) -> tuple[int, dict]:
     "The status of an error, and what to say."
-    if isinstance(error, Refused): return error.status, dict(error.more, error=str(error), code=error.code)
+    if isinstance(error, Refused):
+        return error.status, dict(error.more, error=str(error), code=error.code)
     found = next((KINDS[each] for each in type(error).__mro__ if each in KINDS), None)
-    if found: status, code = found
-    elif isinstance(error, HTTPException): status, code = error.code or 500, re.sub(r'\W+', '_', error.name.lower())
-    else: return 500, dict(error='something went wrong here; the server has written down what', code='internal_error')
-    more = dict(job=error.job) if isinstance(error, JobRunning) else {}
-    return status, dict(more, error=without_folders(error.description if isinstance(error, HTTPException) else str(error)), code=code)
+    if found:
+        status, code = found
+    elif isinstance(error, HTTPException):
+        status, code = error.code or 500, re.sub(r"\W+", "_", error.name.lower())
+    else:
+        return 500, {
+            "error": "something went wrong here; the server has written down what",
+            "code": "internal_error",
+        }
+    more = {"job": error.job} if isinstance(error, JobRunning) else {}
+    return status, dict(
+        more,
+        error=without_folders(
+            error.description if isinstance(error, HTTPException) else str(error)
+        ),
+        code=code,
+    )
 
 # %% ../nbs/23_api.ipynb #38613f55
 def form_pictures(body: bytes, options: dict) -> list[bytes]:
     "The files of the field `image` in a multipart body; raises Refused, or RequestEntityTooLarge."
-    parser = FormDataParser(lambda *_, **__: io.BytesIO(), LIMITS['MAX_FORM_MEMORY_SIZE'], max_form_parts=LIMITS['MAX_FORM_PARTS'], silent=False)
-    try: files = parser.parse(io.BytesIO(body), 'multipart/form-data', len(body), options)[2]
-    except ValueError as e: raise Refused(400, 'bad_form', 'the form cannot be read: its parts or their boundary are broken') from e
-    found = [file.read() for file in files.getlist('image')]
-    if not found: raise Refused(400, 'missing_image', 'the form has no file in the field image')
+    parser = FormDataParser(
+        lambda *_, **__: io.BytesIO(),
+        LIMITS["MAX_FORM_MEMORY_SIZE"],
+        max_form_parts=LIMITS["MAX_FORM_PARTS"],
+        silent=False,
+    )
+    try:
+        files = parser.parse(io.BytesIO(body), "multipart/form-data", len(body), options)[2]
+    except ValueError as e:
+        raise Refused(
+            400, "bad_form", "the form cannot be read: its parts or their boundary are broken"
+        ) from e
+    found = [file.read() for file in files.getlist("image")]
+    if not found:
+        raise Refused(400, "missing_image", "the form has no file in the field image")
     return found
 
 # %% ../nbs/23_api.ipynb #11c049d2
 def unpacked(text: object) -> bytes:
     "The bytes that a base64 text or a data URL stands for; raises Refused."
-    if not isinstance(text, str): raise bad_parameters(dict(image=f'expected base64 or a data URL, got {type(text).__name__}'))
-    try: return base64.b64decode(re.sub(r'\s+', '', re.sub(r'^\s*data:[^,]{0,200},', '', text)), validate=True)
-    except (binascii.Error, ValueError) as e: raise Refused(400, 'bad_base64', 'image: expected base64 or a data URL of it') from e
+    if not isinstance(text, str):
+        raise bad_parameters({"image": f"expected base64 or a data URL, got {type(text).__name__}"})
+    try:
+        return base64.b64decode(
+            re.sub(r"\s+", "", re.sub(r"^\s*data:[^,]{0,200},", "", text)), validate=True
+        )
+    except (binascii.Error, ValueError) as e:
+        raise Refused(400, "bad_base64", "image: expected base64 or a data URL of it") from e
 
 # %% ../nbs/23_api.ipynb #4deb6723
 def is_numeric(values: object) -> bool:
@@ -130,90 +205,156 @@ def is_numeric(values: object) -> bool:
 # %% ../nbs/23_api.ipynb #5530405d
 def as_array(values: object) -> np.ndarray:
     "Nested lists of numbers as a float64 array; an empty one where they are none."
-    try: return np.asarray(values if is_numeric(values) else [], np.float64)
-    except (ValueError, OverflowError): return np.zeros(0)
+    try:
+        return np.asarray(values if is_numeric(values) else [], np.float64)
+    except (ValueError, OverflowError):
+        return np.zeros(0)
 
 # %% ../nbs/23_api.ipynb #71a62095
 def pixel_array(pixels: object) -> np.ndarray:
     "28 x 28 or 784 numbers, 0 to 255 or 0 to 1, as a uint8 picture; raises Refused."
     values = as_array(pixels)
-    if values.shape not in ((SIDE, SIDE), (SIDE, SIDE, 1), (SIDE*SIDE,)) or not (values >= 0).all() or values.max() > 255:
-        raise bad_parameters(dict(pixels='expected 28 x 28 or 784 numbers, 0 to 255 or 0 to 1'))
-    return np.rint(values.reshape(SIDE, SIDE)*(1 if values.max() > 1 else 255)).astype(np.uint8)
+    if (
+        values.shape not in ((SIDE, SIDE), (SIDE, SIDE, 1), (SIDE * SIDE,))
+        or not (values >= 0).all()
+        or values.max() > 255
+    ):
+        raise bad_parameters({"pixels": "expected 28 x 28 or 784 numbers, 0 to 255 or 0 to 1"})
+    return np.rint(values.reshape(SIDE, SIDE) * (1 if values.max() > 1 else 255)).astype(np.uint8)
 
 # %% ../nbs/23_api.ipynb #82f6b748
 def json_picture(found: dict) -> object:
     "The picture in a JSON object: bytes, an array, or a list of strokes; raises Refused."
-    given = [name for name in ('image', 'pixels', 'strokes') if name in found]
-    if len(given) != 1: raise Refused(400, 'missing_image', 'the body must have one of image, pixels and strokes')
-    if given == ['image']: return unpacked(found['image'])
-    if given == ['pixels']: return pixel_array(found['pixels'])
-    if not isinstance(found['strokes'], list) or not is_numeric(found['strokes']): raise bad_parameters(dict(strokes='expected a list of strokes, each a list of points [x, y]'))
-    return found['strokes']
+    given = [name for name in ("image", "pixels", "strokes") if name in found]
+    if len(given) != 1:
+        raise Refused(400, "missing_image", "the body must have one of image, pixels and strokes")
+    if given == ["image"]:
+        return unpacked(found["image"])
+    if given == ["pixels"]:
+        return pixel_array(found["pixels"])
+    if not isinstance(found["strokes"], list) or not is_numeric(found["strokes"]):
+        raise bad_parameters(
+            {"strokes": "expected a list of strokes, each a list of points [x, y]"}
+        )
+    return found["strokes"]
 
 # %% ../nbs/23_api.ipynb #6dcd9849
 def pictures_in(content_type: str, body: bytes) -> tuple[list, bool]:
     "The pictures that a request brings, and whether it may bring several; raises Refused."
     kind, options = parse_options_header(content_type)
-    if kind == 'multipart/form-data': found = form_pictures(body, options)
-    elif kind == 'application/json': found = [json_picture(parse_json(body))]
-    elif kind.startswith('image/') or kind == 'application/octet-stream': found = [body]
-    elif kind == 'application/x-www-form-urlencoded' and len(body) > LIMITS['MAX_FORM_MEMORY_SIZE']: raise RequestEntityTooLarge()
-    else: raise Refused(415, 'unsupported_type', f'expected a picture, a form (multipart/form-data) or JSON, got {kind[:80] or "no content type"}')
-    if any(isinstance(each, bytes) and not each for each in found): raise Refused(400, 'empty_image', 'image: the file is empty')
+    if kind == "multipart/form-data":
+        found = form_pictures(body, options)
+    elif kind == "application/json":
+        found = [json_picture(parse_json(body))]
+    elif kind.startswith("image/") or kind == "application/octet-stream":
+        found = [body]
+    elif kind == "application/x-www-form-urlencoded" and len(body) > LIMITS["MAX_FORM_MEMORY_SIZE"]:
+        raise RequestEntityTooLarge()
+    else:
+        raise Refused(
+            415,
+            "unsupported_type",
+            f"expected a picture, a form (multipart/form-data) or JSON, got {kind[:80] or 'no content type'}",
+        )
+    if any(isinstance(each, bytes) and not each for each in found):
+        raise Refused(400, "empty_image", "image: the file is empty")
     return found, len(found) > 1
 
 # %% ../nbs/23_api.ipynb #353e3f40
-SURE = .8
+SURE = 0.8
 
 # %% ../nbs/23_api.ipynb #cb5c73b1
 def read_options(query: Mapping) -> dict:
     "What the query asks for beside the picture; raises Refused."
-    turns = {'': 0} | {str(angle): angle for angle in (0, 90, 180, 270, -90)}
-    return dict(number=choice(query, 'number', SWITCH), polarity=choice(query, 'polarity', {'': None, 'dark': 'dark', 'light': 'light'}), rotation=choice(query, 'rotation', turns))
+    turns = {"": 0} | {str(angle): angle for angle in (0, 90, 180, 270, -90)}
+    return {
+        "number": choice(query, "number", SWITCH),
+        "polarity": choice(query, "polarity", {"": None, "dark": "dark", "light": "light"}),
+        "rotation": choice(query, "rotation", turns),
+    }
 
 # %% ../nbs/23_api.ipynb #9965f0c4
 def written(strokes: list) -> np.ndarray:
     "Strokes of several digits as one picture, with a pen that suits their height; raises Refused."
-    try: points = np.concatenate([np.asarray(stroke, np.float64).reshape(-1, 2) for stroke in strokes if stroke] or [np.zeros((1, 2))])
-    except (ValueError, TypeError, OverflowError) as e: raise bad_parameters(dict(strokes='expected lists of points [x, y]')) from e
+    try:
+        points = np.concatenate(
+            [np.asarray(stroke, np.float64).reshape(-1, 2) for stroke in strokes if stroke]
+            or [np.zeros((1, 2))]
+        )
+    except (ValueError, TypeError, OverflowError) as e:
+        raise bad_parameters({"strokes": "expected lists of points [x, y]"}) from e
     width, height = np.ptp(points, axis=0)
-    return render_strokes(strokes, 560, max(4., 40*min(1, height/max(width, 1e-6))))
+    return render_strokes(strokes, 560, max(4.0, 40 * min(1, height / max(width, 1e-6))))
 
 # %% ../nbs/23_api.ipynb #0d5e7150
-def read_picture(reader: Reader, picture: object, number: bool, polarity: str | None, rotation: int) -> Reading | Number:
+def read_picture(
+    reader: Reader, picture: object, number: bool, polarity: str | None, rotation: int
+) -> Reading | Number:
     "What a picture shows; raises Refused where an array or strokes cannot be read."
-    if isinstance(picture, bytes): return (reader.read_number if number else reader.read)(picture, polarity, rotation)
+    if isinstance(picture, bytes):
+        return (reader.read_number if number else reader.read)(picture, polarity, rotation)
     try:
-        if isinstance(picture, list) and not number: return reader.read_strokes(picture)
-        return (reader.read_number if number else reader.read)(written(picture) if isinstance(picture, list) else picture, polarity, rotation)
-    except (ValueError, OverflowError) as e: raise bad_parameters(dict(strokes=str(e)[:200])) from e
+        if isinstance(picture, list) and not number:
+            return reader.read_strokes(picture)
+        return (reader.read_number if number else reader.read)(
+            written(picture) if isinstance(picture, list) else picture, polarity, rotation
+        )
+    except (ValueError, OverflowError) as e:
+        raise bad_parameters({"strokes": str(e)[:200]}) from e
 
 # %% ../nbs/23_api.ipynb #55abdd22
 def digit_dict(reading: Reading) -> dict:
     "A reading, with the picture that the network saw and what preprocessing did."
     done = reading.prepared
-    return reading.as_dict() | dict(uncertain=reading.rejected or reading.confidence < SURE, picture=png_data_url(reading.picture),
-                                    preprocessing=dict(polarity=done.polarity, box=list(done.box), scale=done.scale, pen_width=done.pen_width, rotation=done.rotation, way=done.way))
+    return reading.as_dict() | {
+        "uncertain": reading.rejected or reading.confidence < SURE,
+        "picture": png_data_url(reading.picture),
+        "preprocessing": {
+            "polarity": done.polarity,
+            "box": list(done.box),
+            "scale": done.scale,
+            "pen_width": done.pen_width,
+            "rotation": done.rotation,
+            "way": done.way,
+        },
+    }
 
 # %% ../nbs/23_api.ipynb #e72d4985
 def answer_dict(reader: Reader, reading: Reading | Number) -> tuple[int, dict]:
     "The status and the answer to one picture."
     if isinstance(reading, Number):
-        found = reading.as_dict() | dict(model=reader.version, uncertain=not reading or reading.confidence < SURE)
-        found['digits'] = [digit_dict(digit) | dict(box=list(digit.prepared.box)) for digit in reading.digits]
-    else: found = digit_dict(reading)
-    blank = found['reason'] == 'nothing drawn'
-    return (422, found | dict(error='there is no digit in the picture: nothing drawn', code='no_digit')) if blank else (200, found)
+        found = reading.as_dict() | {
+            "model": reader.version,
+            "uncertain": not reading or reading.confidence < SURE,
+        }
+        found["digits"] = [
+            digit_dict(digit) | {"box": list(digit.prepared.box)} for digit in reading.digits
+        ]
+    else:
+        found = digit_dict(reading)
+    blank = found["reason"] == "nothing drawn"
+    return (
+        (
+            422,
+            found
+            | {"error": "there is no digit in the picture: nothing drawn", "code": "no_digit"},
+        )
+        if blank
+        else (200, found)
+    )
 
 # %% ../nbs/23_api.ipynb #0caceaea
 def answer_to(reader: Reader, picture: object, options: dict) -> tuple[int, dict]:
     "The status and the answer to one of several pictures; what is wrong with it does not touch the others."
-    try: return answer_dict(reader, read_picture(reader, picture, **options))
-    except (ImageError, Refused) as e: return failure(e)
+    try:
+        return answer_dict(reader, read_picture(reader, picture, **options))
+    except (ImageError, Refused) as e:
+        return failure(e)
 
 # %% ../nbs/23_api.ipynb #b1ec4171
-def predict_answer(reader: CurrentReader, content_type: str, body: bytes, query: Mapping[str, str]) -> tuple[int, dict]:
+def predict_answer(
+    reader: CurrentReader, content_type: str, body: bytes, query: Mapping[str, str]
+) -> tuple[int, dict]:
     """The answer to POST /api/predict.
 
     Parameters
@@ -232,429 +373,870 @@ def predict_answer(reader: CurrentReader, content_type: str, body: bytes, query:
         options, (pictures, several) = read_options(query), pictures_in(content_type, body)
         current = reader.get()
         answers = [answer_to(current, picture, options) for picture in pictures]
-    except (MnistNbError, Refused, HTTPException) as e: return failure(e)
-    status, answer = (200, dict(predictions=[answer for _, answer in answers], model=current.version)) if several else answers[0]
-    return status, answer | dict(milliseconds=round(1000*(time.perf_counter() - begun), 3))
+    except (MnistNbError, Refused, HTTPException) as e:
+        return failure(e)
+    status, answer = (
+        (200, {"predictions": [answer for _, answer in answers], "model": current.version})
+        if several
+        else answers[0]
+    )
+    return status, answer | {"milliseconds": round(1000 * (time.perf_counter() - begun), 3)}
 
 # %% ../nbs/23_api.ipynb #8bcbb214
-def obj(text: str = '', optional: Iterable[str] = (), **fields) -> dict:
+def obj(text: str = "", optional: Iterable[str] = (), **fields) -> dict:
     "The schema of an object with these fields."
-    return dict(type='object', description=text, properties=fields, required=[name for name in fields if name not in set(optional)])
+    return {
+        "type": "object",
+        "description": text,
+        "properties": fields,
+        "required": [name for name in fields if name not in set(optional)],
+    }
 
 # %% ../nbs/23_api.ipynb #399e3c04
-def some(kind: dict) -> dict: return dict(kind, type=[kind['type'], 'null'])
+def some(kind: dict) -> dict:
+    return dict(kind, type=[kind["type"], "null"])
 
 # %% ../nbs/23_api.ipynb #5d10a858
-def ref(name: str) -> dict: return {'$ref': f'#/components/schemas/{name}'}
+def ref(name: str) -> dict:
+    return {"$ref": f"#/components/schemas/{name}"}
 
 # %% ../nbs/23_api.ipynb #5b56668b
-def many(kind: dict, **more) -> dict: return dict(type='array', items=kind, **more)
+def many(kind: dict, **more) -> dict:
+    return dict(type="array", items=kind, **more)
 
 # %% ../nbs/23_api.ipynb #7fbfa9b4
-TEXT, YES, WHOLE, REAL = (dict(type=kind) for kind in ('string', 'boolean', 'integer', 'number'))
+TEXT, YES, WHOLE, REAL = ({"type": kind} for kind in ("string", "boolean", "integer", "number"))
 SHARE = dict(REAL, minimum=0, maximum=1)
 DIGIT = dict(WHOLE, minimum=0, maximum=9)
 
 # %% ../nbs/23_api.ipynb #30522f3c
-ANSWER = dict(
-    digit=some(dict(DIGIT, description='null where refused')), confidence=SHARE, probabilities=many(SHARE, minItems=CLASSES, maxItems=CLASSES),
-    rejected=YES, reason=dict(TEXT, description="why it was refused: 'nothing drawn', 'not a digit'; else empty"),
-    uncertain=dict(YES, description=f'refused, or a confidence below {SURE}'), picture=dict(TEXT, description='what the network saw, 28 x 28, as a PNG data URL'),
-    preprocessing=obj('What was done to the picture before.', polarity=dict(TEXT, enum=['dark', 'light']), box=many(REAL, minItems=4, maxItems=4), scale=REAL, pen_width=REAL, rotation=WHOLE, way=dict(TEXT, enum=list(WAYS))),
-    box=many(REAL, minItems=4, maxItems=4, description='left, top, width and height of a digit of a number'), model=TEXT, milliseconds=REAL)
+ANSWER = {
+    "digit": some(dict(DIGIT, description="null where refused")),
+    "confidence": SHARE,
+    "probabilities": many(SHARE, minItems=CLASSES, maxItems=CLASSES),
+    "rejected": YES,
+    "reason": dict(
+        TEXT, description="why it was refused: 'nothing drawn', 'not a digit'; else empty"
+    ),
+    "uncertain": dict(YES, description=f"refused, or a confidence below {SURE}"),
+    "picture": dict(TEXT, description="what the network saw, 28 x 28, as a PNG data URL"),
+    "preprocessing": obj(
+        "What was done to the picture before.",
+        polarity=dict(TEXT, enum=["dark", "light"]),
+        box=many(REAL, minItems=4, maxItems=4),
+        scale=REAL,
+        pen_width=REAL,
+        rotation=WHOLE,
+        way=dict(TEXT, enum=list(WAYS)),
+    ),
+    "box": many(
+        REAL,
+        minItems=4,
+        maxItems=4,
+        description="left, top, width and height of a digit of a number",
+    ),
+    "model": TEXT,
+    "milliseconds": REAL,
+}
 
 # %% ../nbs/23_api.ipynb #ea0f9dfa
-SCHEMAS = dict(
-    Error=obj('What went wrong.', ('fields', 'job'), error=TEXT, code=TEXT, request_id=TEXT, fields=dict(type='object', additionalProperties=TEXT), job=TEXT),
-    Digit=obj('A digit that was read.', ('box', 'milliseconds'), **ANSWER),
-    Number=obj('Several digits that were read.', ('milliseconds',), number=TEXT, digits=many(ref('Digit')),
-               **{name: ANSWER[name] for name in ('confidence', 'rejected', 'reason', 'uncertain', 'model', 'milliseconds')}),
-    Predictions=obj('The answers to several pictures, in their order; what could not be read has an error and a code.',
-                    predictions=many(dict(anyOf=[ref('Digit'), ref('Number'), obj(error=TEXT, code=TEXT)])), model=TEXT, milliseconds=REAL),
-    Prediction=dict(anyOf=[ref('Digit'), ref('Number'), ref('Predictions')]),
-    Sample=obj('A test digit.', index=WHOLE, label=DIGIT, digit=DIGIT, confidence=SHARE, correct=YES, probabilities=ANSWER['probabilities'], picture=TEXT),
-    Samples=obj(samples=many(ref('Sample')), model=TEXT),
-    Scores=obj('How well the digits of a part are read.', images=WHOLE, accuracy=SHARE, interval=many(SHARE), loss=REAL, calibration_error=SHARE),
-    Status=obj(status=TEXT))
+SCHEMAS = {
+    "Error": obj(
+        "What went wrong.",
+        ("fields", "job"),
+        error=TEXT,
+        code=TEXT,
+        request_id=TEXT,
+        fields={"type": "object", "additionalProperties": TEXT},
+        job=TEXT,
+    ),
+    "Digit": obj("A digit that was read.", ("box", "milliseconds"), **ANSWER),
+    "Number": obj(
+        "Several digits that were read.",
+        ("milliseconds",),
+        number=TEXT,
+        digits=many(ref("Digit")),
+        **{
+            name: ANSWER[name]
+            for name in ("confidence", "rejected", "reason", "uncertain", "model", "milliseconds")
+        },
+    ),
+    "Predictions": obj(
+        "The answers to several pictures, in their order; what could not be read has an error and a code.",
+        predictions=many({"anyOf": [ref("Digit"), ref("Number"), obj(error=TEXT, code=TEXT)]}),
+        model=TEXT,
+        milliseconds=REAL,
+    ),
+    "Prediction": {"anyOf": [ref("Digit"), ref("Number"), ref("Predictions")]},
+    "Sample": obj(
+        "A test digit.",
+        index=WHOLE,
+        label=DIGIT,
+        digit=DIGIT,
+        confidence=SHARE,
+        correct=YES,
+        probabilities=ANSWER["probabilities"],
+        picture=TEXT,
+    ),
+    "Samples": obj(samples=many(ref("Sample")), model=TEXT),
+    "Scores": obj(
+        "How well the digits of a part are read.",
+        images=WHOLE,
+        accuracy=SHARE,
+        interval=many(SHARE),
+        loss=REAL,
+        calibration_error=SHARE,
+    ),
+    "Status": obj(status=TEXT),
+}
 
 # %% ../nbs/23_api.ipynb #733ba0e0
-JOB = obj('A training.', id=TEXT, label=TEXT, status=dict(TEXT, enum=['running', 'finished', 'stopped', 'interrupted', 'failed']), started=REAL, config=dict(type='object'),
-          resumable=YES, error=TEXT, log=many(TEXT), version=some(TEXT), history=many(dict(type='object')), progress=SHARE, seconds_left=some(REAL), result=some(dict(type='object')))
+JOB = obj(
+    "A training.",
+    id=TEXT,
+    label=TEXT,
+    status=dict(TEXT, enum=["running", "finished", "stopped", "interrupted", "failed"]),
+    started=REAL,
+    config={"type": "object"},
+    resumable=YES,
+    error=TEXT,
+    log=many(TEXT),
+    version=some(TEXT),
+    history=many({"type": "object"}),
+    progress=SHARE,
+    seconds_left=some(REAL),
+    result=some({"type": "object"}),
+)
 
 # %% ../nbs/23_api.ipynb #ce91588b
-SCHEMAS |= dict(
-    Job=JOB, Started=obj(job=ref('Job')), Training=obj(running=YES, job=dict(anyOf=[ref('Job'), dict(type='null')])),
-    Info=obj('The model in use.', ('version', 'problem', 'label', 'architecture', 'parameters', 'train', 'validation', 'test', 'digits', 'refuse_above', 'temperature',
-                                   'made', 'seconds', 'cores', 'epochs', 'versions', 'command'),
-             status=dict(TEXT, enum=['ready', 'missing', 'corrupt', 'training']), training=some(TEXT), version=TEXT, problem=TEXT, label=TEXT, architecture=dict(type='object'),
-             parameters=WHOLE, train=ref('Scores'), validation=ref('Scores'), test=ref('Scores'), digits=many(dict(type='object')), refuse_above=SHARE, temperature=REAL,
-             made=TEXT, seconds=REAL, cores=some(WHOLE), epochs=WHOLE, versions=dict(type='object'), command=TEXT),
-    Model=obj(version=TEXT, current=YES, test_accuracy=some(SHARE), validation_accuracy=some(SHARE), made=some(TEXT)),
-    Models=obj(current=TEXT, models=many(ref('Model'))), Used=obj(current=TEXT),
-    Correction=obj('What somebody said a picture really shows; null is no digit.', number=WHOLE, made=REAL, source=TEXT, label=some(DIGIT), digit=some(DIGIT), confidence=SHARE,
-                   model=TEXT, picture=TEXT, strokes=dict(type=['array', 'null'])),
-    Corrections=obj(corrections=many(ref('Correction')), count=dict(WHOLE, description='of all that are kept')), Corrected=obj(number=WHOLE), Forgotten=obj(forgotten=WHOLE))
+SCHEMAS |= {
+    "Job": JOB,
+    "Started": obj(job=ref("Job")),
+    "Training": obj(running=YES, job={"anyOf": [ref("Job"), {"type": "null"}]}),
+    "Info": obj(
+        "The model in use.",
+        (
+            "version",
+            "problem",
+            "label",
+            "architecture",
+            "parameters",
+            "train",
+            "validation",
+            "test",
+            "digits",
+            "refuse_above",
+            "temperature",
+            "made",
+            "seconds",
+            "cores",
+            "epochs",
+            "versions",
+            "command",
+        ),
+        status=dict(TEXT, enum=["ready", "missing", "corrupt", "training"]),
+        training=some(TEXT),
+        version=TEXT,
+        problem=TEXT,
+        label=TEXT,
+        architecture={"type": "object"},
+        parameters=WHOLE,
+        train=ref("Scores"),
+        validation=ref("Scores"),
+        test=ref("Scores"),
+        digits=many({"type": "object"}),
+        refuse_above=SHARE,
+        temperature=REAL,
+        made=TEXT,
+        seconds=REAL,
+        cores=some(WHOLE),
+        epochs=WHOLE,
+        versions={"type": "object"},
+        command=TEXT,
+    ),
+    "Model": obj(
+        version=TEXT,
+        current=YES,
+        test_accuracy=some(SHARE),
+        validation_accuracy=some(SHARE),
+        made=some(TEXT),
+    ),
+    "Models": obj(current=TEXT, models=many(ref("Model"))),
+    "Used": obj(current=TEXT),
+    "Correction": obj(
+        "What somebody said a picture really shows; null is no digit.",
+        number=WHOLE,
+        made=REAL,
+        source=TEXT,
+        label=some(DIGIT),
+        digit=some(DIGIT),
+        confidence=SHARE,
+        model=TEXT,
+        picture=TEXT,
+        strokes={"type": ["array", "null"]},
+    ),
+    "Corrections": obj(
+        corrections=many(ref("Correction")), count=dict(WHOLE, description="of all that are kept")
+    ),
+    "Corrected": obj(number=WHOLE),
+    "Forgotten": obj(forgotten=WHOLE),
+}
 
 # %% ../nbs/23_api.ipynb #5620e72b
-TENSOR = obj('A tensor of the Open Inference Protocol.', name=TEXT, shape=many(WHOLE), datatype=TEXT, data=dict(type='array'))
-SCHEMAS |= dict(
-    ServerMetadata=obj(name=TEXT, version=TEXT, extensions=many(TEXT)), Live=obj(live=YES), Ready=obj(ready=YES), ModelReady=obj(name=TEXT, ready=YES),
-    ModelMetadata=obj(name=TEXT, versions=many(TEXT), platform=TEXT, inputs=many(dict(type='object')), outputs=many(dict(type='object'))),
-    Inferred=obj('The outputs.', ('id',), model_name=TEXT, model_version=TEXT, id=TEXT, outputs=many(TENSOR)))
+TENSOR = obj(
+    "A tensor of the Open Inference Protocol.",
+    name=TEXT,
+    shape=many(WHOLE),
+    datatype=TEXT,
+    data={"type": "array"},
+)
+SCHEMAS |= {
+    "ServerMetadata": obj(name=TEXT, version=TEXT, extensions=many(TEXT)),
+    "Live": obj(live=YES),
+    "Ready": obj(ready=YES),
+    "ModelReady": obj(name=TEXT, ready=YES),
+    "ModelMetadata": obj(
+        name=TEXT,
+        versions=many(TEXT),
+        platform=TEXT,
+        inputs=many({"type": "object"}),
+        outputs=many({"type": "object"}),
+    ),
+    "Inferred": obj(
+        "The outputs.", ("id",), model_name=TEXT, model_version=TEXT, id=TEXT, outputs=many(TENSOR)
+    ),
+}
 
 # %% ../nbs/23_api.ipynb #0200e071
 def json_body(schema: dict, **others) -> dict:
     "A request's body in JSON, and in other forms."
-    return dict(required=True, content={'application/json': dict(schema=schema), **{kind: dict(schema=other) for kind, other in others.items()}})
+    return {
+        "required": True,
+        "content": {
+            "application/json": {"schema": schema},
+            **{kind: {"schema": other} for kind, other in others.items()},
+        },
+    }
 
 # %% ../nbs/23_api.ipynb #cd79ef1e
 POINT = many(dict(REAL, exclusiveMinimum=-1e6, exclusiveMaximum=1e6), minItems=2, maxItems=2)
 PIXEL = dict(REAL, minimum=0, maximum=255)
-PICTURE = dict(oneOf=[
-    obj('A picture file.', image=dict(TEXT, description='base64, or a data URL', contentEncoding='base64')),
-    obj('Pixels, ink or ground bright.', pixels=dict(anyOf=[many(PIXEL, minItems=784, maxItems=784), many(many(PIXEL, minItems=28, maxItems=28), minItems=28, maxItems=28)])),
-    obj('Pen strokes, x to the right and y down, in any unit.', strokes=many(many(POINT)))])
-FILES = obj(image=dict(oneOf=[dict(TEXT, contentMediaType='application/octet-stream'), many(dict(TEXT, contentMediaType='application/octet-stream'))]))
-PREDICT_BODY = json_body(PICTURE, **{'multipart/form-data': FILES, 'image/*': {}})
+PICTURE = {
+    "oneOf": [
+        obj(
+            "A picture file.",
+            image=dict(TEXT, description="base64, or a data URL", contentEncoding="base64"),
+        ),
+        obj(
+            "Pixels, ink or ground bright.",
+            pixels={
+                "anyOf": [
+                    many(PIXEL, minItems=784, maxItems=784),
+                    many(many(PIXEL, minItems=28, maxItems=28), minItems=28, maxItems=28),
+                ]
+            },
+        ),
+        obj("Pen strokes, x to the right and y down, in any unit.", strokes=many(many(POINT))),
+    ]
+}
+FILES = obj(
+    image={
+        "oneOf": [
+            dict(TEXT, contentMediaType="application/octet-stream"),
+            many(dict(TEXT, contentMediaType="application/octet-stream")),
+        ]
+    }
+)
+PREDICT_BODY = json_body(PICTURE, **{"multipart/form-data": FILES, "image/*": {}})
 
 # %% ../nbs/23_api.ipynb #b4b07067
 def asked(name: str, text: str, schema: dict) -> dict:
     "A parameter of the query."
-    return {'in': 'query', 'name': name, 'description': text, 'schema': schema, 'required': False}
+    return {"in": "query", "name": name, "description": text, "schema": schema, "required": False}
 
 # %% ../nbs/23_api.ipynb #a14022bf
-PREDICT_QUERY = (asked('number', 'read several digits as a number', dict(TEXT, enum=['0', '1', 'false', 'true'])),
-                 asked('polarity', 'overrule how ink is told from ground', dict(TEXT, enum=['dark', 'light'])),
-                 asked('rotation', 'degrees to turn the picture clockwise', dict(WHOLE, enum=[0, 90, 180, 270, -90])))
-SAMPLE_QUERY = (asked('n', 'how many', dict(WHOLE, minimum=1, maximum=100, default=10)), asked('seed', 'the same seed gives the same digits', dict(WHOLE, minimum=0, maximum=2**31)),
-                asked('wrong', 'only those that are read wrongly', dict(TEXT, enum=['0', '1', 'false', 'true'])))
+PREDICT_QUERY = (
+    asked(
+        "number", "read several digits as a number", dict(TEXT, enum=["0", "1", "false", "true"])
+    ),
+    asked("polarity", "overrule how ink is told from ground", dict(TEXT, enum=["dark", "light"])),
+    asked(
+        "rotation",
+        "degrees to turn the picture clockwise",
+        dict(WHOLE, enum=[0, 90, 180, 270, -90]),
+    ),
+)
+SAMPLE_QUERY = (
+    asked("n", "how many", dict(WHOLE, minimum=1, maximum=100, default=10)),
+    asked("seed", "the same seed gives the same digits", dict(WHOLE, minimum=0, maximum=2**31)),
+    asked(
+        "wrong", "only those that are read wrongly", dict(TEXT, enum=["0", "1", "false", "true"])
+    ),
+)
 
 # %% ../nbs/23_api.ipynb #7fabc2f0
-bp = APIBlueprint('mnist_nb', __name__)
+bp = APIBlueprint("mnist_nb", __name__)
 
 # %% ../nbs/23_api.ipynb #78651e16
-MEANINGS = {400: 'malformed', 403: 'foreign host or origin', 404: 'not found', 409: 'not now', 413: 'too large', 415: 'not a picture, or not a form that is read',
-            422: 'understood, but not usable', 500: 'a fault of the server', 503: 'not ready', 507: 'disk full'}
+MEANINGS = {
+    400: "malformed",
+    403: "foreign host or origin",
+    404: "not found",
+    409: "not now",
+    413: "too large",
+    415: "not a picture, or not a form that is read",
+    422: "understood, but not usable",
+    500: "a fault of the server",
+    503: "not ready",
+    507: "disk full",
+}
 
 # %% ../nbs/23_api.ipynb #e2231afc
-def gives(schema: str, *errors: int, tag: str, status: int = 200, body: dict | None = None, query: tuple = ()) -> Callable:
+def gives(
+    schema: str,
+    *errors: int,
+    tag: str,
+    status: int = 200,
+    body: dict | None = None,
+    query: tuple = (),
+) -> Callable:
     "Document what a view takes and gives."
-    content = lambda name: {'application/json': dict(schema=ref(name))}
-    responses = {status: dict(description='answered', content=content(schema))}
-    responses |= {error: dict(description=MEANINGS[error], content=content('Error')) for error in {403, *errors, *(() if body is None else (400, 413, 415))}}
-    return bp.doc(responses=responses, tags=[tag], extensions=({'requestBody': body} if body else {}) | dict(parameters=list(query)))
+    content = lambda name: {"application/json": {"schema": ref(name)}}
+    responses = {status: {"description": "answered", "content": content(schema)}}
+    responses |= {
+        error: {"description": MEANINGS[error], "content": content("Error")}
+        for error in {403, *errors, *(() if body is None else (400, 413, 415))}
+    }
+    return bp.doc(
+        responses=responses,
+        tags=[tag],
+        extensions=({"requestBody": body} if body else {}) | {"parameters": list(query)},
+    )
 
 # %% ../nbs/23_api.ipynb #46725c79
 def given(name: str) -> object:
     "What `create_app` was given: 'reader', 'store', 'jobs' or 'corrections'."
-    return current_app.extensions['mnist_nb'][name]
+    return current_app.extensions["mnist_nb"][name]
 
 # %% ../nbs/23_api.ipynb #b0c8c010
 def json_request() -> dict:
     "The JSON object that the request brings; raises Refused."
-    if request.mimetype != 'application/json': raise Refused(415, 'unsupported_type', f'expected application/json, got {request.mimetype[:80] or "no content type"}')
+    if request.mimetype != "application/json":
+        raise Refused(
+            415,
+            "unsupported_type",
+            f"expected application/json, got {request.mimetype[:80] or 'no content type'}",
+        )
     return parse_json(request.get_data(cache=False))
 
 # %% ../nbs/23_api.ipynb #c050d18e
 def reply(answer: dict, status: int = 200, **headers: str) -> Response:
     "An answer as strict JSON."
-    return Response(json.dumps(answer, allow_nan=False), status, headers, mimetype='application/json')
+    return Response(
+        json.dumps(answer, allow_nan=False), status, headers, mimetype="application/json"
+    )
 
 # %% ../nbs/23_api.ipynb #16d53b57
 def refusal(status: int, answer: dict, headers: Mapping = {}) -> Response:
     "An error as JSON, with the request's id."
-    retry = {'Retry-After': '5'} if status in (429, 503) else {}
-    return reply(answer | dict(request_id=g.request_id), status, **retry, **headers)
+    retry = {"Retry-After": "5"} if status in (429, 503) else {}
+    return reply(answer | {"request_id": g.request_id}, status, **retry, **headers)
 
 # %% ../nbs/23_api.ipynb #6a093d20
-@bp.post('/api/predict')
-@gives('Prediction', 422, 503, tag='Reading', body=PREDICT_BODY, query=PREDICT_QUERY)
+@bp.post("/api/predict")
+@gives("Prediction", 422, 503, tag="Reading", body=PREDICT_BODY, query=PREDICT_QUERY)
 def predict() -> Response:
     """Read the digit, or the number, in a picture.
 
     A blank picture is answered with status 422 and the code `no_digit`, beside all fields of an answer. Several files in a form give `predictions`.
     """
-    status, answer = predict_answer(given('reader'), request.content_type or '', request.get_data(cache=False), request.args)
+    status, answer = predict_answer(
+        given("reader"), request.content_type or "", request.get_data(cache=False), request.args
+    )
     return reply(answer) if status == 200 else refusal(status, answer)
 
 # %% ../nbs/23_api.ipynb #39e799de
 def mistakes(reader: Reader, store: Store) -> list[int]:
     "The numbers of the test digits that a version reads wrongly, from its report."
-    found = read_record(store.path(reader.version)/'report.json', 'test')['test']['mistakes']
-    return [mistake['index'] for mistake in found]
+    found = read_record(store.path(reader.version) / "report.json", "test")["test"]["mistakes"]
+    return [mistake["index"] for mistake in found]
 
 # %% ../nbs/23_api.ipynb #684680f9
 def samples(reader: Reader, indices: np.ndarray) -> list[dict]:
     "Some test digits and how they are read."
     images, labels = (part[indices] for part in load_test_digits())
     probabilities = reader.probabilities(images)
-    return [dict(index=int(i), label=int(label), digit=int(p.argmax()), confidence=float(p.max()), correct=bool(p.argmax() == label),
-                 probabilities=p.tolist(), picture=png_data_url(image)) for i, image, label, p in zip(indices, images, labels, probabilities)]
+    return [
+        {
+            "index": int(i),
+            "label": int(label),
+            "digit": int(p.argmax()),
+            "confidence": float(p.max()),
+            "correct": bool(p.argmax() == label),
+            "probabilities": p.tolist(),
+            "picture": png_data_url(image),
+        }
+        for i, image, label, p in zip(indices, images, labels, probabilities)
+    ]
 
 # %% ../nbs/23_api.ipynb #83341ebe
-@bp.get('/api/sample_predictions')
-@gives('Samples', 422, 503, tag='Reading', query=SAMPLE_QUERY)
+@bp.get("/api/sample_predictions")
+@gives("Samples", 422, 503, tag="Reading", query=SAMPLE_QUERY)
 def sample_predictions() -> dict:
     "Random test digits, and how they are read."
-    n, seed, wrong = whole(request.args, 'n', 10, 1, 100), whole(request.args, 'seed', None, 0, 2**31), choice(request.args, 'wrong', SWITCH)
-    reader = given('reader').get()
-    among = mistakes(reader, given('store')) if wrong else len(load_test_digits()[1])
+    n, seed, wrong = (
+        whole(request.args, "n", 10, 1, 100),
+        whole(request.args, "seed", None, 0, 2**31),
+        choice(request.args, "wrong", SWITCH),
+    )
+    reader = given("reader").get()
+    among = mistakes(reader, given("store")) if wrong else len(load_test_digits()[1])
     size = min(n, len(among) if wrong else among)
-    chosen = np.random.default_rng(seed).choice(among, size, replace=False) if size else np.zeros(0, int)
-    return reply(dict(samples=samples(reader, chosen), model=reader.version))
+    chosen = (
+        np.random.default_rng(seed).choice(among, size, replace=False) if size else np.zeros(0, int)
+    )
+    return reply({"samples": samples(reader, chosen), "model": reader.version})
 
 # %% ../nbs/23_api.ipynb #ae94cb98
 def version_info(store: Store, version: str) -> dict:
     "What a version's files tell of it."
     folder = store.path(version)
-    config = read_record(folder/'config.json', 'label', 'config', 'parameters', 'made')
-    report, reading = read_record(folder/'report.json', 'train', 'validation', 'test'), read_record(folder/'reading.json', 'temperature', 'refuse_above')
-    network = {name: config['config'].get(name) for name in ('dense', 'dropout', 'normalisation', 'padding', 'pooling')}
-    return dict(version=version, label=config['label'], architecture=dict(input=[SIDE, SIDE, 1], convolutions=[32, 64, 64], **network), parameters=config['parameters'],
-                **{part: {name: report[part][name] for name in ('images', 'accuracy', 'interval', 'loss', 'calibration_error')} for part in ('train', 'validation', 'test')},
-                digits=report['test']['digits'], **reading, **{name: config[name] for name in ('made', 'seconds', 'cores', 'versions', 'command')}, epochs=config['epochs_done'])
+    config = read_record(folder / "config.json", "label", "config", "parameters", "made")
+    report, reading = (
+        read_record(folder / "report.json", "train", "validation", "test"),
+        read_record(folder / "reading.json", "temperature", "refuse_above"),
+    )
+    network = {
+        name: config["config"].get(name)
+        for name in ("dense", "dropout", "normalisation", "padding", "pooling")
+    }
+    return dict(
+        version=version,
+        label=config["label"],
+        architecture=dict(input=[SIDE, SIDE, 1], convolutions=[32, 64, 64], **network),
+        parameters=config["parameters"],
+        **{
+            part: {
+                name: report[part][name]
+                for name in ("images", "accuracy", "interval", "loss", "calibration_error")
+            }
+            for part in ("train", "validation", "test")
+        },
+        digits=report["test"]["digits"],
+        **reading,
+        **{name: config[name] for name in ("made", "seconds", "cores", "versions", "command")},
+        epochs=config["epochs_done"],
+    )
 
 # %% ../nbs/23_api.ipynb #0856bcf0
-@bp.get('/api/model_info')
-@gives('Info', tag='Models')
+@bp.get("/api/model_info")
+@gives("Info", tag="Models")
 def model_info() -> Response:
     "The model in use: its state, its figures, and how it was made."
-    reader, job = given('reader'), given('jobs').running()
+    reader, job = given("reader"), given("jobs").running()
     training = job and job.id
     try:
         version = reader.get().version
-        status, found = 'corrupt' if reader.problem else 'ready', version_info(given('store'), version)
-    except ModelCorrupt as e: return reply(dict(status='corrupt', training=training, problem=without_folders(str(e))))
-    except ModelError as e: return reply(dict(status='training' if job else 'missing', training=training, problem=without_folders(str(e))))
-    return reply(dict(found, status=status, training=training, problem=without_folders(reader.problem)))
+        status, found = (
+            "corrupt" if reader.problem else "ready",
+            version_info(given("store"), version),
+        )
+    except ModelCorrupt as e:
+        return reply(
+            {"status": "corrupt", "training": training, "problem": without_folders(str(e))}
+        )
+    except ModelError as e:
+        return reply(
+            {
+                "status": "training" if job else "missing",
+                "training": training,
+                "problem": without_folders(str(e)),
+            }
+        )
+    return reply(
+        dict(found, status=status, training=training, problem=without_folders(reader.problem))
+    )
 
 # %% ../nbs/23_api.ipynb #b6db0668
 def listed(store: Store, version: str, current: str) -> dict:
     "A version's line in the list; what cannot be read is null."
     try:
-        report, config = (read_record(store.path(version)/name) for name in ('report.json', 'config.json'))
-        found = dict(test_accuracy=report['test']['accuracy'], validation_accuracy=report['validation']['accuracy'], made=config['made'])
-    except (MnistNbError, KeyError, TypeError): found = dict(test_accuracy=None, validation_accuracy=None, made=None)
+        report, config = (
+            read_record(store.path(version) / name) for name in ("report.json", "config.json")
+        )
+        found = {
+            "test_accuracy": report["test"]["accuracy"],
+            "validation_accuracy": report["validation"]["accuracy"],
+            "made": config["made"],
+        }
+    except (MnistNbError, KeyError, TypeError):
+        found = {"test_accuracy": None, "validation_accuracy": None, "made": None}
     return dict(found, version=version, current=version == current)
 
 # %% ../nbs/23_api.ipynb #4f5c1982
-@bp.get('/api/models')
-@gives('Models', 503, tag='Models')
+@bp.get("/api/models")
+@gives("Models", 503, tag="Models")
 def list_models() -> Response:
     "All versions of the model, the oldest first."
-    store = given('store')
+    store = given("store")
     current = store.current()
-    return reply(dict(current=current, models=[listed(store, version, current) for version in store.versions()]))
+    return reply(
+        {
+            "current": current,
+            "models": [listed(store, version, current) for version in store.versions()],
+        }
+    )
 
 # %% ../nbs/23_api.ipynb #4a221dd0
-@bp.post('/api/models/use')
-@gives('Used', 422, 507, tag='Models', body=json_body(obj(version=TEXT)))
+@bp.post("/api/models/use")
+@gives("Used", 422, 507, tag="Models", body=json_body(obj(version=TEXT)))
 def use_model() -> Response:
     "Make a version the one in use."
-    version, store = json_request().get('version'), given('store')
-    if not isinstance(version, str) or version not in store.versions(): raise bad_parameters(dict(version=f'there is no version {str(version)[:80]!r}'))
-    try: Reader.load(version, store)
-    except ModelError as e: raise Refused(422, 'model_corrupt', without_folders(str(e))) from e
+    version, store = json_request().get("version"), given("store")
+    if not isinstance(version, str) or version not in store.versions():
+        raise bad_parameters({"version": f"there is no version {str(version)[:80]!r}"})
+    try:
+        Reader.load(version, store)
+    except ModelError as e:
+        raise Refused(422, "model_corrupt", without_folders(str(e))) from e
     use_version(store, version)
-    return reply(dict(current=version))
+    return reply({"current": version})
 
 # %% ../nbs/23_api.ipynb #b825ddc7
-@bp.post('/api/models/rollback')
-@gives('Used', 409, 503, 507, tag='Models')
+@bp.post("/api/models/rollback")
+@gives("Used", 409, 503, 507, tag="Models")
 def rollback_model() -> Response:
     "Go back to the version that was used before."
-    try: return reply(dict(current=rollback(given('store'))))
-    except ModelMissing as e: raise Refused(409, 'nothing_to_go_back_to', str(e)) from e
+    try:
+        return reply({"current": rollback(given("store"))})
+    except ModelMissing as e:
+        raise Refused(409, "nothing_to_go_back_to", str(e)) from e
 
 # %% ../nbs/23_api.ipynb #f41f4eac
 def as_whole(name: str, value: object) -> object:
     "A parameter's value, where it is whole and must be an int as one: JSON does not tell 8.0 from 8."
-    return int(value) if isinstance(value, float) and value.is_integer() and PARAMETERS.get(name, (float,))[0] is int else value
+    return (
+        int(value)
+        if isinstance(value, float)
+        and value.is_integer()
+        and PARAMETERS.get(name, (float,))[0] is int
+        else value
+    )
 
 # %% ../nbs/23_api.ipynb #c48e6c8f
 def wrong_fields(preset: object, changes: dict) -> dict[str, str]:
     "What is wrong with each of a training's parameters."
-    found = {} if preset in PRESETS else dict(preset=f"expected {' or '.join(PRESETS)}, got {str(preset)[:40]!r}")
+    found = (
+        {}
+        if preset in PRESETS
+        else {"preset": f"expected {' or '.join(PRESETS)}, got {str(preset)[:40]!r}"}
+    )
     for name, value in changes.items():
-        if name not in TrainingConfig.__dataclass_fields__: found[name[:80]] = 'there is no such parameter'
+        if name not in TrainingConfig.__dataclass_fields__:
+            found[name[:80]] = "there is no such parameter"
         else:
-            try: configure('quick', **{name: value})
-            except (ValueError, TypeError) as e: found[name] = str(e)[:300].removeprefix(f'{name}: ')
+            try:
+                configure("quick", **{name: value})
+            except (ValueError, TypeError) as e:
+                found[name] = str(e)[:300].removeprefix(f"{name}: ")
     return found
 
 # %% ../nbs/23_api.ipynb #92d5963f
 def parameter(name: str) -> dict:
     "The schema of a parameter of a training; null leaves it as the preset has it."
-    if name in CHOICES: return dict(type=['string', 'null'], enum=[*CHOICES[name], *([] if None in CHOICES[name] else [None])])
+    if name in CHOICES:
+        return {
+            "type": ["string", "null"],
+            "enum": [*CHOICES[name], *([] if None in CHOICES[name] else [None])],
+        }
     kind, low, high = PARAMETERS[name]
     return some(dict(WHOLE if kind is int else REAL, minimum=low, maximum=high))
 
 # %% ../nbs/23_api.ipynb #9e2580bf
-TRAIN_BODY = json_body(dict(type='object', description='A preset, any parameters of a training that are to differ from it, and whether the version is to be used.', additionalProperties=False,
-                            properties=dict(preset=dict(TEXT, enum=[*PRESETS]), use=some(YES), **{name: parameter(name) for name in (*PARAMETERS, *CHOICES)})))
+TRAIN_BODY = json_body(
+    {
+        "type": "object",
+        "description": "A preset, any parameters of a training that are to differ from it, and whether the version is to be used.",
+        "additionalProperties": False,
+        "properties": dict(
+            preset=dict(TEXT, enum=[*PRESETS]),
+            use=some(YES),
+            **{name: parameter(name) for name in (*PARAMETERS, *CHOICES)},
+        ),
+    }
+)
 
 # %% ../nbs/23_api.ipynb #96ecceef
-@bp.post('/api/train')
-@gives('Started', 409, 422, 503, 507, tag='Training', status=202, body=TRAIN_BODY)
+@bp.post("/api/train")
+@gives("Started", 409, 422, 503, 507, tag="Training", status=202, body=TRAIN_BODY)
 def start_training() -> Response:
     "Start a training; where one runs already the error names it."
     changes = {name: as_whole(name, value) for name, value in json_request().items()}
-    preset, use = changes.pop('preset', 'quick'), changes.pop('use', None)
+    preset, use = changes.pop("preset", "quick"), changes.pop("use", None)
     wrong = wrong_fields(preset if isinstance(preset, str) else repr(preset), changes)
-    if not (use is None or isinstance(use, bool)): wrong['use'] = 'expected true, false or null'
-    if wrong: raise bad_parameters(wrong)
-    try: return reply(dict(job=given('jobs').start(preset, changes, use).as_dict()), 202)
-    except ValueError as e: raise Refused(422, 'bad_parameters', str(e), fields={}) from e
+    if not (use is None or isinstance(use, bool)):
+        wrong["use"] = "expected true, false or null"
+    if wrong:
+        raise bad_parameters(wrong)
+    try:
+        return reply({"job": given("jobs").start(preset, changes, use).as_dict()}, 202)
+    except ValueError as e:
+        raise Refused(422, "bad_parameters", str(e), fields={}) from e
 
 # %% ../nbs/23_api.ipynb #c50ee9cb
-@bp.get('/api/train')
-@gives('Training', tag='Training')
+@bp.get("/api/train")
+@gives("Training", tag="Training")
 def training_state() -> Response:
     "The training that runs, else the last one, with its history."
-    job = given('jobs').latest()
-    return reply(dict(running=bool(job and job.status == 'running'), job=job and job.as_dict()))
+    job = given("jobs").latest()
+    return reply({"running": bool(job and job.status == "running"), "job": job and job.as_dict()})
 
 # %% ../nbs/23_api.ipynb #26ce482d
-@bp.post('/api/train/stop')
-@gives('Started', 409, 507, tag='Training')
+@bp.post("/api/train/stop")
+@gives("Started", 409, 507, tag="Training")
 def stop_training() -> Response:
     "Stop the training that runs; its best weights are kept as a version."
-    job = given('jobs').stop()
-    if not job: raise Refused(409, 'no_training', 'no training is running')
-    return reply(dict(job=job.as_dict()))
+    job = given("jobs").stop()
+    if not job:
+        raise Refused(409, "no_training", "no training is running")
+    return reply({"job": job.as_dict()})
 
 # %% ../nbs/23_api.ipynb #70bd9e79
-@bp.post('/api/train/resume')
-@gives('Started', 409, 507, tag='Training', status=202)
+@bp.post("/api/train/resume")
+@gives("Started", 409, 507, tag="Training", status=202)
 def resume_training() -> Response:
     "Go on with the newest training that was cut off."
-    return reply(dict(job=given('jobs').resume().as_dict()), 202)
+    return reply({"job": given("jobs").resume().as_dict()}, 202)
 
 # %% ../nbs/23_api.ipynb #fa90d487
-STEER_BODY = json_body(dict(oneOf=[
-    obj('Wait, go on, or learn for one epoch more.', do=dict(TEXT, enum=['pause', 'resume', 'extend'])),
-    obj('Change a setting from the next batch on.', do=dict(TEXT, const='set'), name=dict(TEXT, enum=[*STEERABLE]), value=REAL)]))
+STEER_BODY = json_body(
+    {
+        "oneOf": [
+            obj(
+                "Wait, go on, or learn for one epoch more.",
+                do=dict(TEXT, enum=["pause", "resume", "extend"]),
+            ),
+            obj(
+                "Change a setting from the next batch on.",
+                do=dict(TEXT, const="set"),
+                name=dict(TEXT, enum=[*STEERABLE]),
+                value=REAL,
+            ),
+        ]
+    }
+)
 
 # %% ../nbs/23_api.ipynb #9c032608
-@bp.post('/api/train/steer')
-@gives('Started', 409, 422, 507, tag='Training', body=STEER_BODY)
+@bp.post("/api/train/steer")
+@gives("Started", 409, 422, 507, tag="Training", body=STEER_BODY)
 def steer_training() -> Response:
     "Pause the training that runs, let it go on, prolong it, or change its learning rate, augmentation or dropout."
     order = json_request()
-    try: check_order(order)
-    except (ValueError, TypeError) as e: raise Refused(422, 'bad_parameters', str(e)[:300], fields={}) from e
-    job = given('jobs').order(**{name: order[name] for name in ('do', 'name', 'value') if name in order})
-    if not job: raise Refused(409, 'no_training', 'no training is running')
-    return reply(dict(job=job.as_dict()))
+    try:
+        check_order(order)
+    except (ValueError, TypeError) as e:
+        raise Refused(422, "bad_parameters", str(e)[:300], fields={}) from e
+    job = given("jobs").order(
+        **{name: order[name] for name in ("do", "name", "value") if name in order}
+    )
+    if not job:
+        raise Refused(409, "no_training", "no training is running")
+    return reply({"job": job.as_dict()})
 
 # %% ../nbs/23_api.ipynb #d758702c
 def sent_events(job: str, events: Iterable[dict], start: int) -> str:
     "Events of a training as server-sent events; the last one's id says where the next reading starts."
-    lines = [f'event: {event["kind"]}\ndata: {json.dumps(event, allow_nan=False)}\n\n' for event in events]
-    if lines: lines[-1] = f'id: {job}:{start}\n{lines[-1]}'
-    return ''.join(lines)
+    lines = [
+        f"event: {event['kind']}\ndata: {json.dumps(event, allow_nan=False)}\n\n"
+        for event in events
+    ]
+    if lines:
+        lines[-1] = f"id: {job}:{start}\n{lines[-1]}"
+    return "".join(lines)
 
 # %% ../nbs/23_api.ipynb #a7cf8c5c
-EVENTS = {403: dict(description=MEANINGS[403], content={'application/json': dict(schema=ref('Error'))}),
-          200: dict(description='the events', content={'text/event-stream': dict(schema=obj('The data are JSON: kind, time, and what there is to tell.', ('id',), event=TEXT, data=TEXT, id=TEXT))}),
-          204: dict(description='nothing is left to tell, which keeps browsers from asking again')}
+EVENTS = {
+    403: {"description": MEANINGS[403], "content": {"application/json": {"schema": ref("Error")}}},
+    200: {
+        "description": "the events",
+        "content": {
+            "text/event-stream": {
+                "schema": obj(
+                    "The data are JSON: kind, time, and what there is to tell.",
+                    ("id",),
+                    event=TEXT,
+                    data=TEXT,
+                    id=TEXT,
+                )
+            }
+        },
+    },
+    204: {"description": "nothing is left to tell, which keeps browsers from asking again"},
+}
 
 # %% ../nbs/23_api.ipynb #adb179c9
-@bp.get('/api/train/events')
-@bp.doc(responses=EVENTS, tags=['Training'])
+@bp.get("/api/train/events")
+@bp.doc(responses=EVENTS, tags=["Training"])
 def training_events() -> Response:
     "What the training that runs, else the last one, tells: from its beginning, or from where the header Last-Event-ID says."
-    jobs = given('jobs')
-    job, (last, _, start) = jobs.latest(), request.headers.get('Last-Event-ID', '').rpartition(':')
-    if not job: return Response(status=204)
-    events, end = jobs.events(job.id, int(start) if last == job.id and re.fullmatch('[0-9]{1,12}', start) else 0)
-    if not events and job.status != 'running': return Response(status=204)
-    return Response('retry: 1000\n\n' + sent_events(job.id, events, end), mimetype='text/event-stream')
+    jobs = given("jobs")
+    job, (last, _, start) = jobs.latest(), request.headers.get("Last-Event-ID", "").rpartition(":")
+    if not job:
+        return Response(status=204)
+    events, end = jobs.events(
+        job.id, int(start) if last == job.id and re.fullmatch("[0-9]{1,12}", start) else 0
+    )
+    if not events and job.status != "running":
+        return Response(status=204)
+    return Response(
+        "retry: 1000\n\n" + sent_events(job.id, events, end), mimetype="text/event-stream"
+    )
 
 # %% ../nbs/23_api.ipynb #0a832db2
-WHOSE = asked('visitor', 'only of this visitor', dict(TEXT, maxLength=80))
-CORRECTIONS_QUERY = (WHOSE, asked('label', 'only with this label; 10 is no digit', dict(WHOLE, minimum=0, maximum=CLASSES)), asked('source', 'only from there', dict(TEXT, enum=[*SOURCES])),
-                     asked('n', 'how many', dict(WHOLE, minimum=1, maximum=500, default=50)), asked('start', 'how many to pass over', dict(WHOLE, minimum=0, maximum=10**6, default=0)))
-FORGET_QUERY = (WHOSE, asked('number', 'only this one', dict(WHOLE, minimum=1, maximum=10**12 - 1)), asked('all', 'all of them', dict(TEXT, enum=['0', '1', 'false', 'true'])))
+WHOSE = asked("visitor", "only of this visitor", dict(TEXT, maxLength=80))
+CORRECTIONS_QUERY = (
+    WHOSE,
+    asked("label", "only with this label; 10 is no digit", dict(WHOLE, minimum=0, maximum=CLASSES)),
+    asked("source", "only from there", dict(TEXT, enum=[*SOURCES])),
+    asked("n", "how many", dict(WHOLE, minimum=1, maximum=500, default=50)),
+    asked("start", "how many to pass over", dict(WHOLE, minimum=0, maximum=10**6, default=0)),
+)
+FORGET_QUERY = (
+    WHOSE,
+    asked("number", "only this one", dict(WHOLE, minimum=1, maximum=10**12 - 1)),
+    asked("all", "all of them", dict(TEXT, enum=["0", "1", "false", "true"])),
+)
 
 # %% ../nbs/23_api.ipynb #b34830ec
 def visitor_of(query: Mapping) -> str | None:
     "Whose corrections a query means; raises Refused."
-    text = query.get('visitor')
-    if text is not None and (not isinstance(text, str) or len(text) > 80): raise bad_parameters(dict(visitor='expected at most 80 characters'))
+    text = query.get("visitor")
+    if text is not None and (not isinstance(text, str) or len(text) > 80):
+        raise bad_parameters({"visitor": "expected at most 80 characters"})
     return text
 
 # %% ../nbs/23_api.ipynb #c193e04a
-@bp.get('/api/corrections')
-@gives('Corrections', 422, 503, tag='Learning', query=CORRECTIONS_QUERY)
+@bp.get("/api/corrections")
+@gives("Corrections", 422, 503, tag="Learning", query=CORRECTIONS_QUERY)
 def list_corrections() -> Response:
     "What was corrected, the newest first."
-    query, kept = request.args, given('corrections')
-    fits = dict(visitor=visitor_of(query), label=whole(query, 'label', None, 0, CLASSES), source=choice(query, 'source', {'': None} | {name: name for name in SOURCES}))
-    found = kept.list(**fits, most=whole(query, 'n', 50, 1, 500), start=whole(query, 'start', 0, 0, 10**6))
-    return reply(dict(corrections=[each.as_dict() for each in found], count=kept.count()))
+    query, kept = request.args, given("corrections")
+    fits = {
+        "visitor": visitor_of(query),
+        "label": whole(query, "label", None, 0, CLASSES),
+        "source": choice(query, "source", {"": None} | {name: name for name in SOURCES}),
+    }
+    found = kept.list(
+        **fits, most=whole(query, "n", 50, 1, 500), start=whole(query, "start", 0, 0, 10**6)
+    )
+    return reply({"corrections": [each.as_dict() for each in found], "count": kept.count()})
 
 # %% ../nbs/23_api.ipynb #5d40d554
-LABELLED = dict(label=some(dict(DIGIT, description='null for no digit')), visitor=some(dict(TEXT, maxLength=80)), source=dict(TEXT, enum=[*SOURCES]))
-CORRECTION_BODY = json_body(dict(oneOf=[dict(each, properties=each['properties'] | LABELLED, required=[*each['required'], 'label']) for each in PICTURE['oneOf']]))
+LABELLED = {
+    "label": some(dict(DIGIT, description="null for no digit")),
+    "visitor": some(dict(TEXT, maxLength=80)),
+    "source": dict(TEXT, enum=[*SOURCES]),
+}
+CORRECTION_BODY = json_body(
+    {
+        "oneOf": [
+            dict(
+                each,
+                properties=each["properties"] | LABELLED,
+                required=[*each["required"], "label"],
+            )
+            for each in PICTURE["oneOf"]
+        ]
+    }
+)
 
 # %% ../nbs/23_api.ipynb #5cf84fbe
-@bp.post('/api/corrections')
-@gives('Corrected', 422, 503, 507, tag='Learning', status=201, body=CORRECTION_BODY)
+@bp.post("/api/corrections")
+@gives("Corrected", 422, 503, 507, tag="Learning", status=201, body=CORRECTION_BODY)
 def add_correction() -> Response:
     "Say what a picture really shows."
     asked = json_request()
-    if 'label' not in asked: raise bad_parameters(dict(label='expected a digit from 0 to 9, or null for no digit'))
-    picture, visitor = json_picture(asked), visitor_of(asked) or ''
-    reading = read_picture(given('reader').get(), picture, False, None, 0)
-    if reading.prepared.empty: raise Refused(422, 'no_digit', 'there is nothing in the picture to learn from: nothing drawn')
+    if "label" not in asked:
+        raise bad_parameters({"label": "expected a digit from 0 to 9, or null for no digit"})
+    picture, visitor = json_picture(asked), visitor_of(asked) or ""
+    reading = read_picture(given("reader").get(), picture, False, None, 0)
+    if reading.prepared.empty:
+        raise Refused(
+            422, "no_digit", "there is nothing in the picture to learn from: nothing drawn"
+        )
     drawn = picture if isinstance(picture, list) else None
-    try: number = given('corrections').add(reading, asked['label'], visitor, asked.get('source', 'drawing' if drawn else 'picture'), drawn)
-    except (ValueError, TypeError) as e: raise Refused(422, 'bad_parameters', str(e)[:300], fields={}) from e
-    return reply(dict(number=number), 201)
+    try:
+        number = given("corrections").add(
+            reading,
+            asked["label"],
+            visitor,
+            asked.get("source", "drawing" if drawn else "picture"),
+            drawn,
+        )
+    except (ValueError, TypeError) as e:
+        raise Refused(422, "bad_parameters", str(e)[:300], fields={}) from e
+    return reply({"number": number}, 201)
 
 # %% ../nbs/23_api.ipynb #e92e92ac
-@bp.delete('/api/corrections')
-@gives('Forgotten', 422, 503, 507, tag='Learning', query=FORGET_QUERY)
+@bp.delete("/api/corrections")
+@gives("Forgotten", 422, 503, 507, tag="Learning", query=FORGET_QUERY)
 def forget_corrections() -> Response:
     "Forget one correction, a visitor's, or all."
     query = request.args
-    number, visitor, everything = whole(query, 'number', None, 1, 10**12 - 1), visitor_of(query), choice(query, 'all', SWITCH)
-    try: return reply(dict(forgotten=given('corrections').forget(number, visitor, everything)))
-    except ValueError as e: raise bad_parameters(dict(number='expected a number, a visitor, or all=1')) from e
+    number, visitor, everything = (
+        whole(query, "number", None, 1, 10**12 - 1),
+        visitor_of(query),
+        choice(query, "all", SWITCH),
+    )
+    try:
+        return reply({"forgotten": given("corrections").forget(number, visitor, everything)})
+    except ValueError as e:
+        raise bad_parameters({"number": "expected a number, a visitor, or all=1"}) from e
 
 # %% ../nbs/23_api.ipynb #b8f1e072
-TEACH_BODY = json_body(dict(type='object', additionalProperties=False, properties=dict(version=some(TEXT), visitor=some(dict(TEXT, maxLength=80)))))
+TEACH_BODY = json_body(
+    {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"version": some(TEXT), "visitor": some(dict(TEXT, maxLength=80))},
+    }
+)
 
 # %% ../nbs/23_api.ipynb #240dc302
-@bp.post('/api/teach')
-@gives('Started', 409, 422, 503, 507, tag='Learning', status=202, body=TEACH_BODY)
+@bp.post("/api/teach")
+@gives("Started", 409, 422, 503, 507, tag="Learning", status=202, body=TEACH_BODY)
 def start_lesson() -> Response:
     "Let a version learn from the corrections, as a training; what comes of it is not put in use."
     asked = json_request()
-    wrong = {name[:80]: 'there is no such parameter' for name in asked if name not in ('version', 'visitor')}
-    version, visitor = asked.get('version'), visitor_of(asked)
-    if version is not None and version not in given('store').versions(): wrong['version'] = f'there is no version {str(version)[:80]!r}'
-    if wrong: raise bad_parameters(wrong)
-    return reply(dict(job=given('jobs').teach(version, visitor).as_dict()), 202)
+    wrong = {
+        name[:80]: "there is no such parameter"
+        for name in asked
+        if name not in ("version", "visitor")
+    }
+    version, visitor = asked.get("version"), visitor_of(asked)
+    if version is not None and version not in given("store").versions():
+        wrong["version"] = f"there is no version {str(version)[:80]!r}"
+    if wrong:
+        raise bad_parameters(wrong)
+    return reply({"job": given("jobs").teach(version, visitor).as_dict()}, 202)
 
 # %% ../nbs/23_api.ipynb #c86f4a39
-@bp.get('/api/health/live')
-@gives('Status', tag='Health')
+@bp.get("/api/health/live")
+@gives("Status", tag="Health")
 def live() -> Response:
     "Whether the server answers."
-    return reply(dict(status='live'))
+    return reply({"status": "live"})
 
 # %% ../nbs/23_api.ipynb #bb7597eb
-@bp.get('/api/health/ready')
-@gives('Status', 503, tag='Health')
+@bp.get("/api/health/ready")
+@gives("Status", 503, tag="Health")
 def ready() -> Response:
     "Whether there is a model that reads."
-    given('reader').get()
-    return reply(dict(status='ready'))
+    given("reader").get()
+    return reply({"status": "ready"})
 
 # %% ../nbs/23_api.ipynb #5b97aaea
-NAME = 'mnist_nb'
+NAME = "mnist_nb"
 
 # %% ../nbs/23_api.ipynb #99f37974
 @lru_cache(4)
@@ -665,84 +1247,145 @@ def versioned(folder: Path, version: str) -> Reader:
 # %% ../nbs/23_api.ipynb #866c0c26
 def reader_of(name: str, version: str | None) -> Reader:
     "The reader that a path means; raises NotFound, or ModelError."
-    if name != NAME or version and version not in given('store').versions(): raise NotFound('there is no such model, or no such version of it')
-    return versioned(given('store').folder, version) if version else given('reader').get()
+    if name != NAME or version and version not in given("store").versions():
+        raise NotFound("there is no such model, or no such version of it")
+    return versioned(given("store").folder, version) if version else given("reader").get()
 
 # %% ../nbs/23_api.ipynb #fbe382e7
 def model_route(method: Callable, path: str) -> Callable:
     "Register a view for a model's path, with and without its version."
+
     def register(view):
-        for version in ('', '/versions/<version>'): method(f'/v2/models/<name>{version}{path}', endpoint=view.__name__ + '_version'*bool(version))(view)
+        for version in ("", "/versions/<version>"):
+            method(
+                f"/v2/models/<name>{version}{path}",
+                endpoint=view.__name__ + "_version" * bool(version),
+            )(view)
         return view
+
     return register
 
 # %% ../nbs/23_api.ipynb #fcca02da
-@bp.get('/v2')
-@gives('ServerMetadata', tag='Open Inference Protocol')
+@bp.get("/v2")
+@gives("ServerMetadata", tag="Open Inference Protocol")
 def server_metadata() -> Response:
     "The server's name and version."
-    return reply(dict(name='mnist_nb', version=__version__, extensions=[]))
+    return reply({"name": "mnist_nb", "version": __version__, "extensions": []})
 
 # %% ../nbs/23_api.ipynb #e378c0e0
-@bp.get('/v2/health/live')
-@gives('Live', tag='Open Inference Protocol')
+@bp.get("/v2/health/live")
+@gives("Live", tag="Open Inference Protocol")
 def server_live() -> Response:
     "Whether the server answers."
-    return reply(dict(live=True))
+    return reply({"live": True})
 
 # %% ../nbs/23_api.ipynb #903f8353
-@bp.get('/v2/health/ready')
-@gives('Ready', 503, tag='Open Inference Protocol')
+@bp.get("/v2/health/ready")
+@gives("Ready", 503, tag="Open Inference Protocol")
 def server_ready() -> Response:
     "Whether there is a model that reads."
-    given('reader').get()
-    return reply(dict(ready=True))
+    given("reader").get()
+    return reply({"ready": True})
 
 # %% ../nbs/23_api.ipynb #5bba0d7a
-@model_route(bp.get, '')
-@gives('ModelMetadata', 404, 503, tag='Open Inference Protocol')
+@model_route(bp.get, "")
+@gives("ModelMetadata", 404, 503, tag="Open Inference Protocol")
 def model_metadata(name: str, version: str | None = None) -> Response:
     "The model's versions, inputs and outputs."
     reader_of(name, version)
-    tensor = lambda name, datatype, *shape: dict(name=name, datatype=datatype, shape=[-1, *shape])
-    return reply(dict(name=NAME, versions=[version] if version else given('store').versions(), platform='litert', inputs=[tensor('images', 'FP32', SIDE, SIDE, 1)],
-                      outputs=[tensor('probabilities', 'FP32', CLASSES), tensor('digits', 'INT64')]))
+    tensor = lambda name, datatype, *shape: {
+        "name": name,
+        "datatype": datatype,
+        "shape": [-1, *shape],
+    }
+    return reply(
+        {
+            "name": NAME,
+            "versions": [version] if version else given("store").versions(),
+            "platform": "litert",
+            "inputs": [tensor("images", "FP32", SIDE, SIDE, 1)],
+            "outputs": [tensor("probabilities", "FP32", CLASSES), tensor("digits", "INT64")],
+        }
+    )
 
 # %% ../nbs/23_api.ipynb #86249704
-@model_route(bp.get, '/ready')
-@gives('ModelReady', 404, 503, tag='Open Inference Protocol')
+@model_route(bp.get, "/ready")
+@gives("ModelReady", 404, 503, tag="Open Inference Protocol")
 def model_ready(name: str, version: str | None = None) -> Response:
     "Whether a model reads."
     reader_of(name, version)
-    return reply(dict(name=NAME, ready=True))
+    return reply({"name": NAME, "ready": True})
 
 # %% ../nbs/23_api.ipynb #d6b9e2ef
 def tensor_images(inputs: object) -> np.ndarray:
     "The pictures in a request's only input, as `Reader.outputs` takes them; raises Refused."
-    if not (isinstance(inputs, list) and len(inputs) == 1 and isinstance(inputs[0], dict)): raise bad_parameters(dict(inputs='expected one tensor'))
-    shape, kind = inputs[0].get('shape'), {'FP32': np.float32, 'UINT8': np.uint8}.get(str(inputs[0].get('datatype')))
-    if not (isinstance(shape, list) and kind and shape[1:] in ([SIDE, SIDE, 1], [SIDE, SIDE], [SIDE*SIDE])):
-        raise bad_parameters(dict(inputs='expected FP32 or UINT8 of shape [n, 28, 28, 1] or [n, 784]'))
-    values = as_array(inputs[0].get('data')).ravel()
+    if not (isinstance(inputs, list) and len(inputs) == 1 and isinstance(inputs[0], dict)):
+        raise bad_parameters({"inputs": "expected one tensor"})
+    shape, kind = (
+        inputs[0].get("shape"),
+        {"FP32": np.float32, "UINT8": np.uint8}.get(str(inputs[0].get("datatype"))),
+    )
+    if not (
+        isinstance(shape, list)
+        and kind
+        and shape[1:] in ([SIDE, SIDE, 1], [SIDE, SIDE], [SIDE * SIDE])
+    ):
+        raise bad_parameters(
+            {"inputs": "expected FP32 or UINT8 of shape [n, 28, 28, 1] or [n, 784]"}
+        )
+    values = as_array(inputs[0].get("data")).ravel()
     top = 255 if kind is np.uint8 else 1
-    if shape[0] != values.size/SIDE**2 or not shape[0] or not ((values >= 0) & (values <= top)).all():
-        raise bad_parameters(dict(inputs=f'expected n x 784 numbers from 0 to {top}, n being at least 1'))
+    if (
+        shape[0] != values.size / SIDE**2
+        or not shape[0]
+        or not ((values >= 0) & (values <= top)).all()
+    ):
+        raise bad_parameters(
+            {"inputs": f"expected n x 784 numbers from 0 to {top}, n being at least 1"}
+        )
     return values.astype(kind).reshape(-1, SIDE, SIDE)
 
 # %% ../nbs/23_api.ipynb #d9b22e7e
-INFER_BODY = json_body(obj('A request of the Open Inference Protocol.', ('id',), id=TEXT, inputs=many(obj(
-    name=TEXT, shape=many(WHOLE), datatype=dict(TEXT, enum=['FP32', 'UINT8']), data=dict(type='array')), minItems=1, maxItems=1)))
+INFER_BODY = json_body(
+    obj(
+        "A request of the Open Inference Protocol.",
+        ("id",),
+        id=TEXT,
+        inputs=many(
+            obj(
+                name=TEXT,
+                shape=many(WHOLE),
+                datatype=dict(TEXT, enum=["FP32", "UINT8"]),
+                data={"type": "array"},
+            ),
+            minItems=1,
+            maxItems=1,
+        ),
+    )
+)
 
 # %% ../nbs/23_api.ipynb #88231860
-@model_route(bp.post, '/infer')
-@gives('Inferred', 404, 422, 503, tag='Open Inference Protocol', body=INFER_BODY)
+@model_route(bp.post, "/infer")
+@gives("Inferred", 404, 422, 503, tag="Open Inference Protocol", body=INFER_BODY)
 def infer(name: str, version: str | None = None) -> Response:
     "Read pictures that are in MNIST's form already."
     reader, asked = reader_of(name, version), json_request()
-    probabilities = reader.probabilities(tensor_images(asked.get('inputs')))
-    n, more = len(probabilities), dict(id=asked['id']) if isinstance(asked.get('id'), str) else {}
-    outputs = [dict(name='probabilities', datatype='FP32', shape=[n, CLASSES], data=probabilities.ravel().tolist()),
-               dict(name='digits', datatype='INT64', shape=[n], data=probabilities.argmax(1).tolist())]
+    probabilities = reader.probabilities(tensor_images(asked.get("inputs")))
+    n, more = len(probabilities), {"id": asked["id"]} if isinstance(asked.get("id"), str) else {}
+    outputs = [
+        {
+            "name": "probabilities",
+            "datatype": "FP32",
+            "shape": [n, CLASSES],
+            "data": probabilities.ravel().tolist(),
+        },
+        {
+            "name": "digits",
+            "datatype": "INT64",
+            "shape": [n],
+            "data": probabilities.argmax(1).tolist(),
+        },
+    ]
     return reply(dict(more, model_name=NAME, model_version=reader.version, outputs=outputs))
 
 # %% ../nbs/23_api.ipynb #4a785e2d
@@ -753,66 +1396,99 @@ PAGE = f"""<!DOCTYPE html><html lang="en"><meta charset="utf-8"><meta name="view
 START = "SwaggerUIBundle({url: 'openapi.json', dom_id: '#swagger-ui', deepLinking: true, validatorUrl: null})\n"
 
 # %% ../nbs/23_api.ipynb #61bc19d0
-@bp.get('/api/docs')
+@bp.get("/api/docs")
 @bp.doc(hide=True)
 def docs() -> Response:
     "The page that shows the document."
-    return Response(PAGE, headers={'Content-Security-Policy': "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"})
+    return Response(
+        PAGE,
+        headers={
+            "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+        },
+    )
 
 # %% ../nbs/23_api.ipynb #fc759da3
-@bp.get('/api/docs/<name>')
+@bp.get("/api/docs/<name>")
 @bp.doc(hide=True)
 def docs_file(name: str) -> Response:
     "A file of that page."
-    if name == 'start.js': return Response(START, mimetype='text/javascript')
-    if name not in ('swagger-ui.css', 'swagger-ui-bundle.js'): raise NotFound()
-    return send_file(resources.files('flask_swagger_ui')/'dist'/name, max_age=86400)
+    if name == "start.js":
+        return Response(START, mimetype="text/javascript")
+    if name not in ("swagger-ui.css", "swagger-ui-bundle.js"):
+        raise NotFound()
+    return send_file(resources.files("flask_swagger_ui") / "dist" / name, max_age=86400)
 
 # %% ../nbs/23_api.ipynb #6baff71a
-HEADERS = {'X-Content-Type-Options': 'nosniff', 'X-Frame-Options': 'DENY', 'Referrer-Policy': 'no-referrer', 'Cross-Origin-Resource-Policy': 'same-origin',
-           'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'", 'Cache-Control': 'no-store'}
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
 
 # %% ../nbs/23_api.ipynb #4f7085ff
 def request_name(header: str | None) -> str:
     "A request's id: the one it brought, where that is a plain word, else a new one."
-    return header if header and re.fullmatch(r'[A-Za-z0-9_.-]{1,64}', header) else secrets.token_hex(8)
+    return (
+        header if header and re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", header) else secrets.token_hex(8)
+    )
 
 # %% ../nbs/23_api.ipynb #08323701
 def is_foreign(headers: Mapping[str, str], host: str) -> bool:
     "Whether a browser sent a request from a page of another site."
-    origin = headers.get('Origin')
-    return origin is not None and urlsplit(origin).netloc != host or headers.get('Sec-Fetch-Site') == 'cross-site'
+    origin = headers.get("Origin")
+    return (
+        origin is not None
+        and urlsplit(origin).netloc != host
+        or headers.get("Sec-Fetch-Site") == "cross-site"
+    )
 
 # %% ../nbs/23_api.ipynb #73d5d2c0
 def before() -> None:
     "Name the request, and refuse what a foreign page sends."
-    g.request_id = request_name(request.headers.get('X-Request-ID'))
-    if request.routing_exception is None and request.method not in ('GET', 'HEAD', 'OPTIONS') and is_foreign(request.headers, request.host):
-        raise Refused(403, 'foreign_origin', 'a page of another site may not do this')
+    g.request_id = request_name(request.headers.get("X-Request-ID"))
+    if (
+        request.routing_exception is None
+        and request.method not in ("GET", "HEAD", "OPTIONS")
+        and is_foreign(request.headers, request.host)
+    ):
+        raise Refused(403, "foreign_origin", "a page of another site may not do this")
 
 # %% ../nbs/23_api.ipynb #7cecddbc
 def after(response: Response) -> Response:
     "Add what every answer carries."
-    for name, value in HEADERS.items(): response.headers.setdefault(name, value)
-    response.headers['X-Request-ID'] = g.request_id
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["X-Request-ID"] = g.request_id
     return response
 
 # %% ../nbs/23_api.ipynb #38c4f178
 def on_error(error: Exception) -> Response:
     "Any error as JSON; what nobody foresaw is logged."
     status, answer = failure(error)
-    if status == 500: current_app.logger.exception('request %s failed', g.request_id)
-    allowed = {'Allow': ', '.join(error.valid_methods)} if getattr(error, 'valid_methods', None) else {}
+    if status == 500:
+        current_app.logger.exception("request %s failed", g.request_id)
+    allowed = (
+        {"Allow": ", ".join(error.valid_methods)} if getattr(error, "valid_methods", None) else {}
+    )
     return refusal(status, answer, allowed)
 
 # %% ../nbs/23_api.ipynb #90ba4245
 def with_schemas(spec: dict) -> dict:
     "The document, with the shapes that its routes name."
-    spec.setdefault('components', {})['schemas'] = SCHEMAS
+    spec.setdefault("components", {})["schemas"] = SCHEMAS
     return spec
 
 # %% ../nbs/23_api.ipynb #4c51590c
-def create_app(reader: CurrentReader, store: Store, jobs: Jobs, config: Mapping | None = None, corrections: Corrections | None = None) -> APIFlask:
+def create_app(
+    reader: CurrentReader,
+    store: Store,
+    jobs: Jobs,
+    config: Mapping | None = None,
+    corrections: Corrections | None = None,
+) -> APIFlask:
     """The API as a WSGI application.
 
     Parameters
@@ -823,10 +1499,28 @@ def create_app(reader: CurrentReader, store: Store, jobs: Jobs, config: Mapping 
     config : Flask's settings, e.g. `TRUSTED_HOSTS`; those of `LIMITS` among them.
     corrections : what was corrected; those in the program's home folder unless told otherwise.
     """
-    app = APIFlask('mnist_nb', title='mnist_nb', version=__version__, spec_path='/api/openapi.json', docs_path=None, json_errors=False, static_folder=None)
-    app.config.update(LIMITS, OPENAPI_VERSION='3.1.0', AUTO_404_RESPONSE=False, DESCRIPTION='Handwritten digits: read them, train the reader, and choose its version.')
+    app = APIFlask(
+        "mnist_nb",
+        title="mnist_nb",
+        version=__version__,
+        spec_path="/api/openapi.json",
+        docs_path=None,
+        json_errors=False,
+        static_folder=None,
+    )
+    app.config.update(
+        LIMITS,
+        OPENAPI_VERSION="3.1.0",
+        AUTO_404_RESPONSE=False,
+        DESCRIPTION="Handwritten digits: read them, train the reader, and choose its version.",
+    )
     app.config.update(config or {})
-    app.extensions['mnist_nb'] = dict(reader=reader, store=store, jobs=jobs, corrections=corrections or Corrections())
+    app.extensions["mnist_nb"] = {
+        "reader": reader,
+        "store": store,
+        "jobs": jobs,
+        "corrections": corrections or Corrections(),
+    }
     app.url_map.merge_slashes = app.url_map.strict_slashes = False
     app.before_request(before)
     app.after_request(after)

@@ -19,38 +19,45 @@ MARGIN, LIMIT, INK = 4, 800, 100
 # %% ../nbs/06_augmentation.ipynb #d9be8e22
 def stacked(images: np.ndarray) -> np.ndarray:
     "A batch (n, 28, 28) as one picture of n digits above each other, each with a margin; shape (36 n, 36)."
-    return np.pad(images, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))).reshape(-1, SIDE + 2*MARGIN)
+    return np.pad(images, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))).reshape(
+        -1, SIDE + 2 * MARGIN
+    )
 
 # %% ../nbs/06_augmentation.ipynb #c3cbd74f
 def unstacked(picture: np.ndarray) -> np.ndarray:
     "The batch (n, 28, 28) back from one tall picture."
-    return picture.reshape(-1, *[SIDE + 2*MARGIN]*2)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    return picture.reshape(-1, *[SIDE + 2 * MARGIN] * 2)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 # %% ../nbs/06_augmentation.ipynb #b50773e1
 SPREAD = cv2.resize(np.eye(5, dtype=np.float32), (5, SIDE), interpolation=cv2.INTER_CUBIC)
-ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE].astype(np.float32) - SIDE//2
+ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE].astype(np.float32) - SIDE // 2
 
 # %% ../nbs/06_augmentation.ipynb #7a83d6d0
 def random_maps(n: int, rng: np.random.Generator, strength: float) -> np.ndarray:
     "n random affine maps from a result's place to the original's; float32 array of shape (n, 2, 3), rows y and x."
-    turn = rng.normal(0, np.deg2rad(7)*strength, n)
-    size, aspect = np.exp(rng.normal(0, [[.08*strength], [.1*strength]], (2, n)))
-    slant = rng.normal(0, .15*strength, n)
-    shift = rng.uniform(-2*strength, 2*strength, (2, n))
+    turn = rng.normal(0, np.deg2rad(7) * strength, n)
+    size, aspect = np.exp(rng.normal(0, [[0.08 * strength], [0.1 * strength]], (2, n)))
+    slant = rng.normal(0, 0.15 * strength, n)
+    shift = rng.uniform(-2 * strength, 2 * strength, (2, n))
     cos, sin = np.cos(turn), np.sin(turn)
-    down = np.stack([cos*size/aspect, sin*size, shift[0]], -1)
-    right = np.stack([(slant - sin)*size, cos*size*aspect, shift[1]], -1)
+    down = np.stack([cos * size / aspect, sin * size, shift[0]], -1)
+    right = np.stack([(slant - sin) * size, cos * size * aspect, shift[1]], -1)
     return np.stack([down, right], 1).astype(np.float32)
 
 # %% ../nbs/06_augmentation.ipynb #402911f6
 def random_stretch(n: int, rng: np.random.Generator, strength: float) -> np.ndarray:
     "n smooth offsets along an axis, in pixels, none at the digit's ends; float32 array of shape (n, 28)."
-    along = np.clip((np.arange(SIDE) - SIDE//2 + 10)/20, 0, 1)
-    waves = np.sin(np.pi*np.outer([1, 2], along))
-    return (rng.normal(0, [.8*strength, .3*strength], (n, 2)) @ waves).astype(np.float32)
+    along = np.clip((np.arange(SIDE) - SIDE // 2 + 10) / 20, 0, 1)
+    waves = np.sin(np.pi * np.outer([1, 2], along))
+    return (rng.normal(0, [0.8 * strength, 0.3 * strength], (n, 2)) @ waves).astype(np.float32)
 
 # %% ../nbs/06_augmentation.ipynb #69730477
-def warp(images: np.ndarray, rng: np.random.Generator, strength: float = 1., shrink: np.ndarray | None = None) -> np.ndarray:
+def warp(
+    images: np.ndarray,
+    rng: np.random.Generator,
+    strength: float = 1.0,
+    shrink: np.ndarray | None = None,
+) -> np.ndarray:
     """Turn, scale, slant, shift and bend each digit at random.
 
     Parameters
@@ -64,47 +71,52 @@ def warp(images: np.ndarray, rng: np.random.Generator, strength: float = 1., shr
     uint8 array of the same shape.
     """
     n = len(images)
-    if not n: return images
+    if not n:
+        return images
     maps = random_maps(n, rng, strength)[..., None, None]
-    if shrink is not None: maps[:, :, :2] *= np.reshape(shrink, (-1, 1, 1, 1, 1)).astype(np.float32)
-    looks = maps[:, :, 0]*ROWS + maps[:, :, 1]*COLUMNS + maps[:, :, 2] + SIDE//2 + MARGIN
-    looks += SPREAD @ rng.normal(0, .6*strength, (n, 2, 5, 5)).astype(np.float32) @ SPREAD.T
+    if shrink is not None:
+        maps[:, :, :2] *= np.reshape(shrink, (-1, 1, 1, 1, 1)).astype(np.float32)
+    looks = maps[:, :, 0] * ROWS + maps[:, :, 1] * COLUMNS + maps[:, :, 2] + SIDE // 2 + MARGIN
+    looks += SPREAD @ rng.normal(0, 0.6 * strength, (n, 2, 5, 5)).astype(np.float32) @ SPREAD.T
     looks[:, 0] += random_stretch(n, rng, strength)[:, :, None]
     looks[:, 1] += random_stretch(n, rng, strength)[:, None, :]
-    looks = np.clip(looks, 0, SIDE + 2*MARGIN - 1)
-    looks[:, 0] += (np.arange(n, dtype=np.float32)*(SIDE + 2*MARGIN))[:, None, None]
-    down, right = (looks[:, axis].reshape(n*SIDE, SIDE) for axis in (0, 1))
+    looks = np.clip(looks, 0, SIDE + 2 * MARGIN - 1)
+    looks[:, 0] += (np.arange(n, dtype=np.float32) * (SIDE + 2 * MARGIN))[:, None, None]
+    down, right = (looks[:, axis].reshape(n * SIDE, SIDE) for axis in (0, 1))
     return cv2.remap(stacked(images), right, down, cv2.INTER_LINEAR).reshape(n, SIDE, SIDE)
 
 # %% ../nbs/06_augmentation.ipynb #e44a6f6f
 def mixed(images: np.ndarray, others: np.ndarray, share: np.ndarray) -> np.ndarray:
     "Each image moved towards the other by its share, 0 to 1; float32."
-    return images + (others.astype(np.float32) - images)*share.astype(np.float32)[:, None, None]
+    return images + (others.astype(np.float32) - images) * share.astype(np.float32)[:, None, None]
 
 # %% ../nbs/06_augmentation.ipynb #1df9a1ef
-def vary_pen(images: np.ndarray, rng: np.random.Generator, strength: float = 1.) -> np.ndarray:
+def vary_pen(images: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
     "Widen or narrow each digit's pen at random, by up to a pixel on either side; shapes as in `warp`."
-    change = rng.uniform(-.7, .9, len(images))*strength
+    change = rng.uniform(-0.7, 0.9, len(images)) * strength
     disc, tall = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)), stacked(images)
     wide, narrow = unstacked(cv2.dilate(tall, disc)), unstacked(cv2.erode(tall, disc))
     varied = mixed(images, np.where((change > 0)[:, None, None], wide, narrow), np.abs(change))
     peak = np.maximum(varied.max((1, 2), keepdims=True), 64)
-    return np.clip(varied*255/peak, 0, 255).astype(np.uint8)
+    return np.clip(varied * 255 / peak, 0, 255).astype(np.uint8)
 
 # %% ../nbs/06_augmentation.ipynb #c3e5a0b9
 def once_and_twice(flags: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     "Bits that are set in at least one of several arrays, and in at least two."
     once, twice = flags[0], np.zeros_like(flags[0])
-    for flag in flags[1:]: once, twice = once | flag, twice | once & flag
+    for flag in flags[1:]:
+        once, twice = once | flag, twice | once & flag
     return once, twice
 
 # %% ../nbs/06_augmentation.ipynb #255f3b15
 def peeled(bits: np.ndarray, width: int, side: int) -> np.ndarray:
     "Which bits a half-step takes off, of framed pictures that lie row after row in `bits`; without the first row and pixel, and the last."
     edge, steps = width + 1, (-width, 1 - width, 1, width + 1, width, width - 1, -1, -width - 1)
-    around = [bits[edge + step:len(bits) - edge + step] for step in steps]
+    around = [bits[edge + step : len(bits) - edge + step] for step in steps]
     above, right, below, left = around[::2]
-    some, _ = pieces = once_and_twice([~one & following for one, following in zip(around, around[1:] + around[:1])])
+    some, _ = pieces = once_and_twice(
+        [~one & following for one, following in zip(around, around[1:] + around[:1])]
+    )
     (_, filled), (_, free) = once_and_twice(around), once_and_twice([~one for one in around])
     held = right & below & (above | left) if side == 0 else above & left & (right | below)
     return some & ~pieces[1] & filled & free & ~held
@@ -116,18 +128,20 @@ def thinned(shapes: np.ndarray) -> np.ndarray:
     bits, edge = framed.reshape(-1), framed.shape[2] + 1
     while True:
         before = bits.copy()
-        for side in (0, 1): bits[edge:-edge] &= ~peeled(bits, edge - 1, side)
-        if np.array_equal(bits, before): return np.unpackbits(framed, axis=0, count=len(shapes))[:, 1:-1, 1:-1]
+        for side in (0, 1):
+            bits[edge:-edge] &= ~peeled(bits, edge - 1, side)
+        if np.array_equal(bits, before):
+            return np.unpackbits(framed, axis=0, count=len(shapes))[:, 1:-1, 1:-1]
 
 # %% ../nbs/06_augmentation.ipynb #f4cf8a89
-STEP, LIKENESS = 40, .7
+STEP, LIKENESS = 40, 0.7
 
 # %% ../nbs/06_augmentation.ipynb #f4cf8a8a
 def pen_widths(images: np.ndarray) -> np.ndarray:
     "`pen_width` of many, from one picture; 1 where there is no ink."
     inked = (images > 127).astype(np.uint8)
     depth = unstacked(cv2.distanceTransform(stacked(inked), cv2.DIST_L2, cv2.DIST_MASK_5))
-    return np.maximum(1, 4*depth.sum((1, 2))/np.maximum(1, inked.sum((1, 2), dtype=int)) - 2)
+    return np.maximum(1, 4 * depth.sum((1, 2)) / np.maximum(1, inked.sum((1, 2), dtype=int)) - 2)
 
 # %% ../nbs/06_augmentation.ipynb #6bffecd2
 def redraw(lines: np.ndarray, radius: np.ndarray) -> np.ndarray:
@@ -142,8 +156,10 @@ def redraw(lines: np.ndarray, radius: np.ndarray) -> np.ndarray:
     -------
     uint8 array of shape (n, 28, 28), ink bright.
     """
-    reach = np.float32(255.5/STEP - .5) - np.asarray(radius, np.float32).reshape(len(lines), *([1, 1] if np.ndim(radius) == 1 else [SIDE, SIDE]))
-    return (np.clip(lines/np.float32(STEP) - reach, 0, 1)*255).astype(np.uint8)
+    reach = np.float32(255.5 / STEP - 0.5) - np.asarray(radius, np.float32).reshape(
+        len(lines), *([1, 1] if np.ndim(radius) == 1 else [SIDE, SIDE])
+    )
+    return (np.clip(lines / np.float32(STEP) - reach, 0, 1) * 255).astype(np.uint8)
 
 # %% ../nbs/06_augmentation.ipynb #5e750f98
 def centrelines(images: np.ndarray) -> np.ndarray:
@@ -158,20 +174,29 @@ def centrelines(images: np.ndarray) -> np.ndarray:
     uint8 array of the same shape: 255 on the line, 40 less each pixel away; all 0 where the line cannot be told.
     """
     twice = cv2.resize(stacked(images), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
-    thin = thinned((twice > INK).astype(np.uint8).reshape(len(images), *[2*(SIDE + 2*MARGIN)]*2))
-    away = cv2.distanceTransform(1 - thin.reshape(twice.shape), cv2.DIST_L2, 5)/2
-    lines = np.clip(255 - STEP*unstacked(cv2.resize(away, None, fx=.5, fy=.5, interpolation=cv2.INTER_AREA)), 0, 255).astype(np.uint8)
-    again = redraw(lines, pen_widths(images)/2)
-    alike = np.minimum(again, images).sum((1, 2))/np.maximum(1, np.maximum(again, images).sum((1, 2), dtype=int))
-    return lines*(alike > LIKENESS)[:, None, None]
+    thin = thinned(
+        (twice > INK).astype(np.uint8).reshape(len(images), *[2 * (SIDE + 2 * MARGIN)] * 2)
+    )
+    away = cv2.distanceTransform(1 - thin.reshape(twice.shape), cv2.DIST_L2, 5) / 2
+    lines = np.clip(
+        255
+        - STEP * unstacked(cv2.resize(away, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)),
+        0,
+        255,
+    ).astype(np.uint8)
+    again = redraw(lines, pen_widths(images) / 2)
+    alike = np.minimum(again, images).sum((1, 2)) / np.maximum(
+        1, np.maximum(again, images).sum((1, 2), dtype=int)
+    )
+    return lines * (alike > LIKENESS)[:, None, None]
 
 # %% ../nbs/06_augmentation.ipynb #c276dd12
 def draw(image: np.ndarray, points: np.ndarray, pen: float) -> np.ndarray:
     "The image with a line through `points` (x, y in pixels), smooth: drawn four times as large and reduced."
     height, width = image.shape
-    large = np.zeros((4*height, 4*width), np.uint8)
-    fixed = np.round((np.asarray(points, float)*4 + 1.5)*16).astype(np.int32)
-    cv2.polylines(large, [fixed[:, None]], False, 255, max(1, round(4*pen)), cv2.LINE_AA, 4)
+    large = np.zeros((4 * height, 4 * width), np.uint8)
+    fixed = np.round((np.asarray(points, float) * 4 + 1.5) * 16).astype(np.int32)
+    cv2.polylines(large, [fixed[:, None]], False, 255, max(1, round(4 * pen)), cv2.LINE_AA, 4)
     return np.maximum(image, cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA))
 
 # %% ../nbs/06_augmentation.ipynb #3f0684fa
@@ -179,16 +204,22 @@ def cross(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "A seven with a bar across its stem, a serif at the left end of its top, or both."
     rows, columns = np.nonzero(image > INK)
     pen, high, way = pen_width(image), np.ptp(rows), rng.random()
-    y = rows.min() + high*rng.uniform(.35, .8)
+    y = rows.min() + high * rng.uniform(0.35, 0.8)
     near = columns[np.abs(rows - y) < 1.5]
-    if way < .85 and near.size:
+    if way < 0.85 and near.size:
         left, right = rng.uniform(2, 7, 2)
-        tilt = rng.normal(0, .25)
-        image = draw(image, [(near.mean() - left, y + left*tilt), (near.mean() + right, y - right*tilt)], pen)
-    if way > .7:
+        tilt = rng.normal(0, 0.25)
+        image = draw(
+            image,
+            [(near.mean() - left, y + left * tilt), (near.mean() + right, y - right * tilt)],
+            pen,
+        )
+    if way > 0.7:
         end = columns.argmin()
-        x, top = columns[end] + pen/2, rows[end]
-        image = draw(image, [(x, top), (x + rng.normal(0, 1), top + high*rng.uniform(.1, .3))], pen)
+        x, top = columns[end] + pen / 2, rows[end]
+        image = draw(
+            image, [(x, top), (x + rng.normal(0, 1), top + high * rng.uniform(0.1, 0.3))], pen
+        )
     return image
 
 # %% ../nbs/06_augmentation.ipynb #b0438cef
@@ -196,17 +227,19 @@ def flag(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "A one with a flag at its top, a foot, or both."
     rows, columns = np.nonzero(image > INK)
     pen, top, bottom, high = pen_width(image), rows.min(), rows.max(), np.ptp(rows)
-    if rng.random() < .9:
-        x, y = columns[rows <= top + 1].mean(), top + pen/2
-        steep = rng.uniform(.4, 1.3)
-        long = high*rng.uniform(.2, .5 + .35*steep)
-        end = x - long*np.cos(steep), y + long*np.sin(steep)
-        bend = rng.normal(0, .8, 2) + [(x + end[0])/2, (y + end[1])/2]
+    if rng.random() < 0.9:
+        x, y = columns[rows <= top + 1].mean(), top + pen / 2
+        steep = rng.uniform(0.4, 1.3)
+        long = high * rng.uniform(0.2, 0.5 + 0.35 * steep)
+        end = x - long * np.cos(steep), y + long * np.sin(steep)
+        bend = rng.normal(0, 0.8, 2) + [(x + end[0]) / 2, (y + end[1]) / 2]
         image = draw(image, [(x, y), bend, end], pen)
-    if rng.random() < .35:
-        x, y = columns[rows >= bottom - 1].mean(), bottom - pen/3
-        left, right = high*rng.uniform(.1, .45, 2)
-        image = draw(image, [(x - left, y + rng.normal(0, .4)), (x + right, y + rng.normal(0, .4))], pen)
+    if rng.random() < 0.35:
+        x, y = columns[rows >= bottom - 1].mean(), bottom - pen / 3
+        left, right = high * rng.uniform(0.1, 0.45, 2)
+        image = draw(
+            image, [(x - left, y + rng.normal(0, 0.4)), (x + right, y + rng.normal(0, 0.4))], pen
+        )
     return image
 
 # %% ../nbs/06_augmentation.ipynb #99b42561
@@ -214,45 +247,87 @@ def curl(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "A nine whose stem ends in a hook to the left."
     rows, columns = np.nonzero(image > INK)
     pen, bottom = pen_width(image), rows.max()
-    x, radius = columns[rows >= bottom - 1].mean(), np.ptp(rows)*rng.uniform(.12, .4)
+    x, radius = columns[rows >= bottom - 1].mean(), np.ptp(rows) * rng.uniform(0.12, 0.4)
     angle = np.linspace(0, rng.uniform(1.2, 3.2), 8)
-    deep = radius*rng.uniform(.35, 1)
-    return draw(image, np.stack([x - radius*(1 - np.cos(angle)), bottom - pen/2 + deep*np.sin(angle)], -1), pen)
+    deep = radius * rng.uniform(0.35, 1)
+    return draw(
+        image,
+        np.stack([x - radius * (1 - np.cos(angle)), bottom - pen / 2 + deep * np.sin(angle)], -1),
+        pen,
+    )
 
 # %% ../nbs/06_augmentation.ipynb #12ec4c34
 def slash(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "A zero with a line through it, from the lower left to the upper right."
     rows, columns = np.nonzero(image > INK)
-    half = rng.uniform(.35, .75)*np.array([np.ptp(columns), -np.ptp(rows)])
+    half = rng.uniform(0.35, 0.75) * np.array([np.ptp(columns), -np.ptp(rows)])
     middle = np.array([columns.mean(), rows.mean()])
-    return draw(image, [middle - half, middle + half*rng.uniform(.8, 1.2, 2)], pen_width(image))
+    return draw(image, [middle - half, middle + half * rng.uniform(0.8, 1.2, 2)], pen_width(image))
 
 # %% ../nbs/06_augmentation.ipynb #21d62e3a
 def circles(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "An eight of two circles, one on the other, with the pen of the given one."
-    pen, share, narrow, image = min(2.2, pen_width(image)), rng.uniform(.38, .52), rng.uniform(.5, 1), np.zeros_like(image)
-    for low, high in ((4, 4 + 20*share), (4 + 20*share + rng.normal(0, .6), 24)):
-        round_ = np.linspace(0, 2*np.pi, 25) + rng.uniform(0, 6)
-        wide = (high - low)/2*narrow*rng.uniform(.85, 1.15)
-        image = draw(image, np.stack([14 + rng.normal(0, .6) + wide*np.cos(round_), (low + high)/2 + (high - low)/2*np.sin(round_)], 1), pen)
+    pen, share, narrow, image = (
+        min(2.2, pen_width(image)),
+        rng.uniform(0.38, 0.52),
+        rng.uniform(0.5, 1),
+        np.zeros_like(image),
+    )
+    for low, high in ((4, 4 + 20 * share), (4 + 20 * share + rng.normal(0, 0.6), 24)):
+        round_ = np.linspace(0, 2 * np.pi, 25) + rng.uniform(0, 6)
+        wide = (high - low) / 2 * narrow * rng.uniform(0.85, 1.15)
+        image = draw(
+            image,
+            np.stack(
+                [
+                    14 + rng.normal(0, 0.6) + wide * np.cos(round_),
+                    (low + high) / 2 + (high - low) / 2 * np.sin(round_),
+                ],
+                1,
+            ),
+            pen,
+        )
     return image
 
 # %% ../nbs/06_augmentation.ipynb #0e424b26
 def open_four(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "A four of an angle and a short stroke through it, with the pen of the given one."
-    top, elbow, right = np.array([(rng.uniform(7, 13), 4), (rng.uniform(4, 6), 15), (20, 15)]) + rng.normal(0, .8, (3, 2))
-    across, start, end = elbow + (right - elbow)*rng.uniform(.45, .85), rng.uniform(1, 9), rng.uniform(6, 10)
-    angle = draw(np.zeros_like(image), [top, (top + elbow)/2 + rng.normal(0, .6, 2), elbow, right], pen_width(image))
-    lean = rng.normal(.15, .15)
-    return draw(angle, [across + [start*lean, -start], across + [-end*lean, end]], pen_width(image))
+    top, elbow, right = np.array(
+        [(rng.uniform(7, 13), 4), (rng.uniform(4, 6), 15), (20, 15)]
+    ) + rng.normal(0, 0.8, (3, 2))
+    across, start, end = (
+        elbow + (right - elbow) * rng.uniform(0.45, 0.85),
+        rng.uniform(1, 9),
+        rng.uniform(6, 10),
+    )
+    angle = draw(
+        np.zeros_like(image),
+        [top, (top + elbow) / 2 + rng.normal(0, 0.6, 2), elbow, right],
+        pen_width(image),
+    )
+    lean = rng.normal(0.15, 0.15)
+    return draw(
+        angle, [across + [start * lean, -start], across + [-end * lean, end]], pen_width(image)
+    )
 
 # %% ../nbs/06_augmentation.ipynb #e20004f7
-STYLES = {0: (slash, .08), 1: (flag, .7), 4: (open_four, .12), 7: (cross, .6), 8: (circles, .12), 9: (curl, .5)}
+STYLES = {
+    0: (slash, 0.08),
+    1: (flag, 0.7),
+    4: (open_four, 0.12),
+    7: (cross, 0.6),
+    8: (circles, 0.12),
+    9: (curl, 0.5),
+}
 
 # %% ../nbs/06_augmentation.ipynb #e20004f8
 def in_style(image: np.ndarray, digit: int, rng: np.random.Generator) -> np.ndarray:
     "A digit in another style, framed; as it is where it has none or no ink."
-    return frame(STYLES[digit][0](np.pad(image, SIDE//4), rng)) if digit in STYLES and (image > INK).any() else image
+    return (
+        frame(STYLES[digit][0](np.pad(image, SIDE // 4), rng))
+        if digit in STYLES and (image > INK).any()
+        else image
+    )
 
 # %% ../nbs/06_augmentation.ipynb #d9c5040b
 def vary_style(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -266,7 +341,9 @@ def vary_style(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator)
     -------
     uint8 array of the same shape.
     """
-    return np.array([in_style(image, digit, rng) for image, digit in zip(images, labels)], np.uint8).reshape(images.shape)
+    return np.array(
+        [in_style(image, digit, rng) for image, digit in zip(images, labels)], np.uint8
+    ).reshape(images.shape)
 
 # %% ../nbs/06_augmentation.ipynb #f187489d
 def blurred(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -278,57 +355,60 @@ def blurred(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def coarse(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "Half the resolution, each by a random share."
     tall = stacked(images)
-    half = cv2.resize(tall, None, fx=.5, fy=.5, interpolation=cv2.INTER_AREA)
+    half = cv2.resize(tall, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     return mixed(images, unstacked(cv2.resize(half, tall.shape[::-1])), rng.random(len(images)))
 
 # %% ../nbs/06_augmentation.ipynb #7466d8fe
 def faint(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "Less contrast: a third of the ink to all of it."
-    return images*rng.uniform(.35, 1, (len(images), 1, 1)).astype(np.float32)
+    return images * rng.uniform(0.35, 1, (len(images), 1, 1)).astype(np.float32)
 
 # %% ../nbs/06_augmentation.ipynb #ef7de093
 def uneven(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "Lit from one side, on a ground that is not black."
-    down, right = rng.normal(0, .05, (2, len(images), 1, 1)).astype(np.float32)
-    light = down*ROWS + right*COLUMNS
+    down, right = rng.normal(0, 0.05, (2, len(images), 1, 1)).astype(np.float32)
+    light = down * ROWS + right * COLUMNS
     ground = rng.uniform(0, 60, (len(images), 1, 1)).astype(np.float32)
-    return images*np.clip(1 + light/2, .3, 1.5) + np.clip(ground*(1 + light), 0, 90)
+    return images * np.clip(1 + light / 2, 0.3, 1.5) + np.clip(ground * (1 + light), 0, 90)
 
 # %% ../nbs/06_augmentation.ipynb #e653e413
 def noisy(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "A camera's grain, up to a quarter of full ink."
     level = rng.uniform(0, 60, (len(images), 1, 1)).astype(np.float32)
-    return images + level*rng.standard_normal(images.shape, dtype=np.float32)
+    return images + level * rng.standard_normal(images.shape, dtype=np.float32)
 
 # %% ../nbs/06_augmentation.ipynb #3e79d67e
 def blotted(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "A square of 4 by 4 pixels blotted out or inked."
     spoilt = images.astype(np.float32)
-    for image, (y, x), dark in zip(spoilt, rng.integers(2, SIDE - 6, (len(images), 2)), rng.random(len(images)) < 2/3):
-        image[y:y + 4, x:x + 4] = 0 if dark else 255
+    for image, (y, x), dark in zip(
+        spoilt, rng.integers(2, SIDE - 6, (len(images), 2)), rng.random(len(images)) < 2 / 3
+    ):
+        image[y : y + 4, x : x + 4] = 0 if dark else 255
     return spoilt
 
 # %% ../nbs/06_augmentation.ipynb #b0fd7215
-FAULTS = {blurred: .15, coarse: .15, faint: .15, uneven: .1, noisy: .15, blotted: .05}
+FAULTS = {blurred: 0.15, coarse: 0.15, faint: 0.15, uneven: 0.1, noisy: 0.15, blotted: 0.05}
 
 # %% ../nbs/06_augmentation.ipynb #cf79591a
-def degrade(images: np.ndarray, rng: np.random.Generator, strength: float = 1.) -> np.ndarray:
+def degrade(images: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
     "Blur, coarsen, fade, light unevenly, add noise or blot: each to its share of the images, times `strength`; shapes as in `warp`."
     seen = images.copy()
     for fault, share in FAULTS.items():
-        chosen = np.flatnonzero(rng.random(len(images)) < share*strength)
-        if chosen.size: seen[chosen] = np.clip(fault(seen[chosen], rng), 0, 255).astype(np.uint8)
+        chosen = np.flatnonzero(rng.random(len(images)) < share * strength)
+        if chosen.size:
+            seen[chosen] = np.clip(fault(seen[chosen], rng), 0, 255).astype(np.uint8)
     return seen
 
 # %% ../nbs/06_augmentation.ipynb #4b30cd14
-PLAIN_SHARE, DRAWN_SHARE = .15, .45
+PLAIN_SHARE, DRAWN_SHARE = 0.15, 0.45
 
 # %% ../nbs/06_augmentation.ipynb #e829a2c7
 def random_radius(n: int, rng: np.random.Generator) -> np.ndarray:
     "Half the width of n pens, from fine to felt, heavier towards one side; float32 array of shape (n, 28, 28)."
-    radius = rng.uniform(.6, 2.5, (n, 1, 1))
-    down, right = rng.normal(0, .015, (2, n, 1, 1))
-    return (radius*(1 + down*ROWS + right*COLUMNS)).clip(.5, 3).astype(np.float32)
+    radius = rng.uniform(0.6, 2.5, (n, 1, 1))
+    down, right = rng.normal(0, 0.015, (2, n, 1, 1))
+    return (radius * (1 + down * ROWS + right * COLUMNS)).clip(0.5, 3).astype(np.float32)
 
 # %% ../nbs/06_augmentation.ipynb #c315198e
 class Originals:
@@ -340,23 +420,35 @@ class Originals:
     seed : of the styles.
     has_styles : how many digits, from the first on, are also shown in other styles; None for all.
     """
-    def __init__(self, images: np.ndarray, labels: np.ndarray, seed: int = 0, has_styles: int | None = None):
+
+    def __init__(
+        self, images: np.ndarray, labels: np.ndarray, seed: int = 0, has_styles: int | None = None
+    ):
         self.images, self.labels, self.seed = images, labels, seed
         self.has_styles = len(images) if has_styles is None else has_styles
         self.styled, self.lines = np.empty_like(images), np.zeros((2, *images.shape), np.uint8)
         self.is_styled, self.is_line = np.zeros(len(images), bool), np.zeros((2, len(images)), bool)
 
-    def pick(self, chosen: np.ndarray, style: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def pick(
+        self, chosen: np.ndarray, style: np.ndarray, drawn: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         "The digits with these numbers, plain or (where `style` is 1) in another style; and the lines of those that are to be `drawn`, 0 for the others."
         for i in chosen[(style == 1) & ~self.is_styled[chosen]]:
-            self.styled[i] = in_style(self.images[i], int(self.labels[i]), np.random.default_rng((self.seed, i)))
+            self.styled[i] = in_style(
+                self.images[i], int(self.labels[i]), np.random.default_rng((self.seed, i))
+            )
             self.is_styled[i] = True
         for row, images in enumerate((self.images, self.styled)):
             new = np.unique(chosen[drawn & (style == row) & ~self.is_line[row, chosen]])
-            if new.size: self.lines[row, new], self.is_line[row, new] = centrelines(images[new]), True
-        return np.where(style[:, None, None], self.styled[chosen], self.images[chosen]), self.lines[style, chosen]*drawn[:, None, None]
+            if new.size:
+                self.lines[row, new], self.is_line[row, new] = centrelines(images[new]), True
+        return np.where(style[:, None, None], self.styled[chosen], self.images[chosen]), self.lines[
+            style, chosen
+        ] * drawn[:, None, None]
 
-    def vary(self, chosen: np.ndarray, rng: np.random.Generator, strength: float = 1.) -> np.ndarray:
+    def vary(
+        self, chosen: np.ndarray, rng: np.random.Generator, strength: float = 1.0
+    ) -> np.ndarray:
         """Digits varied in style, shape, pen and picture quality; some are left as they are.
 
         Parameters
@@ -372,22 +464,27 @@ class Originals:
         ------
         ValueError : `strength` is not between 0 and 2.
         """
-        if not 0 <= strength <= 2: raise ValueError(f'strength: expected 0 to 2, got {strength}')
-        if not strength or not len(chosen): return self.images[chosen]
+        if not 0 <= strength <= 2:
+            raise ValueError(f"strength: expected 0 to 2, got {strength}")
+        if not strength or not len(chosen):
+            return self.images[chosen]
         given, varied = self.images[chosen], np.flatnonzero(rng.random(len(chosen)) >= PLAIN_SHARE)
-        for part in np.split(varied, range(LIMIT, len(varied), LIMIT)): given[part] = vary_some(self, chosen[part], rng, strength)
+        for part in np.split(varied, range(LIMIT, len(varied), LIMIT)):
+            given[part] = vary_some(self, chosen[part], rng, strength)
         return given
 
 # %% ../nbs/06_augmentation.ipynb #d3dd9b3e
-def vary_some(originals: Originals, chosen: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
+def vary_some(
+    originals: Originals, chosen: np.ndarray, rng: np.random.Generator, strength: float
+) -> np.ndarray:
     "At most 800 digits varied, none left as they are."
     shares = np.array([STYLES.get(digit, (None, 0))[1] for digit in range(256)])
-    style = rng.random(len(chosen)) < shares[originals.labels[chosen]]*min(strength, 1)
+    style = rng.random(len(chosen)) < shares[originals.labels[chosen]] * min(strength, 1)
     style = (style & (chosen < originals.has_styles)).astype(int)
-    images, lines = originals.pick(chosen, style, rng.random(len(chosen)) < DRAWN_SHARE*strength)
+    images, lines = originals.pick(chosen, style, rng.random(len(chosen)) < DRAWN_SHARE * strength)
     drawn, shrink = lines.any((1, 2)), np.ones(len(chosen))
     radius = random_radius(drawn.sum(), rng)
-    shrink[drawn] = (17.5 + 2*radius[:, SIDE//2, SIDE//2])/20
+    shrink[drawn] = (17.5 + 2 * radius[:, SIDE // 2, SIDE // 2]) / 20
     bent = warp(np.where(drawn[:, None, None], lines, images), rng, strength, shrink)
     bent[drawn], bent[~drawn] = redraw(bent[drawn], radius), vary_pen(bent[~drawn], rng, strength)
     return degrade(bent, rng, strength)

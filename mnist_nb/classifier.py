@@ -14,21 +14,35 @@ from .core import ModelMissing, ProgressBars
 from .data import load_mnist, split
 from .evaluation import Report, evaluate
 from .inference import Picture, Reader
-from .model import build_model, check_probabilities, given_a_digit, load_keras, network_input, save_keras
+from mnist_nb.model import (
+    build_model,
+    check_probabilities,
+    given_a_digit,
+    load_keras,
+    network_input,
+    save_keras,
+)
 from .training import Trained, TrainingConfig, train
 
 # %% ../nbs/14_classifier.ipynb #51eebf66
 def as_bytes(images: np.ndarray) -> np.ndarray:
     "Pictures in any form that `network_input` takes, as a uint8 array of shape (n, 28, 28)."
-    return np.rint(network_input(images)[..., 0]*255).astype(np.uint8)
+    return np.rint(network_input(images)[..., 0] * 255).astype(np.uint8)
 
 # %% ../nbs/14_classifier.ipynb #040d1813
 def as_digits(labels: np.ndarray, n: int) -> np.ndarray:
     "Labels, digits or one-hot rows, as a uint8 array of shape (n,); ValueError where they are not n digits."
     labels = np.asarray(labels)
-    if labels.ndim == 2 and labels.shape[1] == 10: labels = labels.argmax(1)
-    if labels.shape != (n,): raise ValueError(f'labels: expected {n} digits or shape ({n}, 10), got shape {labels.shape}')
-    if n and not np.isin(labels, range(10)).all(): raise ValueError(f'labels: expected digits from 0 to 9, got {labels.min()} to {labels.max()}')
+    if labels.ndim == 2 and labels.shape[1] == 10:
+        labels = labels.argmax(1)
+    if labels.shape != (n,):
+        raise ValueError(
+            f"labels: expected {n} digits or shape ({n}, 10), got shape {labels.shape}"
+        )
+    if n and not np.isin(labels, range(10)).all():
+        raise ValueError(
+            f"labels: expected digits from 0 to 9, got {labels.min()} to {labels.max()}"
+        )
     return labels.astype(np.uint8)
 
 # %% ../nbs/14_classifier.ipynb #a8eb447e
@@ -40,19 +54,31 @@ class MNISTClassifier:
     model : the Keras model; None until it is built, trained or loaded.
         Until then `predict_digit` and `evaluate_model` use the version that came with the package or was chosen since.
     """
-    def __init__(self): self.model = None
+
+    def __init__(self):
+        self.model = None
 
     def load_and_preprocess_data(self) -> tuple:
         "((x_train, y_train), (x_test, y_test)): float32 (n, 28, 28, 1) from 0 to 1, and digits uint8 (n,)."
         mnist = load_mnist()
-        return (network_input(mnist.train_images), mnist.train_labels), (network_input(mnist.test_images), mnist.test_labels)
+        return (network_input(mnist.train_images), mnist.train_labels), (
+            network_input(mnist.test_images),
+            mnist.test_labels,
+        )
 
-    def build_model(self) -> 'keras.Model':
+    def build_model(self) -> "keras.Model":
         "Make a new, untrained network, and return it."
         self.model = build_model()
         return self.model
 
-    def train_model(self, x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, y_test: np.ndarray, epochs: int = 15) -> Trained:
+    def train_model(
+        self,
+        x_train: np.ndarray,
+        y_train: np.ndarray,
+        x_test: np.ndarray,
+        y_test: np.ndarray,
+        epochs: int = 15,
+    ) -> Trained:
         """Train the network, a new one unless one was built or loaded, and report on the test digits.
 
         Parameters
@@ -67,7 +93,7 @@ class MNISTClassifier:
         """
         config, images = TrainingConfig(epochs=epochs), as_bytes(x_train)
         as_digits(y_test, len(network_input(x_test)))
-        digits, aside = split(images, as_digits(y_train, len(images)), max(1, len(images)//12))
+        digits, aside = split(images, as_digits(y_train, len(images)), max(1, len(images) // 12))
         trained = train(config, digits, aside, on_event=ProgressBars(), model=self.model)
         self.model = trained.model
         print(self.evaluate_model(x_test, y_test))
@@ -78,14 +104,18 @@ class MNISTClassifier:
         inputs = network_input(x_test)
         return evaluate(self.probabilities(inputs), as_digits(y_test, len(inputs)))
 
-    def save_model(self, path: str | os.PathLike = 'mnist_model.h5') -> None:
+    def save_model(self, path: str | os.PathLike = "mnist_model.h5") -> None:
         "Write the model to a `.h5` or `.keras` file; raises ModelMissing where there is none yet."
-        if self.model is None: raise ModelMissing('there is no model to save yet: train one with train_model or load one with load_model')
+        if self.model is None:
+            raise ModelMissing(
+                "there is no model to save yet: train one with train_model or load one with load_model"
+            )
         save_keras(self.model, path)
 
-    def load_model(self, path: str | os.PathLike = 'mnist_model.h5') -> None:
+    def load_model(self, path: str | os.PathLike = "mnist_model.h5") -> None:
         "Read the model from a `.h5` or `.keras` file; raises ModelMissing or ModelCorrupt."
-        if not os.path.isfile(path): raise ModelMissing(f'{path}: no such file. Write one with save_model')
+        if not os.path.isfile(path):
+            raise ModelMissing(f"{path}: no such file. Write one with save_model")
         self.model = load_keras(path)
 
     def predict_digit(self, image_array: Picture) -> tuple[int | None, float, np.ndarray]:
@@ -99,8 +129,12 @@ class MNISTClassifier:
         -------
         digit (None where nothing is drawn), probability of it from 0 to 1, and float32 array of shape (10,).
         """
-        array = image_array if isinstance(image_array, (str, bytes, os.PathLike)) or hasattr(image_array, 'convert') else np.squeeze(image_array)
-        reading = Reader(self, 'classifier').read(array)
+        array = (
+            image_array
+            if isinstance(image_array, (str, bytes, os.PathLike)) or hasattr(image_array, "convert")
+            else np.squeeze(image_array)
+        )
+        reading = Reader(self, "classifier").read(array)
         return reading.digit, reading.confidence, reading.probabilities
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
@@ -109,7 +143,11 @@ class MNISTClassifier:
 
     def outputs(self, images: np.ndarray) -> np.ndarray:
         "The network's outputs, see `LightModel.outputs`."
-        if self.model is None: return Reader.load().outputs(images)
+        if self.model is None:
+            return Reader.load().outputs(images)
         inputs = network_input(images)
-        parts = [self.model(inputs[i:i + 500], training=False).numpy() for i in range(0, len(inputs), 500)]
+        parts = [
+            self.model(inputs[i : i + 500], training=False).numpy()
+            for i in range(0, len(inputs), 500)
+        ]
         return check_probabilities(np.concatenate(parts or [np.zeros((0, 10), np.float32)]))

@@ -27,12 +27,17 @@ from .core import ImageError, MnistNbError, ProgressBars, home_folder, versions
 # %% ../nbs/40_cli.ipynb #7b17f72d
 class Commands(click.Group):
     "A group of commands whose errors are one line."
+
     def invoke(self, context):
-        if hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='backslashreplace')
-        try: return super().invoke(context)
-        except MnistNbError as e: code, text = e.exit_code, e
-        except ValueError as e: code, text = 2, e
-        click.echo(f'mnist_nb: {text}', err=True)
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="backslashreplace")
+        try:
+            return super().invoke(context)
+        except MnistNbError as e:
+            code, text = e.exit_code, e
+        except ValueError as e:
+            code, text = 2, e
+        click.echo(f"mnist_nb: {text}", err=True)
         context.exit(code)
 
 # %% ../nbs/40_cli.ipynb #5c3b5a9e
@@ -41,12 +46,17 @@ def show(answer: dict, as_json: bool, text: str) -> None:
     click.echo(json.dumps(answer, allow_nan=False) if as_json else text)
 
 # %% ../nbs/40_cli.ipynb #10252834
-json_option = click.option('--json', 'as_json', is_flag=True, help='Answer in JSON, for programs.')
-version_option = click.option('--model', 'version', metavar='VERSION', help='Version of the model; the current one unless told otherwise.')
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")
+version_option = click.option(
+    "--model",
+    "version",
+    metavar="VERSION",
+    help="Version of the model; the current one unless told otherwise.",
+)
 
 # %% ../nbs/40_cli.ipynb #dc562fc9
-@click.group(cls=Commands, context_settings=dict(help_option_names=['-h', '--help']))
-@click.version_option(__version__, prog_name='mnist_nb')
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mnist_nb")
 def main():
     "A handwritten-digit recogniser: train it, judge it, and let it read your digits."
 
@@ -56,11 +66,16 @@ def stop_on_signals() -> threading.Event:
     event = threading.Event()
 
     def stop(number, frame):
-        click.echo('\nstopping after this batch; the best weights are kept', err=True)
+        click.echo("\nstopping after this batch; the best weights are kept", err=True)
         event.set()
-        for each in signals: signal.signal(each, signal.SIG_DFL)
-    signals = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGBREAK') if hasattr(signal, name)]
-    for each in signals: signal.signal(each, stop)
+        for each in signals:
+            signal.signal(each, signal.SIG_DFL)
+
+    signals = [
+        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
+    ]
+    for each in signals:
+        signal.signal(each, stop)
     return event
 
 # %% ../nbs/40_cli.ipynb #6933ad0f
@@ -71,44 +86,88 @@ def viewer_of(as_json: bool):
 # %% ../nbs/40_cli.ipynb #59089096
 def describe(kept) -> str:
     "What came out of a training, for people."
-    use = 'it is now in use' if kept.current else f'the current version reads validation digits better; use this one with `mnist_nb models use {kept.version}`'
-    return (f'{kept.reason} after {kept.seconds:.0f} s, {kept.images_per_second:.0f} images/s\n'
-            f'accuracy: train {kept.train_accuracy:.2%}, validation {kept.validation_accuracy:.2%}, test {kept.test_accuracy:.2%}\n'
-            f'kept as version {kept.version}; {use}')
+    use = (
+        "it is now in use"
+        if kept.current
+        else f"the current version reads validation digits better; use this one with `mnist_nb models use {kept.version}`"
+    )
+    return (
+        f"{kept.reason} after {kept.seconds:.0f} s, {kept.images_per_second:.0f} images/s\n"
+        f"accuracy: train {kept.train_accuracy:.2%}, validation {kept.validation_accuracy:.2%}, test {kept.test_accuracy:.2%}\n"
+        f"kept as version {kept.version}; {use}"
+    )
 
 # %% ../nbs/40_cli.ipynb #6ed6a103
 def parameters(command):
     "A command with an option for each value of the configuration."
-    options = dict(epochs=(int, 'How often each digit is shown.'), batch_size=(int, 'Digits a step.'), learning_rate=(float, "Adam's, at its peak."),
-                   schedule=(str, 'one-cycle or constant.'), augmentation=(float, 'Strength of the variations, 0 to 2.'),
-                   averaging=(float, 'How much of the averaged weights is kept at each step.'), label_smoothing=(float, 'The share of each label spread over all digits.'),
-                   weight_decay=(float, "Adam's, decoupled."), patience=(int, 'Stop when nothing improved for so many epochs.'),
-                   time_limit=(float, 'Stop after so many seconds, keeping the best weights.'), seed=(int, 'Of weights, order, variations and dropout.'),
-                   normalisation=(str, 'batch.'), padding=(str, 'valid or same.'), pooling=(str, 'max or average.'), dense=(int, 'Units of the dense layer.'),
-                   dropout=(float, 'The share of them left out.'), non_digits=(float, 'Pictures of no digit that are mixed in, as a share.'),
-                   handwriting=(float, 'Digits of simulated handwriting that are mixed in, as a share.'), printed=(float, 'Printed digits that are mixed in, as a share.'),
-                   teachers=(int, 'Networks that are trained first, to teach it.'), strategy=(str, 'mirrored: on all GPUs at once.'))
-    for name, (kind, text) in reversed(options.items()): command = click.option(f"--{name.replace('_', '-')}", type=kind, help=text)(command)
+    options = {
+        "epochs": (int, "How often each digit is shown."),
+        "batch_size": (int, "Digits a step."),
+        "learning_rate": (float, "Adam's, at its peak."),
+        "schedule": (str, "one-cycle or constant."),
+        "augmentation": (float, "Strength of the variations, 0 to 2."),
+        "averaging": (float, "How much of the averaged weights is kept at each step."),
+        "label_smoothing": (float, "The share of each label spread over all digits."),
+        "weight_decay": (float, "Adam's, decoupled."),
+        "patience": (int, "Stop when nothing improved for so many epochs."),
+        "time_limit": (float, "Stop after so many seconds, keeping the best weights."),
+        "seed": (int, "Of weights, order, variations and dropout."),
+        "normalisation": (str, "batch."),
+        "padding": (str, "valid or same."),
+        "pooling": (str, "max or average."),
+        "dense": (int, "Units of the dense layer."),
+        "dropout": (float, "The share of them left out."),
+        "non_digits": (float, "Pictures of no digit that are mixed in, as a share."),
+        "handwriting": (float, "Digits of simulated handwriting that are mixed in, as a share."),
+        "printed": (float, "Printed digits that are mixed in, as a share."),
+        "teachers": (int, "Networks that are trained first, to teach it."),
+        "strategy": (str, "mirrored: on all GPUs at once."),
+    }
+    for name, (kind, text) in reversed(options.items()):
+        command = click.option(f"--{name.replace('_', '-')}", type=kind, help=text)(command)
     return command
 
 # %% ../nbs/40_cli.ipynb #62ebb79d
 @main.command()
-@click.option('--preset', default='full', show_default=True, help='quick: about two minutes; full: about ten, as the shipped model; record: an hour or so.')
+@click.option(
+    "--preset",
+    default="full",
+    show_default=True,
+    help="quick: about two minutes; full: about ten, as the shipped model; record: an hour or so.",
+)
 @parameters
-@click.option('--data', type=click.Path(), help='File or folder with MNIST; else the cache, or a download.')
-@click.option('--resume', is_flag=True, help='Go on with the newest training that did not end.')
-@click.option('--use/--no-use', default=None, help='Make it the current version; by default only if it is no worse.')
-@click.option('--json', 'as_json', is_flag=True, help='Print events and the result as lines of JSON.')
-@click.option('--job', hidden=True)
-@click.option('--store', hidden=True)
+@click.option(
+    "--data", type=click.Path(), help="File or folder with MNIST; else the cache, or a download."
+)
+@click.option("--resume", is_flag=True, help="Go on with the newest training that did not end.")
+@click.option(
+    "--use/--no-use",
+    default=None,
+    help="Make it the current version; by default only if it is no worse.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print events and the result as lines of JSON."
+)
+@click.option("--job", hidden=True)
+@click.option("--store", hidden=True)
 def train(preset, data, resume, use, as_json, job, store, **changes):
     "Train a network and keep it as a new version."
     from mnist_nb.jobs import run_child, train_version
-    if job: return run_child(job, store)
+
+    if job:
+        return run_child(job, store)
     from mnist_nb.training import configure
+
     config = None if resume else configure(preset, **changes)
-    kept = train_version(config, preset, on_event=viewer_of(as_json), stop=stop_on_signals().is_set, use=use, data=data)
-    show(dict(kind='kept', **asdict(kept)), as_json, describe(kept))
+    kept = train_version(
+        config,
+        preset,
+        on_event=viewer_of(as_json),
+        stop=stop_on_signals().is_set,
+        use=use,
+        data=data,
+    )
+    show(dict(kind="kept", **asdict(kept)), as_json, describe(kept))
 
 # %% ../nbs/40_cli.ipynb #dfa73ff5
 @main.command()
@@ -116,102 +175,160 @@ def train(preset, data, resume, use, as_json, job, store, **changes):
 def stop(as_json):
     "Stop the training that is running; its best weights are kept."
     from mnist_nb.jobs import Jobs
+
     job = Jobs().stop()
-    show(dict(job=job and job.id), as_json, f'{job.id} stops after the batch at hand; its best weights are kept' if job else 'no training is running')
+    show(
+        {"job": job and job.id},
+        as_json,
+        f"{job.id} stops after the batch at hand; its best weights are kept"
+        if job
+        else "no training is running",
+    )
 
 # %% ../nbs/40_cli.ipynb #d1fba8a6
 def table(report) -> str:
     "A report, for people."
-    rows = '\n'.join(f"{d['digit']:>5} {d['precision']:>10.2%} {d['recall']:>8.2%} {d['f1']:>8.2%} {d['count']:>6}" for d in report.digits)
+    rows = "\n".join(
+        f"{d['digit']:>5} {d['precision']:>10.2%} {d['recall']:>8.2%} {d['f1']:>8.2%} {d['count']:>6}"
+        for d in report.digits
+    )
     low, high = report.interval
-    return (f'accuracy {report.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}) on {report.images} test digits\n'
-            f'loss {report.loss:.4f}, calibration error {report.calibration_error:.2%}, {len(report.mistakes)} mistakes\n\n'
-            f'digit  precision   recall       f1  count\n{rows}')
+    return (
+        f"accuracy {report.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}) on {report.images} test digits\n"
+        f"loss {report.loss:.4f}, calibration error {report.calibration_error:.2%}, {len(report.mistakes)} mistakes\n\n"
+        f"digit  precision   recall       f1  count\n{rows}"
+    )
 
 # %% ../nbs/40_cli.ipynb #b3ed0987
 @main.command()
-@click.argument('do', type=click.Choice(['pause', 'resume', 'extend', 'set']))
-@click.argument('setting', nargs=-1, metavar='[NAME VALUE]')
+@click.argument("do", type=click.Choice(["pause", "resume", "extend", "set"]))
+@click.argument("setting", nargs=-1, metavar="[NAME VALUE]")
 @json_option
 def steer(do, setting, as_json):
     "Steer the training that is running: pause, resume, extend it by an epoch, or set NAME (learning_rate, augmentation, dropout) to VALUE."
     from mnist_nb.jobs import Jobs
     from mnist_nb.training import check_order
-    try: order = check_order(dict(do=do, **dict(name=setting[0], value=float(setting[1])) if do == 'set' else {}))
-    except IndexError: raise ValueError('set: expected a name and a value, such as `mnist_nb steer set learning_rate 0.001`') from None
+
+    try:
+        order = check_order(
+            dict(do=do, **{"name": setting[0], "value": float(setting[1])} if do == "set" else {})
+        )
+    except IndexError:
+        raise ValueError(
+            "set: expected a name and a value, such as `mnist_nb steer set learning_rate 0.001`"
+        ) from None
     job = Jobs().order(**order)
-    show(dict(job=job and job.id), as_json, f'{job.id}: {do}' if job else 'no training is running')
+    show({"job": job and job.id}, as_json, f"{job.id}: {do}" if job else "no training is running")
 
 # %% ../nbs/40_cli.ipynb #79de90de
 @main.command()
 @version_option
-@click.option('--data', type=click.Path(), help='File or folder with MNIST; else the cache, or a download.')
+@click.option(
+    "--data", type=click.Path(), help="File or folder with MNIST; else the cache, or a download."
+)
 @json_option
 def evaluate(version, data, as_json):
     "Judge a version on MNIST's 10,000 test digits."
     from mnist_nb.data import load_mnist
     from mnist_nb.pipeline import evaluate_version
     from mnist_nb.store import Store
+
     store = Store()
     report = evaluate_version(version, store, load_mnist(data))
     show(dict(version=version or store.current(), **asdict(report)), as_json, table(report))
 
 # %% ../nbs/40_cli.ipynb #49de5195
-SUFFIXES = {'.png', '.jpg', '.jpeg', '.gif', '.bmp', '.webp'}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp"}
 
 # %% ../nbs/40_cli.ipynb #43ce7683
 def expanded(names: tuple) -> list[str]:
     "The files that the arguments mean: those in a folder, those that fit a pattern, or just the name."
     found = []
     for name in names:
-        if Path(name).is_dir(): found += sorted(str(path) for path in Path(name).iterdir() if path.suffix.lower() in SUFFIXES) or [name]
-        elif glob.has_magic(name) and not Path(name).exists(): found += sorted(glob.glob(name, recursive=True)) or [name]
-        else: found.append(name)
+        if Path(name).is_dir():
+            found += sorted(
+                str(path) for path in Path(name).iterdir() if path.suffix.lower() in SUFFIXES
+            ) or [name]
+        elif glob.has_magic(name) and not Path(name).exists():
+            found += sorted(glob.glob(name, recursive=True)) or [name]
+        else:
+            found.append(name)
     return found
 
 # %% ../nbs/40_cli.ipynb #8c697a56
 def answers_to(names: list[str], version: str | None, number: bool, ray: bool):
     "The answer to each file, or to standard input where the name is '-'."
     from mnist_nb.inference import Reader, answer_file
+
     if ray:
         from mnist_nb.cluster import read_files
+
         yield from read_files(names, version, number)
         return
     reader = Reader.load(version)
-    for name in names: yield answer_file(reader.read_number if number else reader.read, name, sys.stdin.buffer.read() if name == '-' else None)
+    for name in names:
+        yield answer_file(
+            reader.read_number if number else reader.read,
+            name,
+            sys.stdin.buffer.read() if name == "-" else None,
+        )
 
 # %% ../nbs/40_cli.ipynb #5421eb67
 def line(answer: dict) -> str:
     "An answer, for people."
-    if answer['rejected']: return f"{answer['image']}: {answer['reason']}"
+    if answer["rejected"]:
+        return f"{answer['image']}: {answer['reason']}"
     return f"{answer['image']}: {answer.get('number', answer.get('digit'))} ({answer['confidence']:.1%} sure)"
 
 # %% ../nbs/40_cli.ipynb #67b5a038
 def csv_line(values) -> str:
     "A line of CSV, quoted where it must be."
     text = io.StringIO()
-    csv.writer(text, lineterminator='').writerow(values)
+    csv.writer(text, lineterminator="").writerow(values)
     return text.getvalue()
 
 # %% ../nbs/40_cli.ipynb #a9874931
 @main.command()
-@click.argument('images', nargs=-1, required=True, metavar='IMAGE...')
-@click.option('--number', is_flag=True, help='Read several digits in each picture, as a number.')
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("--number", is_flag=True, help="Read several digits in each picture, as a number.")
 @version_option
 @json_option
-@click.option('--csv', 'as_csv', is_flag=True, help='Answer in CSV: image, answer, confidence, reason.')
-@click.option('--ray', is_flag=True, help='Read on all cores and machines that Ray has; for files by the million.')
+@click.option(
+    "--csv", "as_csv", is_flag=True, help="Answer in CSV: image, answer, confidence, reason."
+)
+@click.option(
+    "--ray",
+    is_flag=True,
+    help="Read on all cores and machines that Ray has; for files by the million.",
+)
 def predict(images, number, version, as_json, as_csv, ray):
     "Read the digit in each IMAGE: png, jpeg, gif, bmp or webp files, folders, patterns, or - for standard input."
     failed = False
-    if as_csv: click.echo('image,answer,confidence,reason')
+    if as_csv:
+        click.echo("image,answer,confidence,reason")
     for answer in answers_to(expanded(images), version, number, ray):
-        if error := answer.get('error'): click.echo(f'mnist_nb: {error}', err=True)
+        if error := answer.get("error"):
+            click.echo(f"mnist_nb: {error}", err=True)
         failed |= bool(error)
-        if as_json: show(answer, True, '')
-        elif as_csv: click.echo(csv_line([answer['image'], *(answer.get(name) for name in ('number' if number else 'digit', 'confidence')), answer.get('reason', error)]))
-        elif not error: click.echo(line(answer))
-    if failed: raise click.exceptions.Exit(ImageError.exit_code)
+        if as_json:
+            show(answer, True, "")
+        elif as_csv:
+            click.echo(
+                csv_line(
+                    [
+                        answer["image"],
+                        *(
+                            answer.get(name)
+                            for name in ("number" if number else "digit", "confidence")
+                        ),
+                        answer.get("reason", error),
+                    ]
+                )
+            )
+        elif not error:
+            click.echo(line(answer))
+    if failed:
+        raise click.exceptions.Exit(ImageError.exit_code)
 
 # %% ../nbs/40_cli.ipynb #4b1659c3
 @main.group()
@@ -222,51 +339,71 @@ def models():
 def listed(store, version: str) -> dict:
     "A version's line in the list; one that cannot be read says so."
     from mnist_nb.store import read_record
+
     try:
-        test = read_record(store.path(version)/'report.json', 'test')['test']['accuracy']
-        code = read_record(store.path(version)/'config.json').get('code')
-    except (MnistNbError, KeyError, TypeError): test = code = None
-    return dict(version=version, current=version == store.current(), test_accuracy=test, code=code)
+        test = read_record(store.path(version) / "report.json", "test")["test"]["accuracy"]
+        code = read_record(store.path(version) / "config.json").get("code")
+    except (MnistNbError, KeyError, TypeError):
+        test = code = None
+    return {
+        "version": version,
+        "current": version == store.current(),
+        "test_accuracy": test,
+        "code": code,
+    }
 
 # %% ../nbs/40_cli.ipynb #d3a0c59f
-@models.command('list')
+@models.command("list")
 @json_option
 def list_models(as_json):
     "List all versions; * marks the current one."
     from mnist_nb.store import Store
+
     rows = [listed(Store(), version) for version in Store().versions()]
-    code = lambda row: f"  code {row['code'][:8]}" if row['code'] else ''
-    text = '\n'.join(f"{'*' if r['current'] else ' '} {r['version']:<32} " + (f"{r['test_accuracy']:.2%}{code(r)}" if r['test_accuracy'] else 'damaged') for r in rows)
+    code = lambda row: f"  code {row['code'][:8]}" if row["code"] else ""
+    text = "\n".join(
+        f"{'*' if r['current'] else ' '} {r['version']:<32} "
+        + (f"{r['test_accuracy']:.2%}{code(r)}" if r["test_accuracy"] else "damaged")
+        for r in rows
+    )
     show(rows, as_json, text)
 
 # %% ../nbs/40_cli.ipynb #c1fadf03
 @models.command()
-@click.argument('version')
+@click.argument("version")
 @json_option
 def use(version, as_json):
     "Make VERSION the current one."
     from mnist_nb.store import Store, use_version
+
     use_version(Store(), version)
-    show(dict(current=version), as_json, f'{version} is now in use')
+    show({"current": version}, as_json, f"{version} is now in use")
 
 # %% ../nbs/40_cli.ipynb #fe4d22e1
-@models.command('rollback')
+@models.command("rollback")
 @json_option
 def rollback_models(as_json):
     "Go back to the version that was used before."
     from mnist_nb.store import Store, rollback
+
     version = rollback(Store())
-    show(dict(current=version), as_json, f'{version} is in use again')
+    show({"current": version}, as_json, f"{version} is in use again")
 
 # %% ../nbs/40_cli.ipynb #e4b8854b
-@models.command('compare')
-@click.argument('first')
-@click.argument('second')
-@click.option('--digits', default=200, show_default=True, help='How many test digits to redraw and spoil, beside the 10,000 that are read as they are.')
+@models.command("compare")
+@click.argument("first")
+@click.argument("second")
+@click.option(
+    "--digits",
+    default=200,
+    show_default=True,
+    help="How many test digits to redraw and spoil, beside the 10,000 that are read as they are.",
+)
 @json_option
 def compare_models(first, second, digits, as_json):
     "Say whether FIRST or SECOND is better, and whether that is more than chance."
     from mnist_nb.comparison import compare
+
     found = compare(first, second, digits=digits)
     show(found.as_dict(), as_json, str(found))
 
@@ -276,81 +413,139 @@ def corrections():
     "What readings were corrected: list them, export them, forget them."
 
 # %% ../nbs/40_cli.ipynb #a123e46a
-@corrections.command('list')
+@corrections.command("list")
 @json_option
 def list_corrections(as_json):
     "List all corrections, the newest first."
     from mnist_nb.corrections import Corrections
-    rows = [{name: value for name, value in each.as_dict().items() if name not in ('picture', 'strokes')} for each in Corrections().list()]
-    word = lambda digit: 'no digit' if digit is None else digit
-    show(rows, as_json, '\n'.join(f"{row['number']:>6}  {word(row['digit'])} was {word(row['label'])}  ({row['source']}, {row['model']})" for row in rows) or 'there are no corrections')
+
+    rows = [
+        {
+            name: value
+            for name, value in each.as_dict().items()
+            if name not in ("picture", "strokes")
+        }
+        for each in Corrections().list()
+    ]
+    word = lambda digit: "no digit" if digit is None else digit
+    show(
+        rows,
+        as_json,
+        "\n".join(
+            f"{row['number']:>6}  {word(row['digit'])} was {word(row['label'])}  ({row['source']}, {row['model']})"
+            for row in rows
+        )
+        or "there are no corrections",
+    )
 
 # %% ../nbs/40_cli.ipynb #9b33680d
-@corrections.command('export')
-@click.argument('folder', type=click.Path(file_okay=False))
+@corrections.command("export")
+@click.argument("folder", type=click.Path(file_okay=False))
 @json_option
 def export_corrections(folder, as_json):
     "Write all corrections to FOLDER: PNG files, labels.csv, and corrections.npz in MNIST's form."
     from mnist_nb.corrections import Corrections, write_folder
+
     found = Corrections().list()
     write_folder(found, folder)
-    show(dict(folder=folder, corrections=len(found)), as_json, f'{len(found)} corrections are in {folder}')
+    show(
+        {"folder": folder, "corrections": len(found)},
+        as_json,
+        f"{len(found)} corrections are in {folder}",
+    )
 
 # %% ../nbs/40_cli.ipynb #75a73d8a
-@corrections.command('forget')
-@click.argument('numbers', nargs=-1, type=int)
-@click.option('--all', 'everything', is_flag=True, help='Forget all of them.')
+@corrections.command("forget")
+@click.argument("numbers", nargs=-1, type=int)
+@click.option("--all", "everything", is_flag=True, help="Forget all of them.")
 @json_option
 def forget_corrections(numbers, everything, as_json):
     "Delete the corrections of these NUMBERS for good, or all."
     from mnist_nb.corrections import Corrections
-    if not numbers and not everything: raise ValueError('expected numbers of corrections, see `mnist_nb corrections list`, or --all')
-    gone = Corrections().forget(everything=True) if everything else sum(Corrections().forget(number) for number in numbers)
-    show(dict(forgotten=gone), as_json, f'{gone} forgotten')
+
+    if not numbers and not everything:
+        raise ValueError(
+            "expected numbers of corrections, see `mnist_nb corrections list`, or --all"
+        )
+    gone = (
+        Corrections().forget(everything=True)
+        if everything
+        else sum(Corrections().forget(number) for number in numbers)
+    )
+    show({"forgotten": gone}, as_json, f"{gone} forgotten")
 
 # %% ../nbs/40_cli.ipynb #cd2b666a
 @main.command()
 @version_option
-@click.option('--data', type=click.Path(), help='File or folder with MNIST; else the cache, or a download.')
+@click.option(
+    "--data", type=click.Path(), help="File or folder with MNIST; else the cache, or a download."
+)
 @json_option
 def teach(version, data, as_json):
     "Let a version learn from the corrections; what comes of it is kept, and used when you say so."
     from mnist_nb.jobs import teach_version
-    taught = teach_version(version, on_event=viewer_of(as_json), stop=stop_on_signals().is_set, data=data)
-    show(dict(kind='kept', **asdict(taught)), as_json, f'{taught}\nuse it with `mnist_nb models use {taught.version}`')
+
+    taught = teach_version(
+        version, on_event=viewer_of(as_json), stop=stop_on_signals().is_set, data=data
+    )
+    show(
+        dict(kind="kept", **asdict(taught)),
+        as_json,
+        f"{taught}\nuse it with `mnist_nb models use {taught.version}`",
+    )
 
 # %% ../nbs/40_cli.ipynb #efa64e4c
 @main.command()
-@click.option('--format', 'form', type=click.Choice(['onnx', 'saved_model', 'litert']), default='onnx', show_default=True)
-@click.option('--output', type=click.Path(), help='File to write, or for saved_model the folder; named after the version unless told otherwise.')
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["onnx", "saved_model", "litert"]),
+    default="onnx",
+    show_default=True,
+)
+@click.option(
+    "--output",
+    type=click.Path(),
+    help="File to write, or for saved_model the folder; named after the version unless told otherwise.",
+)
 @version_option
 @json_option
 def export(form, output, version, as_json):
     "Write the network for another program, with its contract, and prove that it answers as ours does."
     from mnist_nb.export import export
+
     path = export(form, output, version)
-    show(dict(format=form, path=str(path)), as_json, f'{path} answers as the version in the store does')
+    show(
+        {"format": form, "path": str(path)},
+        as_json,
+        f"{path} answers as the version in the store does",
+    )
 
 # %% ../nbs/40_cli.ipynb #02d38d95
 def settings_of(words: tuple) -> dict[str, list]:
     "Settings such as 'dropout=.1,.3' as names and values; raises ValueError."
     found = {}
     for word in words:
-        name, equals, values = word.partition('=')
-        try: found[name.replace('-', '_')] = [json.loads(re.sub(r'^(-?)\.', r'\g<1>0.', value)) for value in values.split(',')]
-        except ValueError: raise ValueError(f'expected settings such as dropout=0.1,0.3, got {word!r}') from None
+        name, equals, values = word.partition("=")
+        try:
+            found[name.replace("-", "_")] = [
+                json.loads(re.sub(r"^(-?)\.", r"\g<1>0.", value)) for value in values.split(",")
+            ]
+        except ValueError:
+            raise ValueError(f"expected settings such as dropout=0.1,0.3, got {word!r}") from None
     return found
 
 # %% ../nbs/40_cli.ipynb #ad21356e
 @main.command()
-@click.argument('settings', nargs=-1, required=True, metavar='NAME=VALUE,VALUE...')
-@click.option('--preset', default='quick', show_default=True, help='What is trained else.')
-@click.option('--seeds', default=3, show_default=True, help='Trainings of each combination.')
-@click.option('--cores', default=2, show_default=True, help='That each training gets.')
+@click.argument("settings", nargs=-1, required=True, metavar="NAME=VALUE,VALUE...")
+@click.option("--preset", default="quick", show_default=True, help="What is trained else.")
+@click.option("--seeds", default=3, show_default=True, help="Trainings of each combination.")
+@click.option("--cores", default=2, show_default=True, help="That each training gets.")
 @json_option
 def sweep(settings, preset, seeds, cores, as_json):
     "Train every combination of SETTINGS with several seeds on Ray, and judge them by the validation digits."
     from mnist_nb.cluster import sweep, sweep_text
+
     rows = sweep(settings_of(settings), preset, seeds, cores)
     show(rows, as_json, sweep_text(rows))
 
@@ -360,22 +555,47 @@ def sweep(settings, preset, seeds, cores, as_json):
 def info(as_json):
     "Show where files are kept, the current version, and the versions of the libraries."
     from mnist_nb.store import Store, read_record
+
     store = Store()
-    record = read_record(store.path()/'config.json', 'parameters', 'made')
-    report = read_record(store.path()/'report.json', 'test')
-    answer = dict(home=str(home_folder()), current=store.current(), parameters=record['parameters'], made=record['made'],
-                  test_accuracy=report['test']['accuracy'], versions=versions())
-    show(answer, as_json, '\n'.join(f'{name:<14} {value}' for name, value in (answer | versions()).items() if name != 'versions'))
+    record = read_record(store.path() / "config.json", "parameters", "made")
+    report = read_record(store.path() / "report.json", "test")
+    answer = {
+        "home": str(home_folder()),
+        "current": store.current(),
+        "parameters": record["parameters"],
+        "made": record["made"],
+        "test_accuracy": report["test"]["accuracy"],
+        "versions": versions(),
+    }
+    show(
+        answer,
+        as_json,
+        "\n".join(
+            f"{name:<14} {value}"
+            for name, value in (answer | versions()).items()
+            if name != "versions"
+        ),
+    )
 
 # %% ../nbs/40_cli.ipynb #849dcb13
 @main.command()
-@click.option('--host', default='127.0.0.1', show_default=True, help='Address to listen at; 0.0.0.0 for all.')
-@click.option('--port', default=5000, show_default=True, type=click.IntRange(0, 65535), help='0 for any that is free.')
-@click.option('--no-browser', is_flag=True, help='Do not open the page.')
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0 for all."
+)
+@click.option(
+    "--port",
+    default=5000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="0 for any that is free.",
+)
+@click.option("--no-browser", is_flag=True, help="Do not open the page.")
 def serve(host, port, no_browser):
     "Serve the dashboard and the API, on one port."
     from mnist_nb.server import serve
+
     serve(host=host, port=port, browser=not no_browser)
 
 # %% ../nbs/40_cli.ipynb #deb6bb4c
-if __name__ == '__main__' and '__file__' in globals(): main()
+if __name__ == "__main__" and "__file__" in globals():
+    main()

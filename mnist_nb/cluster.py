@@ -22,10 +22,15 @@ from .training import configure, train
 # %% ../nbs/33_cluster.ipynb #59800a76
 def import_ray() -> ModuleType:
     "Ray, started on this machine or joined where RAY_ADDRESS says; raises MnistNbError that says how to get it."
-    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
-    try: import ray
-    except ImportError as e: raise MnistNbError("this needs the package ray, which is not installed. Install it with `pip install 'mnist_nb[ray]'`") from e
-    if not ray.is_initialized(): ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as e:
+        raise MnistNbError(
+            "this needs the package ray, which is not installed. Install it with `pip install 'mnist_nb[ray]'`"
+        ) from e
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
     return ray
 
 # %% ../nbs/33_cluster.ipynb #77a0348e
@@ -34,13 +39,21 @@ def combinations(settings: dict[str, list]) -> list[dict]:
     return [dict(zip(settings, values)) for values in itertools.product(*settings.values())]
 
 # %% ../nbs/33_cluster.ipynb #9c4be01e
-def validation_accuracy(preset: str, changes: dict, seed: int, digits: tuple, validation: tuple) -> float:
+def validation_accuracy(
+    preset: str, changes: dict, seed: int, digits: tuple, validation: tuple
+) -> float:
     "The validation accuracy that a training ends at."
-    trained = train(configure(preset, **changes | dict(seed=seed)), digits, validation)
-    return trained.history[-1]['validation_accuracy']
+    trained = train(configure(preset, **changes | {"seed": seed}), digits, validation)
+    return trained.history[-1]["validation_accuracy"]
 
 # %% ../nbs/33_cluster.ipynb #a9b3a0cf
-def sweep(settings: dict[str, list], preset: str = 'quick', seeds: int = 3, cores: int = 2, mnist: Mnist | None = None) -> list[dict]:
+def sweep(
+    settings: dict[str, list],
+    preset: str = "quick",
+    seeds: int = 3,
+    cores: int = 2,
+    mnist: Mnist | None = None,
+) -> list[dict]:
     """Train every combination of some settings with several seeds, on all machines that Ray has.
 
     Parameters
@@ -60,36 +73,56 @@ def sweep(settings: dict[str, list], preset: str = 'quick', seeds: int = 3, core
     ValueError : a setting is unknown or its value cannot be used; before anything is trained.
     MnistNbError : Ray is not installed.
     """
-    if seeds < 1: raise ValueError(f'seeds: expected at least 1, got {seeds}')
+    if seeds < 1:
+        raise ValueError(f"seeds: expected at least 1, got {seeds}")
     plans = [changes for changes in combinations(settings) if configure(preset, **changes)]
     mnist, ray = mnist or load_mnist(), import_ray()
     parts = [ray.put(part) for part in split(mnist.train_images, mnist.train_labels)]
     task = ray.remote(num_cpus=cores)(validation_accuracy)
-    found = ray.get([task.remote(preset, changes, seed, *parts) for changes in plans for seed in range(seeds)])
-    rows = [dict(changes=changes, accuracies=[float(a) for a in accuracies], mean=float(accuracies.mean()),
-                 error=float(accuracies.std(ddof=1)/np.sqrt(seeds)) if seeds > 1 else None)
-            for changes, accuracies in zip(plans, np.reshape(found, (-1, seeds)))]
-    return sorted(rows, key=lambda row: -row['mean'])
+    found = ray.get(
+        [task.remote(preset, changes, seed, *parts) for changes in plans for seed in range(seeds)]
+    )
+    rows = [
+        {
+            "changes": changes,
+            "accuracies": [float(a) for a in accuracies],
+            "mean": float(accuracies.mean()),
+            "error": float(accuracies.std(ddof=1) / np.sqrt(seeds)) if seeds > 1 else None,
+        }
+        for changes, accuracies in zip(plans, np.reshape(found, (-1, seeds)))
+    ]
+    return sorted(rows, key=lambda row: -row["mean"])
 
 # %% ../nbs/33_cluster.ipynb #e2a78694
 def sweep_text(rows: list[dict]) -> str:
     "The rows of a sweep, for a terminal."
+
     def line(row):
-        error = f" +- {row['error']:.2%}" if row['error'] is not None else ''
-        return f"{row['mean']:.2%}{error}  " + ', '.join(f'{name} {value}' for name, value in row['changes'].items())
-    return '\n'.join(['mean validation accuracy, its standard error', *map(line, rows)])
+        error = f" +- {row['error']:.2%}" if row["error"] is not None else ""
+        return f"{row['mean']:.2%}{error}  " + ", ".join(
+            f"{name} {value}" for name, value in row["changes"].items()
+        )
+
+    return "\n".join(["mean validation accuracy, its standard error", *map(line, rows)])
 
 # %% ../nbs/33_cluster.ipynb #c89726e4
 class BatchReader:
     "Reads batches of files, as Ray Data hands them out."
+
     def __init__(self, version: str | None, number: bool):
         reader = Reader.load(version)
         self.read = reader.read_number if number else reader.read
 
-    def __call__(self, batch: dict) -> dict: return dict(answer=[json.dumps(answer_file(self.read, name)) for name in batch['item']])
+    def __call__(self, batch: dict) -> dict:
+        return {"answer": [json.dumps(answer_file(self.read, name)) for name in batch["item"]]}
 
 # %% ../nbs/33_cluster.ipynb #0f5893f0
-def read_files(paths: Iterable[str | os.PathLike], version: str | None = None, number: bool = False, readers: int = 2) -> Iterator[dict]:
+def read_files(
+    paths: Iterable[str | os.PathLike],
+    version: str | None = None,
+    number: bool = False,
+    readers: int = 2,
+) -> Iterator[dict]:
     """Read many picture files on all machines that Ray has.
 
     Parameters
@@ -111,5 +144,10 @@ def read_files(paths: Iterable[str | os.PathLike], version: str | None = None, n
     ray = import_ray()
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order, context.enable_progress_bars = True, False
-    answers = ray.data.from_items(names).map_batches(BatchReader, fn_constructor_args=(version, number), batch_size=100, compute=ray.data.ActorPoolStrategy(size=readers))
-    yield from (json.loads(row['answer']) for row in answers.iter_rows()) if names else ()
+    answers = ray.data.from_items(names).map_batches(
+        BatchReader,
+        fn_constructor_args=(version, number),
+        batch_size=100,
+        compute=ray.data.ActorPoolStrategy(size=readers),
+    )
+    yield from (json.loads(row["answer"]) for row in answers.iter_rows()) if names else ()

@@ -31,10 +31,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
     McNemar, Note on the sampling error of the difference between correlated proportions or percentages, Psychometrika 12 (1947).
     """
     n = only_first + only_second
-    return min(1., 2*sum(comb(n, k) for k in range(min(only_first, only_second) + 1))/2**n)
+    return min(1.0, 2 * sum(comb(n, k) for k in range(min(only_first, only_second) + 1)) / 2**n)
 
 # %% ../nbs/17_comparison.ipynb #27c50f59
-CHANCE = .05
+CHANCE = 0.05
 
 # %% ../nbs/17_comparison.ipynb #a360d589
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Comparison:
     distortion : for each distortion the mean accuracy of each over its amounts, 0 to 1.
     digits : how many test digits were redrawn and spoilt.
     """
+
     versions: tuple[str, str]
     accuracy: tuple[float, float]
     interval: tuple[tuple[float, float], tuple[float, float]]
@@ -70,38 +71,51 @@ class Comparison:
 
     def as_dict(self) -> dict:
         "All of it as plain values, for JSON."
-        return asdict(self) | dict(better=self.better)
+        return asdict(self) | {"better": self.better}
 
-    def __repr__(self): return comparison_text(self)
+    def __repr__(self):
+        return comparison_text(self)
 
-    def _repr_html_(self): return comparison_html(self)
+    def _repr_html_(self):
+        return comparison_html(self)
 
 # %% ../nbs/17_comparison.ipynb #684fec28
 def verdict(comparison: Comparison) -> str:
     "What the comparison comes to, in a sentence."
     (first, second), (only_first, only_second) = comparison.versions, comparison.only
-    split = f'{only_first} digits are read by {first} only, {only_second} by {second} only (p = {comparison.chance:.2g})'
-    return f'{split}: {comparison.better} is better' if comparison.better else f'{split}: no more than chance'
+    split = f"{only_first} digits are read by {first} only, {only_second} by {second} only (p = {comparison.chance:.2g})"
+    return (
+        f"{split}: {comparison.better} is better"
+        if comparison.better
+        else f"{split}: no more than chance"
+    )
 
 # %% ../nbs/17_comparison.ipynb #3ad76f62
 def comparison_rows(comparison: Comparison) -> list[tuple[str, float, float]]:
     "All accuracies, by what was read."
-    return [('test digits', *comparison.accuracy), *((name, *pair) for name, pair in comparison.framing.items()),
-            *((name, *pair) for name, pair in comparison.distortion.items())]
+    return [
+        ("test digits", *comparison.accuracy),
+        *((name, *pair) for name, pair in comparison.framing.items()),
+        *((name, *pair) for name, pair in comparison.distortion.items()),
+    ]
 
 # %% ../nbs/17_comparison.ipynb #e6935b3d
 def comparison_text(comparison: Comparison) -> str:
     "The comparison, for a terminal."
-    rows = [f'{a:>8.2%} {b:>8.2%} {b - a:>+8.2%}  {name}' for name, a, b in comparison_rows(comparison)]
-    return '\n'.join([f'{verdict(comparison)}\n', *rows])
+    rows = [
+        f"{a:>8.2%} {b:>8.2%} {b - a:>+8.2%}  {name}" for name, a, b in comparison_rows(comparison)
+    ]
+    return "\n".join([f"{verdict(comparison)}\n", *rows])
 
 # %% ../nbs/17_comparison.ipynb #c54ad189
 def comparison_html(comparison: Comparison) -> str:
     "The comparison, for a notebook."
-    rows = ''.join(f'<tr><td style="text-align:left">{name}</td><td>{a:.2%}</td><td>{b:.2%}</td><td>{b - a:+.2%}</td></tr>'
-                   for name, a, b in comparison_rows(comparison))
-    head = ''.join(f'<th>{version}</th>' for version in comparison.versions)
-    return f'<p>{verdict(comparison)}</p><table><tr><th></th>{head}<th>difference</th></tr>{rows}</table>'
+    rows = "".join(
+        f'<tr><td style="text-align:left">{name}</td><td>{a:.2%}</td><td>{b:.2%}</td><td>{b - a:+.2%}</td></tr>'
+        for name, a, b in comparison_rows(comparison)
+    )
+    head = "".join(f"<th>{version}</th>" for version in comparison.versions)
+    return f"<p>{verdict(comparison)}</p><table><tr><th></th>{head}<th>difference</th></tr>{rows}</table>"
 
 # %% ../nbs/17_comparison.ipynb #6c3a22da
 def compare(first: str, second: str, store: Store | None = None, digits: int = 200) -> Comparison:
@@ -119,7 +133,8 @@ def compare(first: str, second: str, store: Store | None = None, digits: int = 2
     DataError : MNIST cannot be had.
     ValueError : `digits` is not between 1 and 10,000.
     """
-    if not 1 <= digits <= 10000: raise ValueError(f'digits: expected 1 to 10000, got {digits}')
+    if not 1 <= digits <= 10000:
+        raise ValueError(f"digits: expected 1 to 10000, got {digits}")
     readers = [Reader.load(version, store) for version in (first, second)]
     images, labels = load_test_digits()
     answers = [reader.probabilities(images).argmax(1) for reader in readers]
@@ -128,11 +143,25 @@ def compare(first: str, second: str, store: Store | None = None, digits: int = 2
     framing = [framing_table(reader, images[:digits], labels[:digits]) for reader in readers]
     spoilt = [distortion_table(reader, images[:digits], labels[:digits]) for reader in readers]
     return Comparison(
-        versions=(first, second), accuracy=tuple(float(r.mean()) for r in right), interval=tuple(accuracy_interval(r.sum(), len(r)) for r in right),
-        only=only, chance=mcnemar(*only), digits=digits,
-        differing=tuple(dict(index=int(i), label=int(labels[i]), answers=(int(answers[0][i]), int(answers[1][i]))) for i in np.flatnonzero(answers[0] != answers[1])),
-        framing={name: tuple(table[name]['accuracy'] for table in framing) for name in framing[0]},
-        distortion={name: tuple(float(np.mean(table[name])) for table in spoilt) for name in DISTORTIONS})
+        versions=(first, second),
+        accuracy=tuple(float(r.mean()) for r in right),
+        interval=tuple(accuracy_interval(r.sum(), len(r)) for r in right),
+        only=only,
+        chance=mcnemar(*only),
+        digits=digits,
+        differing=tuple(
+            {
+                "index": int(i),
+                "label": int(labels[i]),
+                "answers": (int(answers[0][i]), int(answers[1][i])),
+            }
+            for i in np.flatnonzero(answers[0] != answers[1])
+        ),
+        framing={name: tuple(table[name]["accuracy"] for table in framing) for name in framing[0]},
+        distortion={
+            name: tuple(float(np.mean(table[name])) for table in spoilt) for name in DISTORTIONS
+        },
+    )
 
 # %% ../nbs/17_comparison.ipynb #46bdca07
 def compare_reports(first: str, second: str, store: Store | None = None) -> Comparison:
@@ -148,11 +177,31 @@ def compare_reports(first: str, second: str, store: Store | None = None) -> Comp
     ModelMissing, ModelCorrupt : a version is not there or its report cannot be read.
     """
     store = store or Store()
-    reports = [read_record(store.path(version)/'report.json', 'test')['test'] for version in (first, second)]
-    wrong = [{mistake['index']: mistake for mistake in report['mistakes']} for report in reports]
+    reports = [
+        read_record(store.path(version) / "report.json", "test")["test"]
+        for version in (first, second)
+    ]
+    wrong = [{mistake["index"]: mistake for mistake in report["mistakes"]} for report in reports]
     only = len(wrong[1].keys() - wrong[0].keys()), len(wrong[0].keys() - wrong[1].keys())
-    label = {index: mistake['label'] for mistakes in wrong for index, mistake in mistakes.items()}
-    answers = {index: tuple(mistakes[index]['digit'] if index in mistakes else label[index] for mistakes in wrong) for index in sorted(label)}
-    return Comparison(versions=(first, second), accuracy=tuple(report['accuracy'] for report in reports), interval=tuple(tuple(report['interval']) for report in reports),
-                      only=only, chance=mcnemar(*only), framing={}, distortion={}, digits=0,
-                      differing=tuple(dict(index=index, label=label[index], answers=pair) for index, pair in answers.items() if pair[0] != pair[1]))
+    label = {index: mistake["label"] for mistakes in wrong for index, mistake in mistakes.items()}
+    answers = {
+        index: tuple(
+            mistakes[index]["digit"] if index in mistakes else label[index] for mistakes in wrong
+        )
+        for index in sorted(label)
+    }
+    return Comparison(
+        versions=(first, second),
+        accuracy=tuple(report["accuracy"] for report in reports),
+        interval=tuple(tuple(report["interval"]) for report in reports),
+        only=only,
+        chance=mcnemar(*only),
+        framing={},
+        distortion={},
+        digits=0,
+        differing=tuple(
+            {"index": index, "label": label[index], "answers": pair}
+            for index, pair in answers.items()
+            if pair[0] != pair[1]
+        ),
+    )

@@ -30,16 +30,19 @@ SIDE = 28
 # %% ../nbs/00_core.ipynb #446c840a
 class MnistNbError(Exception):
     "Something outside the code went wrong; the text says what came, what was expected and what to do."
+
     exit_code = 1
 
 # %% ../nbs/00_core.ipynb #ae8b8987
 class DataError(MnistNbError):
     "The MNIST data cannot be had, or is not MNIST."
+
     exit_code = 3
 
 # %% ../nbs/00_core.ipynb #26f2976a
 class ModelError(MnistNbError):
     "A model cannot be used: see `ModelMissing` and `ModelCorrupt`."
+
     exit_code = 4
 
 # %% ../nbs/00_core.ipynb #a0ade498
@@ -53,6 +56,7 @@ class ModelCorrupt(ModelError):
 # %% ../nbs/00_core.ipynb #7841a7f8
 class ImageError(MnistNbError):
     "A picture cannot be read: it is damaged, or see `ImageTooLarge`, `ImageUnknown` and `ImageUnfit`."
+
     exit_code = 5
 
 # %% ../nbs/00_core.ipynb #ecd7f113
@@ -70,6 +74,7 @@ class ImageUnfit(ImageError):
 # %% ../nbs/00_core.ipynb #20bcf515
 class TrainingError(MnistNbError):
     "A training cannot go on."
+
     exit_code = 6
 
 # %% ../nbs/00_core.ipynb #fca5f5fe
@@ -79,8 +84,12 @@ class DiskFull(MnistNbError):
 # %% ../nbs/00_core.ipynb #80373724
 def home_folder() -> Path:
     "The folder of all that the program keeps: `MNIST_NB_HOME`, else the platform's folder for user data. Not created here."
-    chosen = os.environ.get('MNIST_NB_HOME')
-    return Path(chosen).expanduser() if chosen else platformdirs.user_data_path('mnist_nb', appauthor=False)
+    chosen = os.environ.get("MNIST_NB_HOME")
+    return (
+        Path(chosen).expanduser()
+        if chosen
+        else platformdirs.user_data_path("mnist_nb", appauthor=False)
+    )
 
 # %% ../nbs/00_core.ipynb #a816b3d2
 @contextmanager
@@ -99,39 +108,54 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
-        handle, name = tempfile.mkstemp(prefix=f'.{path.stem}-', suffix=path.suffix, dir=path.parent)
-    except OSError as e: raise cannot_write(path, e) from e
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
+        )
+    except OSError as e:
+        raise cannot_write(path, e) from e
     os.close(handle)
     try:
         yield Path(name)
-        with open(name, 'rb+') as written: os.fsync(written.fileno())
+        with open(name, "rb+") as written:
+            os.fsync(written.fileno())
         os.chmod(name, 0o644)
         replace(name, path)
-    except OSError as e: raise cannot_write(path, e) from e
-    finally: Path(name).unlink(missing_ok=True)
+    except OSError as e:
+        raise cannot_write(path, e) from e
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 # %% ../nbs/00_core.ipynb #9d0865ca
 def replace(old: str, new: Path) -> None:
     "Give a file another's name. Windows refuses while somebody reads that other, which is over in an instant, so this tries for a second."
-    for pause in (.02, .1, .3, .6):
-        try: return os.replace(old, new)
-        except PermissionError: time.sleep(pause)
+    for pause in (0.02, 0.1, 0.3, 0.6):
+        try:
+            return os.replace(old, new)
+        except PermissionError:
+            time.sleep(pause)
     os.replace(old, new)
 
 # %% ../nbs/00_core.ipynb #def0d731
 def sweep(path: Path, hours: float = 1) -> None:
     "Remove what writers of a file left behind that were killed some hours ago; those of now are left alone."
-    ours = re.compile(re.escape(f'.{path.stem}-') + '[a-z0-9_]{8}' + re.escape(path.suffix))
+    ours = re.compile(re.escape(f".{path.stem}-") + "[a-z0-9_]{8}" + re.escape(path.suffix))
     for entry in os.scandir(path.parent):
         with suppress(OSError):
-            if ours.fullmatch(entry.name) and time.time() - entry.stat().st_mtime > 3600*hours: os.unlink(entry)
+            if ours.fullmatch(entry.name) and time.time() - entry.stat().st_mtime > 3600 * hours:
+                os.unlink(entry)
 
 # %% ../nbs/00_core.ipynb #dfafce3e
 def cannot_write(path: Path, error: OSError) -> MnistNbError:
     "The error for a file that could not be written, naming the path and the way out."
-    kind = DiskFull if error.errno in (errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC)) else MnistNbError
-    return kind(f'cannot write {path}: {error.strerror or error}. Free some space there or '
-                'choose another folder with the environment variable MNIST_NB_HOME')
+    kind = (
+        DiskFull
+        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+        else MnistNbError
+    )
+    return kind(
+        f"cannot write {path}: {error.strerror or error}. Free some space there or "
+        "choose another folder with the environment variable MNIST_NB_HOME"
+    )
 
 # %% ../nbs/00_core.ipynb #64d8e983
 def write_atomic(path: str | os.PathLike, content: bytes | str) -> None:
@@ -142,7 +166,7 @@ def write_atomic(path: str | os.PathLike, content: bytes | str) -> None:
 # %% ../nbs/00_core.ipynb #3744e5bf
 def one_line(error: BaseException) -> str:
     "An error's text as one line of at most 200 characters, for use within another."
-    return ' '.join((str(error) or type(error).__name__).split())[:200]
+    return " ".join((str(error) or type(error).__name__).split())[:200]
 
 # %% ../nbs/00_core.ipynb #9c4e4dc7
 @contextmanager
@@ -163,11 +187,15 @@ def locked(path: str | os.PathLike, seconds: float = -1) -> Iterator[None]:
     lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=seconds, poll_interval=.02)
-    except Timeout: raise
-    except OSError as e: raise cannot_write(path, e) from e
-    try: yield
-    finally: lock.release()
+        lock.acquire(timeout=seconds, poll_interval=0.02)
+    except Timeout:
+        raise
+    except OSError as e:
+        raise cannot_write(path, e) from e
+    try:
+        yield
+    finally:
+        lock.release()
 
 # %% ../nbs/00_core.ipynb #a8595c43
 class ProgressBars:
@@ -177,43 +205,64 @@ class ProgressBars:
     ----------
     **options : passed on to `tqdm`, e.g. `disable=True` or `file=...`.
     """
-    def __init__(self, **options): self.options, self.bar, self.name = options, None, None
+
+    def __init__(self, **options):
+        self.options, self.bar, self.name = options, None, None
 
     def __call__(self, event: dict) -> None:
         show = getattr(self, f"_{event['kind']}", None)
-        if show: show(event)
+        if show:
+            show(event)
 
     def _download(self, e):
-        self._move(e['source'], e['done'], e['total'], unit='B', unit_scale=True)
+        self._move(e["source"], e["done"], e["total"], unit="B", unit_scale=True)
 
     def _batch(self, e):
-        network = f"network {e['network']} of {e['networks']}, " if 'network' in e else ''
-        self._move(f"{network}epoch {e['epoch']}", e['batch'], e['batches'], unit='batch')
-        self.bar.set_postfix_str(f"loss {e['loss']:.4f}, accuracy {e['accuracy']:.2%}", refresh=False)
+        network = f"network {e['network']} of {e['networks']}, " if "network" in e else ""
+        self._move(f"{network}epoch {e['epoch']}", e["batch"], e["batches"], unit="batch")
+        self.bar.set_postfix_str(
+            f"loss {e['loss']:.4f}, accuracy {e['accuracy']:.2%}", refresh=False
+        )
 
     def _epoch(self, e):
-        self._close(f"loss {e['loss']:.4f}, accuracy {e['accuracy']:.2%}, validation {e['validation_accuracy']:.2%}")
+        self._close(
+            f"loss {e['loss']:.4f}, accuracy {e['accuracy']:.2%}, validation {e['validation_accuracy']:.2%}"
+        )
 
-    def _end(self, e): self._close()
+    def _end(self, e):
+        self._close()
 
     def _move(self, name, done, total, **options):
         if self.name != name:
             self._close()
-            self.bar, self.name = tqdm(desc=name, total=total or None, **options, **self.options), name
+            self.bar, self.name = (
+                tqdm(desc=name, total=total or None, **options, **self.options),
+                name,
+            )
         self.bar.update(done - self.bar.n)
-        if done and done == total and options['unit'] == 'B': self._close()
+        if done and done == total and options["unit"] == "B":
+            self._close()
 
-    def _close(self, last: str = ''):
-        if self.bar is None: return
-        if last: self.bar.set_postfix_str(last)
+    def _close(self, last: str = ""):
+        if self.bar is None:
+            return
+        if last:
+            self.bar.set_postfix_str(last)
         self.bar.close()
         self.bar = self.name = None
 
 # %% ../nbs/00_core.ipynb #7825e21a
 def versions() -> dict[str, str]:
     "Versions of this package, Python and the libraries that shape a result; read without importing any of them."
-    found = {'python': platform.python_version()}
-    for name in ('mnist_nb', 'tensorflow', 'keras', 'numpy', 'opencv-python-headless', 'ai-edge-litert'):
-        try: found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError: pass
+    found = {"python": platform.python_version()}
+    for name in (
+        "mnist_nb",
+        "tensorflow",
+        "keras",
+        "numpy",
+        "opencv-python-headless",
+        "ai-edge-litert",
+    ):
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
     return found

@@ -21,13 +21,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .core import CLASSES, SIDE, MnistNbError, atomic_path, cannot_write, home_folder, one_line
+from mnist_nb.core import (
+    CLASSES,
+    SIDE,
+    MnistNbError,
+    atomic_path,
+    cannot_write,
+    home_folder,
+    one_line,
+)
 from .inference import Reading
 from .preprocessing import png_data_url
 
 # %% ../nbs/20_corrections.ipynb #dd8fc51f
 NO_DIGIT = CLASSES
-SOURCES = 'drawing', 'picture', 'sample'
+SOURCES = "drawing", "picture", "sample"
 
 # %% ../nbs/20_corrections.ipynb #5d2131aa
 @dataclass(frozen=True, eq=False)
@@ -47,6 +55,7 @@ class Correction:
     picture : uint8 array of shape (28, 28), ink bright, what the network saw.
     strokes : what was drawn, lists of points [x, y], or None.
     """
+
     number: int
     made: float
     visitor: str
@@ -61,36 +70,60 @@ class Correction:
     def as_dict(self) -> dict:
         "All of it as plain values, for JSON, the picture as a PNG data URL; the labels None for no digit."
         plain = lambda digit: None if digit == NO_DIGIT else digit
-        return dict(number=self.number, made=self.made, source=self.source, label=plain(self.label), digit=plain(self.digit),
-                    confidence=self.confidence, model=self.model, picture=png_data_url(self.picture), strokes=self.strokes)
+        return {
+            "number": self.number,
+            "made": self.made,
+            "source": self.source,
+            "label": plain(self.label),
+            "digit": plain(self.digit),
+            "confidence": self.confidence,
+            "model": self.model,
+            "picture": png_data_url(self.picture),
+            "strokes": self.strokes,
+        }
 
     def _repr_html_(self):
-        said, truth = ('no digit' if each == NO_DIGIT else each for each in (self.digit, self.label))
+        said, truth = (
+            "no digit" if each == NO_DIGIT else each for each in (self.digit, self.label)
+        )
         return f'<img width="84" alt="the picture" src="{png_data_url(self.picture)}"> read as {said}, really {truth}'
 
 # %% ../nbs/20_corrections.ipynb #96b1eb5c
-TABLE = '''CREATE TABLE IF NOT EXISTS corrections (number INTEGER PRIMARY KEY AUTOINCREMENT, made REAL NOT NULL, visitor TEXT NOT NULL, source TEXT NOT NULL,
-label INTEGER NOT NULL, digit INTEGER NOT NULL, confidence REAL NOT NULL, model TEXT NOT NULL, picture BLOB NOT NULL, strokes TEXT)'''
+TABLE = """CREATE TABLE IF NOT EXISTS corrections (number INTEGER PRIMARY KEY AUTOINCREMENT, made REAL NOT NULL, visitor TEXT NOT NULL, source TEXT NOT NULL,
+label INTEGER NOT NULL, digit INTEGER NOT NULL, confidence REAL NOT NULL, model TEXT NOT NULL, picture BLOB NOT NULL, strokes TEXT)"""
 
 # %% ../nbs/20_corrections.ipynb #af5afba3
 def checked_label(label: int | None) -> int:
     "A label as it is kept: 0 to 9, or 10 for None; raises ValueError for anything else."
-    if label is None: return NO_DIGIT
-    if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or not 0 <= label < CLASSES:
-        raise ValueError(f'label: expected a digit from 0 to 9, or None for no digit, got {label!r}')
+    if label is None:
+        return NO_DIGIT
+    if (
+        isinstance(label, bool)
+        or not isinstance(label, (int, np.integer))
+        or not 0 <= label < CLASSES
+    ):
+        raise ValueError(
+            f"label: expected a digit from 0 to 9, or None for no digit, got {label!r}"
+        )
     return int(label)
 
 # %% ../nbs/20_corrections.ipynb #58c48f89
 def correction(row: Sequence) -> Correction:
     "A row of the table."
     *known, picture, strokes = row
-    return Correction(*known, np.frombuffer(picture, np.uint8).reshape(SIDE, SIDE), json.loads(strokes) if strokes else None)
+    return Correction(
+        *known,
+        np.frombuffer(picture, np.uint8).reshape(SIDE, SIDE),
+        json.loads(strokes) if strokes else None,
+    )
 
 # %% ../nbs/20_corrections.ipynb #1d4726e9
 def chosen(**wanted) -> tuple[str, list]:
     "A WHERE clause for the entries that are not None, and its values."
     given = {name: value for name, value in wanted.items() if value is not None}
-    return ' WHERE ' + ' AND '.join(f'{name} = ?' for name in given) if given else '', [*given.values()]
+    return " WHERE " + " AND ".join(f"{name} = ?" for name in given) if given else "", [
+        *given.values()
+    ]
 
 # %% ../nbs/20_corrections.ipynb #1179f516
 @contextmanager
@@ -100,15 +133,19 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(path, timeout=10)
-        database.execute('PRAGMA secure_delete = ON')
+        database.execute("PRAGMA secure_delete = ON")
         with database:
             database.execute(TABLE)
             yield database
     except (OSError, sqlite3.Error) as e:
-        if getattr(e, 'sqlite_errorcode', None) == sqlite3.SQLITE_FULL: raise cannot_write(path, OSError(errno.ENOSPC, str(e))) from e
-        raise MnistNbError(f'{path}: the corrections cannot be read or written ({one_line(e)}). Move the file away to start anew, or choose another folder with MNIST_NB_HOME') from e
+        if getattr(e, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise cannot_write(path, OSError(errno.ENOSPC, str(e))) from e
+        raise MnistNbError(
+            f"{path}: the corrections cannot be read or written ({one_line(e)}). Move the file away to start anew, or choose another folder with MNIST_NB_HOME"
+        ) from e
     finally:
-        if database: database.close()
+        if database:
+            database.close()
 
 # %% ../nbs/20_corrections.ipynb #c7b6b802
 class Corrections:
@@ -118,13 +155,21 @@ class Corrections:
     ----------
     path : of the SQLite file; `corrections.sqlite` in the program's home folder unless told otherwise. Made when the first is added.
     """
+
     LIMIT = 20_000
     STROKES_LIMIT = 100_000
 
     def __init__(self, path: str | os.PathLike | None = None):
-        self.path = Path(path) if path else home_folder()/'corrections.sqlite'
+        self.path = Path(path) if path else home_folder() / "corrections.sqlite"
 
-    def add(self, reading: Reading, label: int | None, visitor: str = '', source: str = 'picture', strokes: Sequence | None = None) -> int:
+    def add(
+        self,
+        reading: Reading,
+        label: int | None,
+        visitor: str = "",
+        source: str = "picture",
+        strokes: Sequence | None = None,
+    ) -> int:
         """Keep a correction; returns its number.
 
         Parameters
@@ -140,29 +185,68 @@ class Corrections:
         ValueError : the label or the source is another, or the strokes are too many.
         MnistNbError : there are too many corrections, or the file cannot be written.
         """
-        label, drawn = checked_label(label), json.dumps([np.asarray(stroke).tolist() for stroke in strokes]) if strokes else None
-        if source not in SOURCES: raise ValueError(f"source: expected {', '.join(SOURCES)}, got {source!r}")
-        if drawn and len(drawn) > self.STROKES_LIMIT: raise ValueError(f'strokes: expected at most {self.STROKES_LIMIT} characters of JSON, got {len(drawn)}')
-        if self.count() >= self.LIMIT: raise MnistNbError(f'there are {self.LIMIT} corrections already. Export them, and forget some')
+        label, drawn = (
+            checked_label(label),
+            json.dumps([np.asarray(stroke).tolist() for stroke in strokes]) if strokes else None,
+        )
+        if source not in SOURCES:
+            raise ValueError(f"source: expected {', '.join(SOURCES)}, got {source!r}")
+        if drawn and len(drawn) > self.STROKES_LIMIT:
+            raise ValueError(
+                f"strokes: expected at most {self.STROKES_LIMIT} characters of JSON, got {len(drawn)}"
+            )
+        if self.count() >= self.LIMIT:
+            raise MnistNbError(
+                f"there are {self.LIMIT} corrections already. Export them, and forget some"
+            )
         said = NO_DIGIT if reading.digit is None else reading.digit
-        values = time.time(), visitor, source, label, said, reading.confidence, reading.model, reading.picture.tobytes(), drawn
+        values = (
+            time.time(),
+            visitor,
+            source,
+            label,
+            said,
+            reading.confidence,
+            reading.model,
+            reading.picture.tobytes(),
+            drawn,
+        )
         with opened(self.path) as database:
-            return database.execute(f"INSERT INTO corrections VALUES (NULL, {', '.join('?'*len(values))})", values).lastrowid
+            return database.execute(
+                f"INSERT INTO corrections VALUES (NULL, {', '.join('?' * len(values))})", values
+            ).lastrowid
 
-    def list(self, visitor: str | None = None, label: int | None = None, source: str | None = None, model: str | None = None,
-             most: int | None = None, start: int = 0) -> list[Correction]:
+    def list(
+        self,
+        visitor: str | None = None,
+        label: int | None = None,
+        source: str | None = None,
+        model: str | None = None,
+        most: int | None = None,
+        start: int = 0,
+    ) -> list[Correction]:
         "The corrections that fit, the newest first; `label` 10 for no digit, `most` and `start` to page through them."
         where, values = chosen(visitor=visitor, label=label, source=source, model=model)
         with opened(self.path) as database:
-            rows = database.execute(f'SELECT * FROM corrections{where} ORDER BY number DESC LIMIT ? OFFSET ?', [*values, -1 if most is None else most, start])
+            rows = database.execute(
+                f"SELECT * FROM corrections{where} ORDER BY number DESC LIMIT ? OFFSET ?",
+                [*values, -1 if most is None else most, start],
+            )
             return [correction(row) for row in rows]
 
-    def count(self, visitor: str | None = None, label: int | None = None, source: str | None = None) -> int:
+    def count(
+        self, visitor: str | None = None, label: int | None = None, source: str | None = None
+    ) -> int:
         "How many there are that fit."
         where, values = chosen(visitor=visitor, label=label, source=source)
-        with opened(self.path) as database: return database.execute(f'SELECT COUNT(*) FROM corrections{where}', values).fetchone()[0]
+        with opened(self.path) as database:
+            return database.execute(f"SELECT COUNT(*) FROM corrections{where}", values).fetchone()[
+                0
+            ]
 
-    def forget(self, number: int | None = None, visitor: str | None = None, everything: bool = False) -> int:
+    def forget(
+        self, number: int | None = None, visitor: str | None = None, everything: bool = False
+    ) -> int:
         """Delete corrections for good; returns how many.
 
         Parameters
@@ -175,9 +259,13 @@ class Corrections:
         ------
         ValueError : nothing says which.
         """
-        if number is None and visitor is None and not everything: raise ValueError('forget: expected a number, a visitor or everything=True, got none of them')
-        where, values = ('', []) if everything else chosen(number=number, visitor=visitor)
-        with opened(self.path) as database: return database.execute(f'DELETE FROM corrections{where}', values).rowcount
+        if number is None and visitor is None and not everything:
+            raise ValueError(
+                "forget: expected a number, a visitor or everything=True, got none of them"
+            )
+        where, values = ("", []) if everything else chosen(number=number, visitor=visitor)
+        with opened(self.path) as database:
+            return database.execute(f"DELETE FROM corrections{where}", values).rowcount
 
 # %% ../nbs/20_corrections.ipynb #0d228534
 def arrays_of(corrections: Sequence[Correction]) -> tuple[np.ndarray, np.ndarray]:
@@ -199,13 +287,24 @@ def write_folder(corrections: Sequence[Correction], folder: str | os.PathLike) -
     MnistNbError : the folder cannot be written to.
     """
     folder, text = Path(folder), io.StringIO()
-    table = csv.writer(text, lineterminator='\n')
-    table.writerow(['file', 'label', 'read_as', 'confidence', 'model', 'source'])
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["file", "label", "read_as", "confidence", "model", "source"])
     for each in corrections:
-        name = f'{each.number:06}.png'
-        with atomic_path(folder/name) as path: path.write_bytes(cv2.imencode('.png', each.picture)[1].tobytes())
-        table.writerow([name, *('' if digit == NO_DIGIT else digit for digit in (each.label, each.digit)), f'{each.confidence:.4f}', each.model, each.source])
-    with atomic_path(folder/'labels.csv') as path: path.write_text(text.getvalue(), encoding='utf8')
+        name = f"{each.number:06}.png"
+        with atomic_path(folder / name) as path:
+            path.write_bytes(cv2.imencode(".png", each.picture)[1].tobytes())
+        table.writerow(
+            [
+                name,
+                *("" if digit == NO_DIGIT else digit for digit in (each.label, each.digit)),
+                f"{each.confidence:.4f}",
+                each.model,
+                each.source,
+            ]
+        )
+    with atomic_path(folder / "labels.csv") as path:
+        path.write_text(text.getvalue(), encoding="utf8")
     images, labels = arrays_of(corrections)
-    with atomic_path(folder/'corrections.npz') as path, open(path, 'wb') as file: np.savez(file, images=images, labels=labels)
+    with atomic_path(folder / "corrections.npz") as path, open(path, "wb") as file:
+        np.savez(file, images=images, labels=labels)
     return folder

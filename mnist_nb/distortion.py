@@ -19,7 +19,7 @@ from .inference import Reader
 def noisy(image: np.ndarray, amount: float) -> np.ndarray:
     "Grain with a standard deviation of `amount` of full ink."
     grain = np.random.default_rng(int(image.sum(dtype=int))).standard_normal(image.shape)
-    return np.clip(image + 255*amount*grain, 0, 255).astype(np.uint8)
+    return np.clip(image + 255 * amount * grain, 0, 255).astype(np.uint8)
 
 # %% ../nbs/16_distortion.ipynb #a90567b6
 def blurred(image: np.ndarray, amount: float) -> np.ndarray:
@@ -34,7 +34,7 @@ def moved(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 # %% ../nbs/16_distortion.ipynb #28920f68
 def turned(image: np.ndarray, amount: float) -> np.ndarray:
     "Turned against the clock by `amount` degrees."
-    return moved(image, cv2.getRotationMatrix2D(((SIDE - 1)/2, (SIDE - 1)/2), amount, 1))
+    return moved(image, cv2.getRotationMatrix2D(((SIDE - 1) / 2, (SIDE - 1) / 2), amount, 1))
 
 # %% ../nbs/16_distortion.ipynb #18bc8327
 def shifted(image: np.ndarray, amount: float) -> np.ndarray:
@@ -45,14 +45,18 @@ def shifted(image: np.ndarray, amount: float) -> np.ndarray:
 def thickened(image: np.ndarray, amount: float) -> np.ndarray:
     "Written with a pen wider by `amount` pixels; narrower where it is negative."
     fine = cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
-    width = round(4*abs(amount)) + 1
+    width = round(4 * abs(amount)) + 1
     change = cv2.dilate if amount > 0 else cv2.erode
-    return cv2.resize(change(fine, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return cv2.resize(
+        change(fine, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))),
+        (SIDE, SIDE),
+        interpolation=cv2.INTER_AREA,
+    )
 
 # %% ../nbs/16_distortion.ipynb #4c6ade5b
 def faded(image: np.ndarray, amount: float) -> np.ndarray:
     "With `amount` of its contrast gone: ink fades and the ground brightens to a middle grey."
-    return np.rint(image*(1 - amount) + 127*amount).astype(np.uint8)
+    return np.rint(image * (1 - amount) + 127 * amount).astype(np.uint8)
 
 # %% ../nbs/16_distortion.ipynb #de91923a
 @dataclass(frozen=True)
@@ -65,18 +69,19 @@ class Distortion:
     unit : of the amount.
     amounts : from least to most; 0 is no distortion.
     """
+
     apply: Callable[[np.ndarray, float], np.ndarray]
     unit: str
     amounts: tuple[float, ...]
 
 # %% ../nbs/16_distortion.ipynb #5bc6270d
 DISTORTIONS = {
-    'noise': Distortion(noisy, 'of full ink', (0, .1, .2, .3, .4, .5)),
-    'blur': Distortion(blurred, 'pixels', (0, .5, 1, 1.5, 2, 2.5)),
-    'rotation': Distortion(turned, 'degrees', (-45, -30, -15, 0, 15, 30, 45)),
-    'shift': Distortion(shifted, 'pixels', (-6, -4, -2, 0, 2, 4, 6)),
-    'thickness': Distortion(thickened, 'pixels', (-1.5, -1, -.5, 0, 1, 2, 3)),
-    'lost contrast': Distortion(faded, 'of it', (0, .2, .4, .6, .8, .9)),
+    "noise": Distortion(noisy, "of full ink", (0, 0.1, 0.2, 0.3, 0.4, 0.5)),
+    "blur": Distortion(blurred, "pixels", (0, 0.5, 1, 1.5, 2, 2.5)),
+    "rotation": Distortion(turned, "degrees", (-45, -30, -15, 0, 15, 30, 45)),
+    "shift": Distortion(shifted, "pixels", (-6, -4, -2, 0, 2, 4, 6)),
+    "thickness": Distortion(thickened, "pixels", (-1.5, -1, -0.5, 0, 1, 2, 3)),
+    "lost contrast": Distortion(faded, "of it", (0, 0.2, 0.4, 0.6, 0.8, 0.9)),
 }
 
 # %% ../nbs/16_distortion.ipynb #e900a9e1
@@ -97,13 +102,19 @@ def distort(images: np.ndarray, **amounts: float) -> np.ndarray:
     ValueError : there is no distortion of that name.
     """
     for name, amount in amounts.items():
-        kind = DISTORTIONS.get(name.replace('_', ' '))
-        if kind is None: raise ValueError(f"distortion: expected one of {', '.join(DISTORTIONS)}, got {name!r}")
-        if amount: images = np.stack([kind.apply(image, amount) for image in images]) if len(images) else images
+        kind = DISTORTIONS.get(name.replace("_", " "))
+        if kind is None:
+            raise ValueError(f"distortion: expected one of {', '.join(DISTORTIONS)}, got {name!r}")
+        if amount:
+            images = (
+                np.stack([kind.apply(image, amount) for image in images]) if len(images) else images
+            )
     return images
 
 # %% ../nbs/16_distortion.ipynb #56eddf76
-def distortion_table(reader: Reader, images: np.ndarray, labels: np.ndarray) -> dict[str, list[float]]:
+def distortion_table(
+    reader: Reader, images: np.ndarray, labels: np.ndarray
+) -> dict[str, list[float]]:
     """A reader's accuracy at each amount of each distortion.
 
     Parameters
@@ -115,10 +126,16 @@ def distortion_table(reader: Reader, images: np.ndarray, labels: np.ndarray) -> 
     for each name of `DISTORTIONS` the accuracies, 0 to 1, at its amounts.
     """
     score = lambda spoilt: float((reader.probabilities(spoilt).argmax(1) == labels).mean())
-    return {name: [score(np.stack([kind.apply(image, amount) for image in images])) for amount in kind.amounts] for name, kind in DISTORTIONS.items()}
+    return {
+        name: [
+            score(np.stack([kind.apply(image, amount) for image in images]))
+            for amount in kind.amounts
+        ]
+        for name, kind in DISTORTIONS.items()
+    }
 
 # %% ../nbs/16_distortion.ipynb #2226d421
-def distortion_figure(tables: dict[str, dict[str, Sequence[float]]]) -> 'matplotlib.figure.Figure':
+def distortion_figure(tables: dict[str, dict[str, Sequence[float]]]) -> "matplotlib.figure.Figure":
     """Accuracy against amount, a panel for each distortion, as a matplotlib figure.
 
     Parameters
@@ -126,10 +143,12 @@ def distortion_figure(tables: dict[str, dict[str, Sequence[float]]]) -> 'matplot
     tables : from `distortion_table`, by the names of the readers.
     """
     from matplotlib.figure import Figure
-    figure = Figure(figsize=(8, 4.4), layout='constrained')
+
+    figure = Figure(figsize=(8, 4.4), layout="constrained")
     for axes, (name, kind) in zip(figure.subplots(2, 3, sharey=True).flat, DISTORTIONS.items()):
-        for label, table in tables.items(): axes.plot(kind.amounts, table[name], marker='.', label=label)
+        for label, table in tables.items():
+            axes.plot(kind.amounts, table[name], marker=".", label=label)
         axes.set(title=name, xlabel=kind.unit, ylim=(0, 1.02))
-    figure.axes[0].set_ylabel('accuracy')
-    figure.axes[-1].legend(loc='lower left')
+    figure.axes[0].set_ylabel("accuracy")
+    figure.axes[-1].legend(loc="lower left")
     return figure

@@ -19,36 +19,50 @@ from .core import CLASSES
 def accuracy_interval(right: int, n: int) -> tuple[float, float]:
     "Wilson's 95 % interval of a share, of which `right` in `n` were seen."
     from scipy.stats import binomtest
-    low, high = binomtest(int(right), int(n)).proportion_ci(method='wilson')
+
+    low, high = binomtest(int(right), int(n)).proportion_ci(method="wilson")
     return float(low), float(high)
 
 # %% ../nbs/10_evaluation.ipynb #11c71267
 def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> list[dict]:
     "For each bin of confidence that is not empty: its mean `confidence`, its `accuracy` and its `count`."
-    places = np.minimum((confidence*bins).astype(int), bins - 1)
-    return [dict(confidence=float(confidence[there].mean()), accuracy=float(right[there].mean()), count=int(there.sum()))
-            for place in range(bins) if (there := places == place).any()]
+    places = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        {
+            "confidence": float(confidence[there].mean()),
+            "accuracy": float(right[there].mean()),
+            "count": int(there.sum()),
+        }
+        for place in range(bins)
+        if (there := places == place).any()
+    ]
 
 # %% ../nbs/10_evaluation.ipynb #0537046c
 def calibration_error(curve: list[dict]) -> float:
     "Expected calibration error, 0 to 1, of a reliability curve."
-    return float(sum(b['count']*abs(b['confidence'] - b['accuracy']) for b in curve)/sum(b['count'] for b in curve))
+    return float(
+        sum(b["count"] * abs(b["confidence"] - b["accuracy"]) for b in curve)
+        / sum(b["count"] for b in curve)
+    )
 
 # %% ../nbs/10_evaluation.ipynb #9f450651
 def tempered(outputs: np.ndarray, temperature: float) -> np.ndarray:
     "Probabilities, array of shape (n, k) with rows adding up to 1, at another temperature."
-    raised = np.maximum(outputs, 1e-30)**(1/temperature)
-    return raised/raised.sum(1, keepdims=True)
+    raised = np.maximum(outputs, 1e-30) ** (1 / temperature)
+    return raised / raised.sum(1, keepdims=True)
 
 # %% ../nbs/10_evaluation.ipynb #2bda1f1b
 def fit_temperature(outputs: np.ndarray, labels: np.ndarray) -> float:
     "The temperature, 0.2 to 5, at which the labels are most probable."
     from scipy.optimize import minimize_scalar
-    loss = lambda log: -np.log(tempered(outputs, np.exp(log))[np.arange(len(labels)), labels] + 1e-12).mean()
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(.2), np.log(5)), method='bounded').x))
+
+    loss = lambda log: (
+        -np.log(tempered(outputs, np.exp(log))[np.arange(len(labels)), labels] + 1e-12).mean()
+    )
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.2), np.log(5)), method="bounded").x))
 
 # %% ../nbs/10_evaluation.ipynb #714156ae
-REFUSED_SHARE = .005
+REFUSED_SHARE = 0.005
 
 # %% ../nbs/10_evaluation.ipynb #96c26f76
 def calibrate(outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -65,7 +79,10 @@ def calibrate(outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """
     temperature = fit_temperature(outputs, labels)
     no_digit = tempered(outputs, temperature)[:, CLASSES:].sum(1)
-    return dict(temperature=temperature, refuse_above=float(np.quantile(no_digit, 1 - REFUSED_SHARE)) if no_digit.any() else 1.)
+    return {
+        "temperature": temperature,
+        "refuse_above": float(np.quantile(no_digit, 1 - REFUSED_SHARE)) if no_digit.any() else 1.0,
+    }
 
 # %% ../nbs/10_evaluation.ipynb #b67c91f8
 @dataclass(frozen=True)
@@ -83,6 +100,7 @@ class Report:
     curve : the reliability curve, see `reliability`.
     mistakes : index, label, digit and confidence of each wrong answer, the surest first.
     """
+
     images: int
     accuracy: float
     interval: tuple
@@ -95,9 +113,10 @@ class Report:
 
     def __repr__(self):
         low, high = self.interval
-        return f'Report({self.images} digits, accuracy {self.accuracy:.2%} ({low:.2%} to {high:.2%}), {len(self.mistakes)} mistakes)'
+        return f"Report({self.images} digits, accuracy {self.accuracy:.2%} ({low:.2%} to {high:.2%}), {len(self.mistakes)} mistakes)"
 
-    def _repr_html_(self): return f'<p>{self!r}</p><img src="{figure_url(report_figure(self))}">'
+    def _repr_html_(self):
+        return f'<p>{self!r}</p><img src="{figure_url(report_figure(self))}">'
 
 # %% ../nbs/10_evaluation.ipynb #591fb56a
 def evaluate(probabilities: np.ndarray, labels: np.ndarray) -> Report:
@@ -113,51 +132,89 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray) -> Report:
     ValueError : the shapes do not fit, or there is nothing to judge.
     """
     from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
+
     probabilities, labels = np.asarray(probabilities, float), np.asarray(labels)
     if probabilities.shape != (len(labels), CLASSES) or not len(labels):
-        raise ValueError(f'probabilities: expected shape ({len(labels) or "n"}, {CLASSES}), got {probabilities.shape}')
+        raise ValueError(
+            f"probabilities: expected shape ({len(labels) or 'n'}, {CLASSES}), got {probabilities.shape}"
+        )
     found, confidence, every = probabilities.argmax(1), probabilities.max(1), range(CLASSES)
     right = found == labels
     curve = reliability(confidence, right)
     scores = precision_recall_fscore_support(labels, found, labels=every, zero_division=0)
     return Report(
-        images=len(labels), accuracy=float(right.mean()), interval=accuracy_interval(right.sum(), len(labels)),
-        loss=float(log_loss(labels, probabilities/probabilities.sum(1, keepdims=True), labels=every)), calibration_error=calibration_error(curve), curve=tuple(curve),
-        digits=tuple(dict(digit=digit, precision=float(p), recall=float(r), f1=float(f), count=int(n)) for digit, p, r, f, n in zip(every, *scores)),
+        images=len(labels),
+        accuracy=float(right.mean()),
+        interval=accuracy_interval(right.sum(), len(labels)),
+        loss=float(
+            log_loss(labels, probabilities / probabilities.sum(1, keepdims=True), labels=every)
+        ),
+        calibration_error=calibration_error(curve),
+        curve=tuple(curve),
+        digits=tuple(
+            {
+                "digit": digit,
+                "precision": float(p),
+                "recall": float(r),
+                "f1": float(f),
+                "count": int(n),
+            }
+            for digit, p, r, f, n in zip(every, *scores)
+        ),
         confusion=tuple(map(tuple, confusion_matrix(labels, found, labels=every).tolist())),
-        mistakes=tuple(dict(index=int(i), label=int(labels[i]), digit=int(found[i]), confidence=float(confidence[i]))
-                       for i in sorted(np.flatnonzero(~right), key=lambda i: -confidence[i])))
+        mistakes=tuple(
+            {
+                "index": int(i),
+                "label": int(labels[i]),
+                "digit": int(found[i]),
+                "confidence": float(confidence[i]),
+            }
+            for i in sorted(np.flatnonzero(~right), key=lambda i: -confidence[i])
+        ),
+    )
 
 # %% ../nbs/10_evaluation.ipynb #b26a4ce9
-def report_figure(report: Report) -> 'matplotlib.figure.Figure':
+def report_figure(report: Report) -> "matplotlib.figure.Figure":
     "Confusion matrix and reliability curve as a matplotlib figure."
     from matplotlib.figure import Figure
-    figure = Figure(figsize=(8, 3.6), layout='constrained')
+
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     draw_confusion(left, np.array(report.confusion))
-    right.plot([0, 1], [0, 1], '--', color='grey')
-    right.plot([b['confidence'] for b in report.curve], [b['accuracy'] for b in report.curve], marker='o')
-    right.set(xlabel='confidence', ylabel='accuracy', xlim=(0, 1.02), ylim=(0, 1.02), title=f'calibration error {report.calibration_error:.2%}')
+    right.plot([0, 1], [0, 1], "--", color="grey")
+    right.plot(
+        [b["confidence"] for b in report.curve], [b["accuracy"] for b in report.curve], marker="o"
+    )
+    right.set(
+        xlabel="confidence",
+        ylabel="accuracy",
+        xlim=(0, 1.02),
+        ylim=(0, 1.02),
+        title=f"calibration error {report.calibration_error:.2%}",
+    )
     return figure
 
 # %% ../nbs/10_evaluation.ipynb #844d97c8
 def draw_confusion(axes, counts: np.ndarray) -> None:
     "The confusion matrix on matplotlib axes, coloured by the mistakes."
     wrong = np.where(np.eye(CLASSES, dtype=bool), 0, counts)
-    axes.imshow(wrong, cmap='Reds', vmax=max(1, wrong.max()))
+    axes.imshow(wrong, cmap="Reds", vmax=max(1, wrong.max()))
     for (row, column), count in np.ndenumerate(counts):
-        if count: axes.text(column, row, count, ha='center', va='center', fontsize=7)
-    axes.set(xlabel='read as', ylabel='digit', xticks=range(CLASSES), yticks=range(CLASSES))
+        if count:
+            axes.text(column, row, count, ha="center", va="center", fontsize=7)
+    axes.set(xlabel="read as", ylabel="digit", xticks=range(CLASSES), yticks=range(CLASSES))
 
 # %% ../nbs/10_evaluation.ipynb #c2203d02
-def figure_url(figure: 'matplotlib.figure.Figure', dpi: int = 72) -> str:
+def figure_url(figure: "matplotlib.figure.Figure", dpi: int = 72) -> str:
     "A matplotlib figure as a PNG data URL."
     content = io.BytesIO()
-    figure.savefig(content, format='png', dpi=dpi)
-    return 'data:image/png;base64,' + base64.b64encode(content.getvalue()).decode()
+    figure.savefig(content, format="png", dpi=dpi)
+    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
 
 # %% ../nbs/10_evaluation.ipynb #b7ce5545
-def mistakes_figure(report: Report, images: np.ndarray, most: int = 20) -> 'matplotlib.figure.Figure':
+def mistakes_figure(
+    report: Report, images: np.ndarray, most: int = 20
+) -> "matplotlib.figure.Figure":
     """The surest mistakes as a matplotlib figure, each with label, answer and confidence.
 
     Parameters
@@ -166,11 +223,15 @@ def mistakes_figure(report: Report, images: np.ndarray, most: int = 20) -> 'matp
     most : how many to show.
     """
     from matplotlib.figure import Figure
+
     shown = report.mistakes[:most]
-    rows = max(1, -(-len(shown)//10))
-    figure = Figure(figsize=(8, 1.2*rows), layout='constrained')
-    for axes in figure.subplots(rows, 10, squeeze=False).flat: axes.axis('off')
+    rows = max(1, -(-len(shown) // 10))
+    figure = Figure(figsize=(8, 1.2 * rows), layout="constrained")
+    for axes in figure.subplots(rows, 10, squeeze=False).flat:
+        axes.axis("off")
     for axes, mistake in zip(figure.axes, shown):
-        axes.imshow(images[mistake['index']], cmap='gray_r')
-        axes.set_title(f"{mistake['label']} as {mistake['digit']}\n{mistake['confidence']:.0%}", fontsize=8)
+        axes.imshow(images[mistake["index"]], cmap="gray_r")
+        axes.set_title(
+            f"{mistake['label']} as {mistake['digit']}\n{mistake['confidence']:.0%}", fontsize=8
+        )
     return figure

@@ -27,7 +27,8 @@ def covered(picture: np.ndarray) -> np.ndarray:
     "The picture with a patch covered, at each place; uint8 array of shape (625, 28, 28)."
     places = SIDE - PATCH + 1
     copies = np.repeat(picture[None], places**2, 0)
-    for copy, (y, x) in zip(copies, np.ndindex(places, places)): copy[y:y + PATCH, x:x + PATCH] = 0
+    for copy, (y, x) in zip(copies, np.ndindex(places, places)):
+        copy[y : y + PATCH, x : x + PATCH] = 0
     return copies
 
 # %% ../nbs/19_explanation.ipynb #2b351a9c
@@ -46,14 +47,24 @@ def occlusion(reader: Reader, picture: np.ndarray) -> np.ndarray:
     -----
     Zeiler and Fergus, Visualizing and understanding convolutional networks (2014).
     """
-    logs = np.log(np.maximum(reader.at_first_sight().probabilities(np.concatenate([picture[None], covered(picture)])), 1e-7))
+    logs = np.log(
+        np.maximum(
+            reader.at_first_sight().probabilities(
+                np.concatenate([picture[None], covered(picture)])
+            ),
+            1e-7,
+        )
+    )
     places = SIDE - PATCH + 1
     lost = (logs[0] - logs[1:]).reshape(places, places, CLASSES)
-    total, times = np.zeros((SIDE, SIDE, CLASSES), np.float32), np.zeros((SIDE, SIDE, 1), np.float32)
+    total, times = (
+        np.zeros((SIDE, SIDE, CLASSES), np.float32),
+        np.zeros((SIDE, SIDE, 1), np.float32),
+    )
     for y, x in np.ndindex(PATCH, PATCH):
-        total[y:y + places, x:x + places] += lost
-        times[y:y + places, x:x + places] += 1
-    return np.moveaxis(total/times, 2, 0)
+        total[y : y + places, x : x + places] += lost
+        times[y : y + places, x : x + places] += 1
+    return np.moveaxis(total / times, 2, 0)
 
 # %% ../nbs/19_explanation.ipynb #2415958f
 def evidence_picture(picture: np.ndarray, evidence: np.ndarray, scale: int = 6) -> np.ndarray:
@@ -69,14 +80,18 @@ def evidence_picture(picture: np.ndarray, evidence: np.ndarray, scale: int = 6) 
     -------
     uint8 array of shape (28 scale, 28 scale, 3), BGR, dark ink on white; the two colours differ to colour-blind eyes too.
     """
-    strength = np.clip(evidence/max(float(np.abs(evidence).max()), 1e-6), -1, 1)[..., None]
+    strength = np.clip(evidence / max(float(np.abs(evidence).max()), 1e-6), -1, 1)[..., None]
     colour = np.where(strength > 0, np.float32([200, 100, 0]), np.float32([0, 130, 230]))
-    paper = 255 - .55*picture[..., None].astype(np.float32)
-    mixed = paper*(1 - np.abs(strength)) + colour*np.abs(strength)
-    return cv2.resize(mixed.astype(np.uint8), None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+    paper = 255 - 0.55 * picture[..., None].astype(np.float32)
+    mixed = paper * (1 - np.abs(strength)) + colour * np.abs(strength)
+    return cv2.resize(
+        mixed.astype(np.uint8), None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST
+    )
 
 # %% ../nbs/19_explanation.ipynb #6367cef3
-def integrated_gradients(model: 'keras.Model', picture: np.ndarray, digit: int, steps: int = 64) -> np.ndarray:
+def integrated_gradients(
+    model: "keras.Model", picture: np.ndarray, digit: int, steps: int = 64
+) -> np.ndarray:
     """What each pixel's ink contributes to a digit's log-probability.
 
     Parameters
@@ -94,12 +109,13 @@ def integrated_gradients(model: 'keras.Model', picture: np.ndarray, digit: int, 
     Sundararajan, Taly and Yan, Axiomatic attribution for deep networks (2017).
     """
     import tensorflow as tf
+
     end = network_input(picture)
-    way = tf.constant((np.arange(steps, dtype=np.float32) + .5).reshape(-1, 1, 1, 1)/steps*end)
+    way = tf.constant((np.arange(steps, dtype=np.float32) + 0.5).reshape(-1, 1, 1, 1) / steps * end)
     with tf.GradientTape() as tape:
         tape.watch(way)
         total = tf.reduce_sum(tf.math.log(model(way, training=False)[:, digit] + 1e-7))
-    return (tape.gradient(total, way).numpy().mean(0)*end[0])[..., 0]
+    return (tape.gradient(total, way).numpy().mean(0) * end[0])[..., 0]
 
 # %% ../nbs/19_explanation.ipynb #709e34be
 def agreement(first: np.ndarray, second: np.ndarray, sigma: float = 1.5) -> float:
@@ -118,11 +134,17 @@ def layer_tensors(details: list[dict]) -> dict[str, int]:
     "The index of each layer's last tensor, by the layer's name, from the runtime's list of tensors."
     maps, dense = {}, None
     for each in details:
-        shape = tuple(int(side) for side in each['shape'])
-        if not each['name'] or shape[:1] != (1,) or shape == (1, SIDE, SIDE, 1): continue
-        if len(shape) == 4: maps[shape] = each['index']
-        elif len(shape) == 2 and shape[1] > CLASSES + 1: dense = each['index']
-    return {f'{channels} maps of {height} x {width}': index for (_, height, width, channels), index in maps.items()} | {'dense': dense}
+        shape = tuple(int(side) for side in each["shape"])
+        if not each["name"] or shape[:1] != (1,) or shape == (1, SIDE, SIDE, 1):
+            continue
+        if len(shape) == 4:
+            maps[shape] = each["index"]
+        elif len(shape) == 2 and shape[1] > CLASSES + 1:
+            dense = each["index"]
+    return {
+        f"{channels} maps of {height} x {width}": index
+        for (_, height, width, channels), index in maps.items()
+    } | {"dense": dense}
 
 # %% ../nbs/19_explanation.ipynb #a70dca0e
 class Layers:
@@ -137,11 +159,17 @@ class Layers:
     ------
     ModelMissing, ModelCorrupt : there is no such version, or it cannot be read.
     """
+
     def __init__(self, version: str | None = None, store: Store | None = None):
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
-        content = read_network((store or Store()).path(version)/'model.tflite')
-        self._network = Interpreter(model_content=content, num_threads=1, experimental_preserve_all_tensors=True,
-                                    experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+
+        content = read_network((store or Store()).path(version) / "model.tflite")
+        self._network = Interpreter(
+            model_content=content,
+            num_threads=1,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
         self._network.allocate_tensors()
         self._tensors = layer_tensors(self._network.get_tensor_details())
 
@@ -156,10 +184,15 @@ class Layers:
         -------
         float32 arrays: (maps, height, width) for a convolution before and after its pooling, (units,) for the dense layer.
         """
-        self._network.set_tensor(self._network.get_input_details()[0]['index'], network_input(picture))
+        self._network.set_tensor(
+            self._network.get_input_details()[0]["index"], network_input(picture)
+        )
         self._network.invoke()
         found = {name: self._network.get_tensor(index)[0] for name, index in self._tensors.items()}
-        return {name: np.moveaxis(values, 2, 0) if values.ndim == 3 else values for name, values in found.items()}
+        return {
+            name: np.moveaxis(values, 2, 0) if values.ndim == 3 else values
+            for name, values in found.items()
+        }
 
 # %% ../nbs/19_explanation.ipynb #3478ca7e
 def maps_picture(maps: np.ndarray, columns: int = 16, scale: int = 2) -> np.ndarray:
@@ -176,10 +209,13 @@ def maps_picture(maps: np.ndarray, columns: int = 16, scale: int = 2) -> np.ndar
     uint8 array, 255 where nothing is active.
     """
     n, height, width = maps.shape
-    full = np.zeros((-(-n//columns)*columns, height + 1, width + 1), np.float32)
-    full[:n, :height, :width] = np.maximum(maps, 0)/max(float(maps.max()), 1e-6)
+    full = np.zeros((-(-n // columns) * columns, height + 1, width + 1), np.float32)
+    full[:n, :height, :width] = np.maximum(maps, 0) / max(float(maps.max()), 1e-6)
     rows = full.reshape(-1, columns, height + 1, width + 1).transpose(0, 2, 1, 3)
-    return np.kron(255 - np.uint8(255*rows.reshape(-1, columns*(width + 1))), np.ones((scale, scale), np.uint8))
+    return np.kron(
+        255 - np.uint8(255 * rows.reshape(-1, columns * (width + 1))),
+        np.ones((scale, scale), np.uint8),
+    )
 
 # %% ../nbs/19_explanation.ipynb #0d298a98
 NEIGHBOURS = 10000
@@ -188,22 +224,26 @@ NEIGHBOURS = 10000
 def dense_layer(version: str | None, store: Store, images: np.ndarray) -> np.ndarray:
     "What a version's dense layer says of pictures; float16 array of shape (n, units)."
     layers = Layers(version, store)
-    return np.stack([layers.of(image)['dense'] for image in images]).astype(np.float16)
+    return np.stack([layers.of(image)["dense"] for image in images]).astype(np.float16)
 
 # %% ../nbs/19_explanation.ipynb #91a4a1c1
 def kept_path(name: str, version: str | None, store: Store) -> Path:
     "Where something slow about a version is kept: named by its network, so that another network never finds it."
-    content = read_record(store.path(version)/'config.json', 'sha256')['sha256']['model.tflite']
-    return home_folder()/'cache'/f'{name}-{content[:16]}.npy'
+    content = read_record(store.path(version) / "config.json", "sha256")["sha256"]["model.tflite"]
+    return home_folder() / "cache" / f"{name}-{content[:16]}.npy"
 
 # %% ../nbs/19_explanation.ipynb #c1ad941e
 def kept_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     "The array in a file; made, and kept there where that is possible, if it is not there yet."
-    try: return np.load(path, mmap_mode='r', allow_pickle=False)
-    except (OSError, ValueError, EOFError): made = make()
     try:
-        with atomic_path(path) as temporary, open(temporary, 'wb') as file: np.save(file, made)
-    except MnistNbError: pass
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        made = make()
+    try:
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.save(file, made)
+    except MnistNbError:
+        pass
     return made
 
 # %% ../nbs/19_explanation.ipynb #63b811c0
@@ -211,8 +251,11 @@ def make_neighbours(version: str | None, store: Store, mnist: Mnist) -> np.ndarr
     "The training digits with their dense layer and label."
     images, labels = mnist.train_images[:NEIGHBOURS], mnist.train_labels[:NEIGHBOURS]
     dense = dense_layer(version, store, images)
-    table = np.zeros(len(images), [('dense', 'f2', dense.shape[1:]), ('image', 'u1', (SIDE, SIDE)), ('label', 'u1')])
-    table['dense'], table['image'], table['label'] = dense, images, labels
+    table = np.zeros(
+        len(images),
+        [("dense", "f2", dense.shape[1:]), ("image", "u1", (SIDE, SIDE)), ("label", "u1")],
+    )
+    table["dense"], table["image"], table["label"] = dense, images, labels
     return table
 
 # %% ../nbs/19_explanation.ipynb #079bb6f7
@@ -230,10 +273,16 @@ class Neighbours:
     ModelMissing, ModelCorrupt : there is no such version, or it cannot be read.
     DataError : MNIST cannot be had.
     """
-    def __init__(self, version: str | None = None, store: Store | None = None, mnist: Mnist | None = None):
+
+    def __init__(
+        self, version: str | None = None, store: Store | None = None, mnist: Mnist | None = None
+    ):
         store = store or Store()
         self._layers = Layers(version, store)
-        self._table = kept_array(kept_path('neighbours', version, store), lambda: make_neighbours(version, store, mnist or load_mnist()))
+        self._table = kept_array(
+            kept_path("neighbours", version, store),
+            lambda: make_neighbours(version, store, mnist or load_mnist()),
+        )
 
     def of(self, picture: np.ndarray, most: int = 8) -> list[dict]:
         """The nearest training digits, the nearest first.
@@ -247,9 +296,17 @@ class Neighbours:
         -------
         for each its `index` in the training set, `label`, `image` (uint8 array of shape (28, 28)) and `distance`, Euclidean between the dense layers.
         """
-        dense = self._layers.of(picture)['dense']
-        far = np.linalg.norm(self._table['dense'].astype(np.float32) - dense, axis=1)
-        return [dict(index=int(i), label=int(self._table['label'][i]), image=np.asarray(self._table['image'][i]), distance=float(far[i])) for i in far.argsort()[:most]]
+        dense = self._layers.of(picture)["dense"]
+        far = np.linalg.norm(self._table["dense"].astype(np.float32) - dense, axis=1)
+        return [
+            {
+                "index": int(i),
+                "label": int(self._table["label"][i]),
+                "image": np.asarray(self._table["image"][i]),
+                "distance": float(far[i]),
+            }
+            for i in far.argsort()[:most]
+        ]
 
 # %% ../nbs/19_explanation.ipynb #b885b928
 MAP_DIGITS = 2000
@@ -264,23 +321,28 @@ def principal(points: np.ndarray) -> np.ndarray:
 def tsne(points: np.ndarray) -> np.ndarray:
     "Points in a plane where neighbours stay neighbours, float array of shape (n, 2)."
     from sklearn.manifold import TSNE
-    return TSNE(init='pca', random_state=0).fit_transform(points)
+
+    return TSNE(init="pca", random_state=0).fit_transform(points)
 
 # %% ../nbs/19_explanation.ipynb #9b7e97ca
-METHODS = {'PCA': principal, 't-SNE': tsne}
+METHODS = {"PCA": principal, "t-SNE": tsne}
 
 # %% ../nbs/19_explanation.ipynb #eb731765
 def make_map(method: str, version: str | None, store: Store) -> np.ndarray:
     "The places of some test digits on a map, 0 to 1, each with its index among the 10,000."
-    mistakes = read_record(store.path(version)/'report.json', 'test')['test']['mistakes']
-    index = np.unique([*range(MAP_DIGITS), *(mistake['index'] for mistake in mistakes)])
-    flat = METHODS[method](dense_layer(version, store, load_test_digits()[0][index]).astype(np.float32))
-    table = np.zeros(len(index), [('index', 'u2'), ('x', 'f4'), ('y', 'f4')])
-    table['index'], (table['x'], table['y']) = index, ((flat - flat.min(0))/np.ptp(flat, 0)).T
+    mistakes = read_record(store.path(version) / "report.json", "test")["test"]["mistakes"]
+    index = np.unique([*range(MAP_DIGITS), *(mistake["index"] for mistake in mistakes)])
+    flat = METHODS[method](
+        dense_layer(version, store, load_test_digits()[0][index]).astype(np.float32)
+    )
+    table = np.zeros(len(index), [("index", "u2"), ("x", "f4"), ("y", "f4")])
+    table["index"], (table["x"], table["y"]) = index, ((flat - flat.min(0)) / np.ptp(flat, 0)).T
     return table
 
 # %% ../nbs/19_explanation.ipynb #96f1e2c8
-def digit_map(method: str = 'PCA', version: str | None = None, store: Store | None = None) -> np.ndarray:
+def digit_map(
+    method: str = "PCA", version: str | None = None, store: Store | None = None
+) -> np.ndarray:
     """Where test digits lie on a map of what a version's dense layer says of them; kept in a file for the next time.
 
     Parameters
@@ -299,6 +361,7 @@ def digit_map(method: str = 'PCA', version: str | None = None, store: Store | No
     DataError : MNIST cannot be had.
     ValueError : there is no such method.
     """
-    if method not in METHODS: raise ValueError(f"method: expected {' or '.join(METHODS)}, got {method!r}")
+    if method not in METHODS:
+        raise ValueError(f"method: expected {' or '.join(METHODS)}, got {method!r}")
     store = store or Store()
     return kept_array(kept_path(method, version, store), lambda: make_map(method, version, store))

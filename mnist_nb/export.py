@@ -41,63 +41,83 @@ def contract(version: str | None = None, store: Store | None = None) -> dict:
     """
     store = store or Store()
     folder = store.path(version)
-    settings = read_record(folder/'reading.json', 'temperature', 'refuse_above')
-    classes = restore_config(read_record(folder/'config.json', 'config')['config']).non_digits > 0
-    return dict(
-        model=version or store.current(), made_by=f'mnist_nb {__version__}', preprocessing='mnist_nb.preprocessing.prepare(image).picture/255',
-        input=dict(name='picture', dtype='float32', shape=[None, SIDE, SIDE, 1], range=[0, 1],
-                   meaning='one digit, bright ink on black, its longer side 20 pixels, its centre of mass at pixel 14 of both axes (0-based)'),
-        output=dict(dtype='float32', shape=[None, CLASSES + classes], meaning='probabilities of the digits 0 to 9' + ', and of no digit'*classes),
-        temperature=settings['temperature'], refuse_above=settings['refuse_above'],
-        second_look=dict(below=SURE, shifts=[list(shift) for shift in SHIFTS]),
-        reading='where the most probable digit, given that it is one, has less than second_look.below, take the mean of the outputs for the picture and for it shifted (down, right) by each of '
-                'second_look.shifts; then raise each output to 1/temperature and divide by their sum; refuse where the probability of no digit is above refuse_above')
+    settings = read_record(folder / "reading.json", "temperature", "refuse_above")
+    classes = restore_config(read_record(folder / "config.json", "config")["config"]).non_digits > 0
+    return {
+        "model": version or store.current(),
+        "made_by": f"mnist_nb {__version__}",
+        "preprocessing": "mnist_nb.preprocessing.prepare(image).picture/255",
+        "input": {
+            "name": "picture",
+            "dtype": "float32",
+            "shape": [None, SIDE, SIDE, 1],
+            "range": [0, 1],
+            "meaning": "one digit, bright ink on black, its longer side 20 pixels, its centre of mass at pixel 14 of both axes (0-based)",
+        },
+        "output": {
+            "dtype": "float32",
+            "shape": [None, CLASSES + classes],
+            "meaning": "probabilities of the digits 0 to 9" + ", and of no digit" * classes,
+        },
+        "temperature": settings["temperature"],
+        "refuse_above": settings["refuse_above"],
+        "second_look": {"below": SURE, "shifts": [list(shift) for shift in SHIFTS]},
+        "reading": "where the most probable digit, given that it is one, has less than second_look.below, take the mean of the outputs for the picture and for it shifted (down, right) by each of "
+        "second_look.shifts; then raise each output to 1/temperature and divide by their sum; refuse where the probability of no digit is above refuse_above",
+    }
 
 # %% ../nbs/18_export.ipynb #4775d055
 def needed(module: str) -> ModuleType:
     "A module of an optional package; raises MnistNbError that says how to get it."
-    try: return import_module(module)
+    try:
+        return import_module(module)
     except ImportError as e:
-        raise MnistNbError(f"this needs the package {e.name or module}, which is not installed. Install it with `pip install 'mnist_nb[onnx]'`") from e
+        raise MnistNbError(
+            f"this needs the package {e.name or module}, which is not installed. Install it with `pip install 'mnist_nb[onnx]'`"
+        ) from e
 
 # %% ../nbs/18_export.ipynb #639c6c7e
 def write_onnx(folder: Path, path: Path, terms: dict) -> None:
     "As ONNX, with the contract among the model's properties."
-    needed('tf2onnx'), needed('onnxruntime')
-    onnx = needed('onnx')
-    load_keras(folder/'model.keras').export(path, format='onnx', verbose=False)
+    needed("tf2onnx"), needed("onnxruntime")
+    onnx = needed("onnx")
+    load_keras(folder / "model.keras").export(path, format="onnx", verbose=False)
     model = onnx.load(str(path))
-    onnx.helper.set_model_props(model, {'contract': json.dumps(terms)})
+    onnx.helper.set_model_props(model, {"contract": json.dumps(terms)})
     onnx.save(model, str(path))
 
 # %% ../nbs/18_export.ipynb #55b0b5c6
 def run_onnx(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     "What ONNX Runtime answers."
-    session = needed('onnxruntime').InferenceSession(str(path), providers=['CPUExecutionProvider'])
-    return lambda pictures: session.run(None, {'picture': pictures})[0]
+    session = needed("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda pictures: session.run(None, {"picture": pictures})[0]
 
 # %% ../nbs/18_export.ipynb #031c7f25
 def write_saved_model(folder: Path, path: Path, terms: dict) -> None:
     "As TensorFlow's SavedModel, with the contract among its extra assets."
-    model = load_keras(folder/'model.keras')
-    logging.getLogger('tensorflow').setLevel(logging.ERROR)
-    model.export(path, format='tf_saved_model', verbose=False)
-    (path/'assets.extra').mkdir()
-    (path/'assets.extra'/'contract.json').write_text(json.dumps(terms, indent=1), encoding='utf8')
+    model = load_keras(folder / "model.keras")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    model.export(path, format="tf_saved_model", verbose=False)
+    (path / "assets.extra").mkdir()
+    (path / "assets.extra" / "contract.json").write_text(
+        json.dumps(terms, indent=1), encoding="utf8"
+    )
 
 # %% ../nbs/18_export.ipynb #340fdf9b
 def run_saved_model(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     "What TensorFlow answers by the signature that servers use."
     import_keras()
     import tensorflow as tf
-    signature = tf.saved_model.load(str(path)).signatures['serving_default']
-    return lambda pictures: signature(picture=tf.constant(pictures))['output_0'].numpy()
+
+    signature = tf.saved_model.load(str(path)).signatures["serving_default"]
+    return lambda pictures: signature(picture=tf.constant(pictures))["output_0"].numpy()
 
 # %% ../nbs/18_export.ipynb #352455cb
 def write_litert(folder: Path, path: Path, terms: dict) -> None:
     "As LiteRT, with the contract in an archive behind the network."
-    path.write_bytes(read_network(folder/'model.tflite'))
-    with zipfile.ZipFile(path, 'a') as archive: archive.writestr('contract.json', json.dumps(terms, indent=1))
+    path.write_bytes(read_network(folder / "model.tflite"))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("contract.json", json.dumps(terms, indent=1))
 
 # %% ../nbs/18_export.ipynb #87a3db7f
 def run_litert(path: Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -115,12 +135,17 @@ class Form:
     write : writes a version's folder to a path, with its contract.
     run : loads a path with the form's own runtime; gives a function from pictures, as `network_input` gives them, to outputs.
     """
+
     suffix: str
     write: Callable[[Path, Path, dict], None]
     run: Callable[[Path], Callable[[np.ndarray], np.ndarray]]
 
 # %% ../nbs/18_export.ipynb #c37749e6
-FORMS = {'onnx': Form('.onnx', write_onnx, run_onnx), 'saved_model': Form('', write_saved_model, run_saved_model), 'litert': Form('.tflite', write_litert, run_litert)}
+FORMS = {
+    "onnx": Form(".onnx", write_onnx, run_onnx),
+    "saved_model": Form("", write_saved_model, run_saved_model),
+    "litert": Form(".tflite", write_litert, run_litert),
+}
 
 # %% ../nbs/18_export.ipynb #f1b19614
 TOLERANCE = 1e-4
@@ -129,30 +154,40 @@ TOLERANCE = 1e-4
 def check_answers(run: Callable, folder: Path, path: Path) -> None:
     "Raise ModelCorrupt where an export differs from the version in the store on 100 test digits."
     pictures = network_input(load_test_digits()[0][:100])
-    expected = LightModel(read_network(folder/'model.tflite')).outputs(pictures)
+    expected = LightModel(read_network(folder / "model.tflite")).outputs(pictures)
     difference = float(np.abs(run(pictures) - expected).max())
-    if not difference <= TOLERANCE: raise ModelCorrupt(f'{path}: its probabilities differ by {difference:.1g} from those of the version in the store; it was not kept')
+    if not difference <= TOLERANCE:
+        raise ModelCorrupt(
+            f"{path}: its probabilities differ by {difference:.1g} from those of the version in the store; it was not kept"
+        )
 
 # %% ../nbs/18_export.ipynb #dd9522a5
 def next_number(folder: Path) -> Path:
     "The folder of the next version in a folder that TensorFlow Serving watches: 1, 2, ..."
-    numbers = [int(path.name) for path in folder.glob('*') if path.name.isdigit()]
-    return folder/str(max(numbers, default=0) + 1)
+    numbers = [int(path.name) for path in folder.glob("*") if path.name.isdigit()]
+    return folder / str(max(numbers, default=0) + 1)
 
 # %% ../nbs/18_export.ipynb #ae41bd88
 def place_folder(fill: Callable[[Path], None], path: Path) -> None:
     "Fill a folder beside `path`, then make it appear there in one step."
-    draft = path.with_name(f'.new-{path.name}')
+    draft = path.with_name(f".new-{path.name}")
     try:
         shutil.rmtree(draft, ignore_errors=True)
         draft.parent.mkdir(parents=True, exist_ok=True)
         fill(draft)
         os.rename(draft, path)
-    except OSError as e: raise cannot_write(path, e) from e
-    finally: shutil.rmtree(draft, ignore_errors=True)
+    except OSError as e:
+        raise cannot_write(path, e) from e
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 # %% ../nbs/18_export.ipynb #5c221556
-def export(form: str, target: str | os.PathLike | None = None, version: str | None = None, store: Store | None = None) -> Path:
+def export(
+    form: str,
+    target: str | os.PathLike | None = None,
+    version: str | None = None,
+    store: Store | None = None,
+) -> Path:
     """Write a version's network for another program, and prove that it answers as ours does.
 
     Parameters
@@ -172,7 +207,7 @@ def export(form: str, target: str | os.PathLike | None = None, version: str | No
     ModelMissing, ModelCorrupt : there is no such version, or it or its export cannot be used.
     MnistNbError : a package is missing, or the target cannot be written.
     """
-    check_choice('form', form, tuple(FORMS))
+    check_choice("form", form, tuple(FORMS))
     kind, store = FORMS[form], store or Store()
     folder, terms = store.path(version), contract(version, store)
     target = Path(target or f"mnist_nb-{terms['model']}{kind.suffix}")
@@ -180,9 +215,12 @@ def export(form: str, target: str | os.PathLike | None = None, version: str | No
     def fill(path: Path):
         kind.write(folder, path, terms)
         check_answers(kind.run(path), folder, target)
+
     if not kind.suffix:
         place_folder(fill, numbered := next_number(target))
         return numbered
-    if target.suffix != kind.suffix: target = target.with_name(target.name + kind.suffix)
-    with atomic_path(target) as path: fill(path)
+    if target.suffix != kind.suffix:
+        target = target.with_name(target.name + kind.suffix)
+    with atomic_path(target) as path:
+        fill(path)
     return target

@@ -17,88 +17,169 @@ from .comparison import Comparison, compare_reports, verdict
 from .core import ModelError
 from .data import load_test_digits
 from .distortion import DISTORTIONS, distort, distortion_table
-from .explanation import Layers, Neighbours, evidence_picture, kept_array, kept_path, maps_picture, occlusion
+from mnist_nb.explanation import (
+    Layers,
+    Neighbours,
+    evidence_picture,
+    kept_array,
+    kept_path,
+    maps_picture,
+    occlusion,
+)
 from .inference import Reader
 from .preprocessing import png_data_url
 from .store import Store
 from .visit import Subject, Visit, aside, errand, sample_subject, test_report
-from .widgets import DigitGrid, Joined, ReadingView, button, classed, digit_html, line_chart_html, named, percent, problem_html
+from mnist_nb.widgets import (
+    DigitGrid,
+    Joined,
+    ReadingView,
+    button,
+    classed,
+    digit_html,
+    line_chart_html,
+    named,
+    percent,
+    problem_html,
+)
 
 # %% ../nbs/30_insight_pages.ipynb #ab822f39
 def first_subject(visit: Visit) -> Subject:
     "The surest mistake of the visitor's version, or the first test digit."
     images, labels = visit.digits
-    index = next((mistake['index'] for mistake in (test_report(visit) or {}).get('mistakes', ())), 0)
+    index = next(
+        (mistake["index"] for mistake in (test_report(visit) or {}).get("mistakes", ())), 0
+    )
     return sample_subject(images[index], int(labels[index]), index)
 
 # %% ../nbs/30_insight_pages.ipynb #3ebdebcc
-def follow_subject(page: str, visit: Visit, show: Callable[[], object], say: Callable[[object], object]) -> None:
+def follow_subject(
+    page: str, visit: Visit, show: Callable[[], object], say: Callable[[object], object]
+) -> None:
     "Call `show` now and whenever the visitor sees another page, subject or version, and `say` with a problem; only while the page is seen."
+
     def use(subject, problem):
-        if problem: say(problem)
-        elif visit.subject is None: visit.subject = subject
+        if problem:
+            say(problem)
+        elif visit.subject is None:
+            visit.subject = subject
 
     def look(change=None):
-        if visit.page != page: return
-        if visit.reader is None: return say(visit.problem)
-        if visit.subject is None: return aside(lambda: first_subject(visit), use)
+        if visit.page != page:
+            return
+        if visit.reader is None:
+            return say(visit.problem)
+        if visit.subject is None:
+            return aside(lambda: first_subject(visit), use)
         show()
-    visit.observe(look, ['page', 'subject', 'reader'])
+
+    visit.observe(look, ["page", "subject", "reader"])
     look()
 
 # %% ../nbs/30_insight_pages.ipynb #66bf142f
 def title_html(subject: Subject, said: str) -> str:
     "A heading that says something of a subject, with its label where that is known."
-    label = '' if subject.label is None else f' ({named(subject.label)})'
-    return f'<h2>{subject.words[:1].upper()}{subject.words[1:]}{label}{said}</h2>'
+    label = "" if subject.label is None else f" ({named(subject.label)})"
+    return f"<h2>{subject.words[:1].upper()}{subject.words[1:]}{label}{said}</h2>"
 
 # %% ../nbs/30_insight_pages.ipynb #064a283d
 def evidence_html(picture: np.ndarray, probabilities: np.ndarray, evidence: np.ndarray) -> str:
     "What the network saw, what spoke for its answer, and what for the runner-up, side by side."
-    def figure(image, words, caption): return f'<figure><img src="{png_data_url(image)}" alt="{words}"><figcaption>{caption}</figcaption></figure>'
+
+    def figure(image, words, caption):
+        return f'<figure><img src="{png_data_url(image)}" alt="{words}"><figcaption>{caption}</figcaption></figure>'
+
     pair = probabilities.argsort()[:-3:-1]
-    parts = [figure(evidence_picture(picture, evidence[digit]), f'the digit with the ink that speaks for {named(digit)} in blue, against it in orange', f'for a <b>{digit}</b>, {percent(probabilities[digit])}') for digit in pair]
+    parts = [
+        figure(
+            evidence_picture(picture, evidence[digit]),
+            f"the digit with the ink that speaks for {named(digit)} in blue, against it in orange",
+            f"for a <b>{digit}</b>, {percent(probabilities[digit])}",
+        )
+        for digit in pair
+    ]
     legend = '<p class="mnb-soft mnb-small"><span><i class="mnb-for"></i>covering this costs the digit probability</span><span><i class="mnb-against"></i>covering this gains it some</span></p>'
     return f'<div class="mnb-evidence">{figure(255 - picture, "the digit as the network saw it", "what it saw")}{"".join(parts)}</div>{legend}'
 
 # %% ../nbs/30_insight_pages.ipynb #7ec8f3c6
 def layers_html(layers: dict[str, np.ndarray]) -> str:
     "Each layer's outputs as a picture, as dark as they are active."
+
     def part(name, values):
         maps = values if values.ndim == 3 else values.reshape(-1, 1, 1)
-        words = name if values.ndim == 3 else f'{len(values)} units of the dense layer'
+        words = name if values.ndim == 3 else f"{len(values)} units of the dense layer"
         return f'<li><h3>{words.replace(" x ", " × ")}</h3><img src="{png_data_url(maps_picture(maps, 16 if values.ndim == 3 else 38, 1))}" alt="activations: {words}"></li>'
+
     return f'<ol class="mnb-layers">{"".join(part(*each) for each in layers.items())}</ol>'
 
 # %% ../nbs/30_insight_pages.ipynb #13716b7c
 def neighbours_html(found: Sequence[dict], digit: int) -> str:
     "The nearest training digits; those of another kind than the answer stand out."
+
     def part(label, image, distance):
-        other = ' class="mnb-other"' if label != digit else ''
-        return f'<li{other}>{digit_html(image, f"a training digit, {named(label)}")}<b>{label}</b>{distance:.1f} away</li>'
-    parts = ''.join(part(each['label'], each['image'], each['distance']) for each in found)
+        other = ' class="mnb-other"' if label != digit else ""
+        return f"<li{other}>{digit_html(image, f'a training digit, {named(label)}')}<b>{label}</b>{distance:.1f} away</li>"
+
+    parts = "".join(part(each["label"], each["image"], each["distance"]) for each in found)
     return f'<ol class="mnb-parts">{parts}</ol>'
 
 # %% ../nbs/30_insight_pages.ipynb #a29224b3
 class WhyPage(VBox):
     "Why the digit that was looked at last is read as it is: pixels, layers, and training digits like it."
+
     def __init__(self, visit: Visit):
-        self.visit, self.title, self.evidence, self.near, self.layers = visit, HTML(), classed(HTML(), 'mnb-live'), HTML(), HTML()
-        head = lambda text: HTML(f'<h2>{text}</h2>')
-        super().__init__([classed(HBox([classed(VBox([self.title, self.evidence]), 'mnb-card'),
-                                        classed(VBox([head('Training digits most like it, to the network'), self.near]), 'mnb-card')]), 'mnb-two'),
-                          classed(VBox([head('What each layer makes of it'), self.layers]), 'mnb-card')])
-        classed(self, 'mnb-column', 'mnb-why')
-        follow_subject('Why', visit, self.show, lambda problem: setattr(self.title, 'value', problem_html(problem)))
+        self.visit, self.title, self.evidence, self.near, self.layers = (
+            visit,
+            HTML(),
+            classed(HTML(), "mnb-live"),
+            HTML(),
+            HTML(),
+        )
+        head = lambda text: HTML(f"<h2>{text}</h2>")
+        super().__init__(
+            [
+                classed(
+                    HBox(
+                        [
+                            classed(VBox([self.title, self.evidence]), "mnb-card"),
+                            classed(
+                                VBox(
+                                    [
+                                        head("Training digits most like it, to the network"),
+                                        self.near,
+                                    ]
+                                ),
+                                "mnb-card",
+                            ),
+                        ]
+                    ),
+                    "mnb-two",
+                ),
+                classed(VBox([head("What each layer makes of it"), self.layers]), "mnb-card"),
+            ]
+        )
+        classed(self, "mnb-column", "mnb-why")
+        follow_subject(
+            "Why",
+            visit,
+            self.show,
+            lambda problem: setattr(self.title, "value", problem_html(problem)),
+        )
 
     def show(self) -> None:
         "Explain the subject."
         visit, subject, reader = self.visit, self.visit.subject, self.visit.reader
         picture, reading = subject.prepared.picture, reader.read_prepared([subject.prepared])[0]
         best = int(reading.probabilities.argmax())
-        said = f' is refused; were it a digit, most likely {named(best)}' if reading.rejected else f' is read as {best}, {percent(reading.confidence)} sure'
+        said = (
+            f" is refused; were it a digit, most likely {named(best)}"
+            if reading.rejected
+            else f" is read as {best}, {percent(reading.confidence)} sure"
+        )
         self.title.value = title_html(subject, said)
-        self.evidence.value = evidence_html(picture, reading.probabilities, occlusion(reader, picture))
+        self.evidence.value = evidence_html(
+            picture, reading.probabilities, occlusion(reader, picture)
+        )
         self.layers.value = layers_html(Layers(reader.version, visit.store).of(picture))
         show_neighbours(self, subject, reader, best)
 
@@ -108,83 +189,164 @@ def show_neighbours(page: WhyPage, subject: Subject, reader: Reader, digit: int)
     visit = page.visit
 
     def use(found, problem):
-        if visit.subject is subject and visit.reader is reader: page.near.value = problem_html(problem) or neighbours_html(found, digit)
+        if visit.subject is subject and visit.reader is reader:
+            page.near.value = problem_html(problem) or neighbours_html(found, digit)
 
-    def look(problem=''):
-        if problem: return use(None, problem)
+    def look(problem=""):
+        if problem:
+            return use(None, problem)
         aside(lambda: Neighbours(reader.version, visit.store).of(subject.prepared.picture), use)
-    path = kept_path('neighbours', reader.version, visit.store)
-    if not path.exists(): page.near.value = '<p class="mnb-soft" role="status">Looking through 10,000 training digits, once for each version …</p><div class="mnb-progress mnb-busy"><i></i></div>'
-    errand(visit, path, look, 'explanation', 'Neighbours', reader.version)
+
+    path = kept_path("neighbours", reader.version, visit.store)
+    if not path.exists():
+        page.near.value = '<p class="mnb-soft" role="status">Looking through 10,000 training digits, once for each version …</p><div class="mnb-progress mnb-busy"><i></i></div>'
+    errand(visit, path, look, "explanation", "Neighbours", reader.version)
 
 # %% ../nbs/30_insight_pages.ipynb #e5e18e0d
 JUDGES = 1000
-STEPS = {'noise': .02, 'blur': .1, 'rotation': 3, 'shift': .5, 'thickness': .25, 'lost contrast': .05}
+STEPS = {
+    "noise": 0.02,
+    "blur": 0.1,
+    "rotation": 3,
+    "shift": 0.5,
+    "thickness": 0.25,
+    "lost contrast": 0.05,
+}
 
 # %% ../nbs/30_insight_pages.ipynb #8d2ce316
 def accuracies(version: str | None = None, store: Store | None = None) -> np.ndarray:
     "A version's accuracy at every amount of every distortion, one after another, kept in a file."
+
     def make():
         images, labels = load_test_digits()
-        return np.concatenate([*distortion_table(Reader.load(version, store).at_first_sight(), images[:JUDGES], labels[:JUDGES]).values()])
-    return kept_array(kept_path('distortions', version, store or Store()), make)
+        return np.concatenate(
+            [
+                *distortion_table(
+                    Reader.load(version, store).at_first_sight(), images[:JUDGES], labels[:JUDGES]
+                ).values()
+            ]
+        )
+
+    return kept_array(kept_path("distortions", version, store or Store()), make)
 
 # %% ../nbs/30_insight_pages.ipynb #60a12d3a
 def curve_of(found: np.ndarray, name: str) -> list[tuple[float, float]]:
     "The points of one distortion's curve: amount and accuracy in per cent."
     amounts = [each.amounts for each in DISTORTIONS.values()]
     parts = dict(zip(DISTORTIONS, np.split(found, np.cumsum([len(each) for each in amounts])[:-1])))
-    return [(amount, 100*float(accuracy)) for amount, accuracy in zip(DISTORTIONS[name].amounts, parts[name])]
+    return [
+        (amount, 100 * float(accuracy))
+        for amount, accuracy in zip(DISTORTIONS[name].amounts, parts[name])
+    ]
 
 # %% ../nbs/30_insight_pages.ipynb #8e69b95f
 class RobustnessPage(HBox):
     "Sliders that spoil the digit that was looked at last and 1,000 test digits alike, and what the network still reads."
+
     def __init__(self, visit: Visit):
-        self.visit, self.last, self.curves, self.changed = visit, 'noise', {}, Joined(self.show, .02)
+        self.visit, self.last, self.curves, self.changed = (
+            visit,
+            "noise",
+            {},
+            Joined(self.show, 0.02),
+        )
         self.sliders = {name: self.slider(name) for name in DISTORTIONS}
-        self.title, self.view, self.score, self.chart = HTML(), ReadingView(), classed(HTML(), 'mnb-live'), classed(HTML(), 'mnb-curve')
-        self.reset = button('Undo all', self.clear, 'move all sliders back to where nothing is spoilt')
-        super().__init__([classed(VBox([HTML('<h2>Spoil it</h2>'), classed(GridBox([*self.sliders.values()]), 'mnb-sliders'), classed(HBox([self.reset]), 'mnb-row'), self.score, self.chart]), 'mnb-card'),
-                          classed(VBox([self.title, self.view]), 'mnb-card')])
-        classed(self, 'mnb-two', 'mnb-robustness')
-        follow_subject('Robustness', visit, self.show, lambda problem: setattr(self.title, 'value', problem_html(problem)))
+        self.title, self.view, self.score, self.chart = (
+            HTML(),
+            ReadingView(),
+            classed(HTML(), "mnb-live"),
+            classed(HTML(), "mnb-curve"),
+        )
+        self.reset = button(
+            "Undo all", self.clear, "move all sliders back to where nothing is spoilt"
+        )
+        super().__init__(
+            [
+                classed(
+                    VBox(
+                        [
+                            HTML("<h2>Spoil it</h2>"),
+                            classed(GridBox([*self.sliders.values()]), "mnb-sliders"),
+                            classed(HBox([self.reset]), "mnb-row"),
+                            self.score,
+                            self.chart,
+                        ]
+                    ),
+                    "mnb-card",
+                ),
+                classed(VBox([self.title, self.view]), "mnb-card"),
+            ]
+        )
+        classed(self, "mnb-two", "mnb-robustness")
+        follow_subject(
+            "Robustness",
+            visit,
+            self.show,
+            lambda problem: setattr(self.title, "value", problem_html(problem)),
+        )
 
     def slider(self, name: str) -> FloatSlider:
         "The slider of a distortion."
         amounts = DISTORTIONS[name].amounts
-        made = FloatSlider(min=amounts[0], max=amounts[-1], step=STEPS[name], value=0, description=name.capitalize(), readout_format='.0f' if STEPS[name] > 1 else '.2f', tooltip=DISTORTIONS[name].unit)
-        made.observe(lambda change: self.move(name, change.new - change.old), 'value')
+        made = FloatSlider(
+            min=amounts[0],
+            max=amounts[-1],
+            step=STEPS[name],
+            value=0,
+            description=name.capitalize(),
+            readout_format=".0f" if STEPS[name] > 1 else ".2f",
+            tooltip=DISTORTIONS[name].unit,
+        )
+        made.observe(lambda change: self.move(name, change.new - change.old), "value")
         return made
 
     def move(self, name: str, by: float) -> None:
         "Follow a slider, unless only the browser's rounding has moved it."
-        if abs(by) < STEPS[name]/2: return
+        if abs(by) < STEPS[name] / 2:
+            return
         self.last = name
         self.changed()
 
     def clear(self) -> None:
         "Move all sliders back."
-        for slider in self.sliders.values(): slider.value = 0
+        for slider in self.sliders.values():
+            slider.value = 0
 
     def amounts(self) -> dict[str, float]:
         "How much of each distortion, as `distort` takes it."
-        return {name.replace(' ', '_'): round(slider.value, 6) for name, slider in self.sliders.items()}
+        return {
+            name.replace(" ", "_"): round(slider.value, 6) for name, slider in self.sliders.items()
+        }
 
     def show(self) -> None:
         "Spoil and read the subject, and the test digits."
         visit, subject, amounts = self.visit, self.visit.subject, self.amounts()
-        if visit.reader is None or subject is None: return
-        self.title.value = title_html(subject, ', spoilt')
-        self.view.show(visit.reader.read_prepared([replace(subject.prepared, picture=distort(subject.prepared.picture[None], **amounts)[0])])[0])
+        if visit.reader is None or subject is None:
+            return
+        self.title.value = title_html(subject, ", spoilt")
+        self.view.show(
+            visit.reader.read_prepared(
+                [
+                    replace(
+                        subject.prepared,
+                        picture=distort(subject.prepared.picture[None], **amounts)[0],
+                    )
+                ]
+            )[0]
+        )
         self.accuracy = accuracy_of(visit.reader, visit.digits, amounts)
-        self.score.value = f'<p class="mnb-headline"><b>{100*self.accuracy:.1f} %</b> of {JUDGES:,} test digits right at first sight, spoilt alike</p>'
+        self.score.value = f'<p class="mnb-headline"><b>{100 * self.accuracy:.1f} %</b> of {JUDGES:,} test digits right at first sight, spoilt alike</p>'
         show_curve(self)
 
 # %% ../nbs/30_insight_pages.ipynb #a772cfb2
 def accuracy_of(reader: Reader, digits: tuple, amounts: dict[str, float]) -> float:
     "A reader's accuracy on spoilt test digits, at first sight: looking again at a thousand that are hardly legible would lag behind a slider."
     images, labels = (array[:JUDGES] for array in digits)
-    return float((reader.at_first_sight().probabilities(distort(images, **amounts)).argmax(1) == labels).mean())
+    return float(
+        (
+            reader.at_first_sight().probabilities(distort(images, **amounts)).argmax(1) == labels
+        ).mean()
+    )
 
 # %% ../nbs/30_insight_pages.ipynb #8cc840a6
 def show_curve(page: RobustnessPage) -> None:
@@ -193,51 +355,92 @@ def show_curve(page: RobustnessPage) -> None:
     name, kind = page.last, DISTORTIONS[page.last]
 
     def use(found, problem):
-        if found is not None: page.curves[version] = found
-        if problem: page.chart.value = problem_html(problem)
-        elif visit.reader and visit.reader.version == version: show_curve(page)
+        if found is not None:
+            page.curves[version] = found
+        if problem:
+            page.chart.value = problem_html(problem)
+        elif visit.reader and visit.reader.version == version:
+            show_curve(page)
 
-    def look(problem=''): aside(lambda: accuracies(version, visit.store), use) if not problem else use(None, problem)
+    def look(problem=""):
+        aside(lambda: accuracies(version, visit.store), use) if not problem else use(None, problem)
+
     if version not in page.curves:
         page.chart.value = '<p class="mnb-soft" role="status">The curves are being made, once for each version …</p><div class="mnb-progress mnb-busy"><i></i></div>'
         page.curves[version] = None
-        return errand(visit, kept_path('distortions', version, visit.store), look, 'insight_pages', 'accuracies', version)
-    if page.curves[version] is None: return
-    lines = {f'{name} alone': curve_of(page.curves[version], name), 'now': [(page.sliders[name].value, 100*page.accuracy)]}
-    page.chart.value = line_chart_html(lines, f'{name}, {kind.unit}', 'accuracy in %', (kind.amounts[0], kind.amounts[-1]), (0, 100))
+        return errand(
+            visit,
+            kept_path("distortions", version, visit.store),
+            look,
+            "insight_pages",
+            "accuracies",
+            version,
+        )
+    if page.curves[version] is None:
+        return
+    lines = {
+        f"{name} alone": curve_of(page.curves[version], name),
+        "now": [(page.sliders[name].value, 100 * page.accuracy)],
+    }
+    page.chart.value = line_chart_html(
+        lines,
+        f"{name}, {kind.unit}",
+        "accuracy in %",
+        (kind.amounts[0], kind.amounts[-1]),
+        (0, 100),
+    )
 
 # %% ../nbs/30_insight_pages.ipynb #ef31bc70
 def verdict_html(found: Comparison) -> str:
     "What two reports come to."
-    if found.versions[0] == found.versions[1]: return '<p class="mnb-soft">Choose two versions. Train one, or teach one, and it can be compared here.</p>'
-    shares = ' against '.join(f'<b>{100*accuracy:.2f} %</b>' for accuracy in found.accuracy)
+    if found.versions[0] == found.versions[1]:
+        return '<p class="mnb-soft">Choose two versions. Train one, or teach one, and it can be compared here.</p>'
+    shares = " against ".join(f"<b>{100 * accuracy:.2f} %</b>" for accuracy in found.accuracy)
     return f'<p class="mnb-headline">{shares} of the test digits right</p><p>{escape(verdict(found))}.</p>'
 
 # %% ../nbs/30_insight_pages.ipynb #c6e6cd40
 class ComparePage(VBox):
     "Two versions on the digit that was looked at last, and what their reports say."
+
     MOST = 13
 
     def __init__(self, visit: Visit):
         self.visit, self.readers, self.found, self.filling = visit, {}, None, False
-        self.choices = [Dropdown(description=words) for words in ('One version', 'The other')]
+        self.choices = [Dropdown(description=words) for words in ("One version", "The other")]
         self.views, self.title, self.told = [ReadingView() for _ in self.choices], HTML(), HTML()
         self.differing = DigitGrid(self.pick)
-        cards = [classed(VBox([choice, view]), 'mnb-card') for choice, view in zip(self.choices, self.views)]
-        super().__init__([self.title, classed(HBox(cards), 'mnb-pair'), classed(VBox([self.told, self.differing]), 'mnb-card')])
-        classed(self, 'mnb-column', 'mnb-compare')
-        for choice in self.choices: choice.observe(lambda _: None if self.filling else self.show(), 'value')
-        follow_subject('Compare', visit, self.fill, lambda problem: setattr(self.title, 'value', problem_html(problem)))
+        cards = [
+            classed(VBox([choice, view]), "mnb-card")
+            for choice, view in zip(self.choices, self.views)
+        ]
+        super().__init__(
+            [
+                self.title,
+                classed(HBox(cards), "mnb-pair"),
+                classed(VBox([self.told, self.differing]), "mnb-card"),
+            ]
+        )
+        classed(self, "mnb-column", "mnb-compare")
+        for choice in self.choices:
+            choice.observe(lambda _: None if self.filling else self.show(), "value")
+        follow_subject(
+            "Compare",
+            visit,
+            self.fill,
+            lambda problem: setattr(self.title, "value", problem_html(problem)),
+        )
 
     def fill(self) -> None:
         "Offer the versions that there are: the visitor's, and the newest other one."
         versions, mine = [*reversed(self.visit.store.versions())], self.visit.reader.version
         wanted = [mine, next((version for version in versions if version != mine), mine)]
         chosen = [choice.value for choice in self.choices]
-        if len({*chosen} & {*versions}) == 2: wanted = chosen
+        if len({*chosen} & {*versions}) == 2:
+            wanted = chosen
         self.filling = True
         for choice, version in zip(self.choices, wanted):
-            if [*choice.options] != versions: choice.options = versions
+            if [*choice.options] != versions:
+                choice.options = versions
             choice.value = version
         self.filling = False
         self.show()
@@ -245,39 +448,70 @@ class ComparePage(VBox):
     def show(self) -> None:
         "Let both read the subject, and tell what their reports say."
         subject, pair = self.visit.subject, [choice.value for choice in self.choices]
-        self.title.value = title_html(subject, ', read by two versions')
+        self.title.value = title_html(subject, ", read by two versions")
         for version, view in zip(pair, self.views):
-            try: view.show(self.reader(version).read_prepared([subject.prepared])[0])
-            except ModelError as e: view.show(problem=e)
-        if not self.found or [*self.found.versions] != pair: show_differences(self, pair)
+            try:
+                view.show(self.reader(version).read_prepared([subject.prepared])[0])
+            except ModelError as e:
+                view.show(problem=e)
+        if not self.found or [*self.found.versions] != pair:
+            show_differences(self, pair)
 
     def reader(self, version: str) -> Reader:
         "The reader of a version; those of others than the two that are shown are let go."
-        self.readers = {each: reader for each, reader in self.readers.items() if each in {choice.value for choice in self.choices}}
-        if version not in self.readers: self.readers[version] = self.visit.reader if self.visit.reader.version == version else Reader.load(version, self.visit.store)
+        self.readers = {
+            each: reader
+            for each, reader in self.readers.items()
+            if each in {choice.value for choice in self.choices}
+        }
+        if version not in self.readers:
+            self.readers[version] = (
+                self.visit.reader
+                if self.visit.reader.version == version
+                else Reader.load(version, self.visit.store)
+            )
         return self.readers[version]
 
     def pick(self, place: int) -> None:
         "Put one of the digits that they read differently before both."
-        index, (images, labels) = self.found.differing[place]['index'], self.visit.digits
+        index, (images, labels) = self.found.differing[place]["index"], self.visit.digits
         self.visit.subject = sample_subject(images[index], int(labels[index]), index)
         self.differing.choose(place)
 
 # %% ../nbs/30_insight_pages.ipynb #203fbcb8
 def show_differences(page: ComparePage, pair: list[str]) -> None:
     "Show what the reports of two versions say, and the digits on which they differ."
-    page.differing.layout.display = 'none'
-    try: page.found = compare_reports(*pair, page.visit.store)
-    except ModelError as e: page.found, page.told.value = None, problem_html(e)
-    if not page.found: return
-    differing = page.found.differing[:page.MOST]
-    page.told.value = verdict_html(page.found) + ('<p class="mnb-soft mnb-small">Of each digit below: what it is, and what the one and the other read.</p>' if differing else '')
+    page.differing.layout.display = "none"
+    try:
+        page.found = compare_reports(*pair, page.visit.store)
+    except ModelError as e:
+        page.found, page.told.value = None, problem_html(e)
+    if not page.found:
+        return
+    differing = page.found.differing[: page.MOST]
+    page.told.value = verdict_html(page.found) + (
+        '<p class="mnb-soft mnb-small">Of each digit below: what it is, and what the one and the other read.</p>'
+        if differing
+        else ""
+    )
 
     def use(digits, problem):
-        if problem: page.told.value += problem_html(problem)
-        if not digits or not differing: return
-        page.differing.show([digits[0][each['index']] for each in differing], [each['label'] for each in differing], [each['answers'][1] for each in differing])
+        if problem:
+            page.told.value += problem_html(problem)
+        if not digits or not differing:
+            return
+        page.differing.show(
+            [digits[0][each["index"]] for each in differing],
+            [each["label"] for each in differing],
+            [each["answers"][1] for each in differing],
+        )
         for tile, each in zip(page.differing.tiles, differing):
-            tile.description, tile.tooltip = '{}: {} / {}'.format(each['label'], *each['answers']), '{}, read as {} by the one and as {} by the other'.format(named(each['label']), *each['answers'])
-        page.differing.layout.display = ''
+            tile.description, tile.tooltip = (
+                "{}: {} / {}".format(each["label"], *each["answers"]),
+                "{}, read as {} by the one and as {} by the other".format(
+                    named(each["label"]), *each["answers"]
+                ),
+            )
+        page.differing.layout.display = ""
+
     aside(lambda: page.visit.digits, use)

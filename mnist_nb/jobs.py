@@ -27,38 +27,53 @@ from urllib.error import HTTPError, URLError
 
 from filelock import Timeout
 
-from .core import DiskFull, MnistNbError, TrainingError, cannot_write, home_folder, locked, one_line, write_atomic
+from mnist_nb.core import (
+    DiskFull,
+    MnistNbError,
+    TrainingError,
+    cannot_write,
+    home_folder,
+    locked,
+    one_line,
+    write_atomic,
+)
 
 # %% ../nbs/22_jobs.ipynb #71f66cf5
 def append_line(path: Path, record: dict) -> None:
     "Append a record to a file; raises MnistNbError where that fails."
-    plain = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in record.items()}
+    plain = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in record.items()
+    }
     try:
-        with open(path, 'ab+', buffering=0) as file:
+        with open(path, "ab+", buffering=0) as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - 1))
-            torn = file.read(1) not in (b'', b'\n')
-            file.write(b'\n'*torn + json.dumps(plain).encode() + b'\n')
-    except OSError as e: raise cannot_write(path, e) from e
+            torn = file.read(1) not in (b"", b"\n")
+            file.write(b"\n" * torn + json.dumps(plain).encode() + b"\n")
+    except OSError as e:
+        raise cannot_write(path, e) from e
 
 # %% ../nbs/22_jobs.ipynb #226609f8
 def read_lines(path: Path, start: int = 0) -> tuple[list[dict], int]:
     "The records in a file from a byte on, and from which byte to read the next time."
     try:
-        with open(path, 'rb') as file:
+        with open(path, "rb") as file:
             file.seek(start)
             content = file.read()
-    except FileNotFoundError: return [], start
-    whole = content[:content.rfind(b'\n') + 1]
+    except FileNotFoundError:
+        return [], start
+    whole = content[: content.rfind(b"\n") + 1]
     found = []
     for line in whole.splitlines():
-        with suppress(ValueError): found.append(json.loads(line))
+        with suppress(ValueError):
+            found.append(json.loads(line))
     return found, start + len(whole)
 
 # %% ../nbs/22_jobs.ipynb #5894e8f0
 def without_folders(text: str) -> str:
     "A text with each absolute path cut down to its last part."
-    return re.sub(r'(?<![\w.:/\\])(?:[A-Za-z]:\\|/)(?:[^\s/\\:\'"]+[/\\])+', '', text)
+    return re.sub(r'(?<![\w.:/\\])(?:[A-Za-z]:\\|/)(?:[^\s/\\:\'"]+[/\\])+', "", text)
 
 # %% ../nbs/22_jobs.ipynb #6a9322cd
 class JobRunning(TrainingError):
@@ -68,95 +83,152 @@ class JobRunning(TrainingError):
     ----------
     job : its id; empty where it has only just begun.
     """
+
     def __init__(self, job: str):
-        super().__init__(f'a training is running already: {job or "it has just begun"}. Wait for its end, or stop it with `mnist_nb stop`')
+        super().__init__(
+            f"a training is running already: {job or 'it has just begun'}. Wait for its end, or stop it with `mnist_nb stop`"
+        )
         self.job = job
 
 # %% ../nbs/22_jobs.ipynb #b924fe61
-ENDS = ('kept', 'failed', 'interrupted')
+ENDS = ("kept", "failed", "interrupted")
 
 # %% ../nbs/22_jobs.ipynb #966e63a5
 def holder(jobs: Path) -> str:
     "The training that held the lock last and did not give it back."
-    try: return (jobs/'.running').read_text(encoding='utf8')
-    except (OSError, ValueError): return ''
+    try:
+        return (jobs / ".running").read_text(encoding="utf8")
+    except (OSError, ValueError):
+        return ""
 
 # %% ../nbs/22_jobs.ipynb #27593f7e
 def last_lines(folder: Path, number: int = 5) -> list[str]:
     "The end of a training's log."
-    try: lines = (folder/'log.txt').read_text(encoding='utf8', errors='replace').splitlines()
-    except OSError: return []
+    try:
+        lines = (folder / "log.txt").read_text(encoding="utf8", errors="replace").splitlines()
+    except OSError:
+        return []
     return [without_folders(line)[:300] for line in lines if line.strip()][-number:]
 
 # %% ../nbs/22_jobs.ipynb #883239ed
-def bury(jobs: Path, kind: str = 'interrupted', error: str = 'its process ended without a word') -> None:
+def bury(
+    jobs: Path, kind: str = "interrupted", error: str = "its process ended without a word"
+) -> None:
     "Write down the end of a training that could not do so itself; the caller holds the lock."
-    folder = jobs/holder(jobs)
-    if folder == jobs: return
-    events = [event for event in read_lines(folder/'events.jsonl')[0] if event['kind'] in ('job', *ENDS)]
-    if events and events[-1]['kind'] == 'job':
-        append_line(folder/'events.jsonl', dict(kind=kind, error=error, log=last_lines(folder), buried=True, time=time.time()))
-    (jobs/'.running').unlink(missing_ok=True)
+    folder = jobs / holder(jobs)
+    if folder == jobs:
+        return
+    events = [
+        event for event in read_lines(folder / "events.jsonl")[0] if event["kind"] in ("job", *ENDS)
+    ]
+    if events and events[-1]["kind"] == "job":
+        append_line(
+            folder / "events.jsonl",
+            {
+                "kind": kind,
+                "error": error,
+                "log": last_lines(folder),
+                "buried": True,
+                "time": time.time(),
+            },
+        )
+    (jobs / ".running").unlink(missing_ok=True)
 
 # %% ../nbs/22_jobs.ipynb #1d9c36a0
 def running_id(jobs: Path) -> str:
     "The training that is running, or ''."
     job = holder(jobs)
-    if not job: return ''
+    if not job:
+        return ""
     try:
-        with locked(jobs/'.lock', 0): bury(jobs)
-    except Timeout: return job
-    except (OSError, MnistNbError): pass
-    return ''
+        with locked(jobs / ".lock", 0):
+            bury(jobs)
+    except Timeout:
+        return job
+    except (OSError, MnistNbError):
+        pass
+    return ""
 
 # %% ../nbs/22_jobs.ipynb #f2343c25
 @contextmanager
 def held(jobs: Path, job: str) -> Iterator[None]:
     "Hold the lock for a training; raises JobRunning where another one does. Those who only look hold it for an instant, so there is a little patience."
     with ExitStack() as stack:
-        try: stack.enter_context(locked(jobs/'.lock', 1))
-        except Timeout: raise JobRunning(running_id(jobs)) from None
+        try:
+            stack.enter_context(locked(jobs / ".lock", 1))
+        except Timeout:
+            raise JobRunning(running_id(jobs)) from None
         try:
             bury(jobs)
-            write_atomic(jobs/'.running', job)
+            write_atomic(jobs / ".running", job)
             yield
         finally:
-            with suppress(OSError, MnistNbError): bury(jobs)
+            with suppress(OSError, MnistNbError):
+                bury(jobs)
 
 # %% ../nbs/22_jobs.ipynb #290b07eb
-def new_folder(jobs: Path, config: 'TrainingConfig', label: str, use: bool | None, lesson: dict | None = None) -> Path:
+def new_folder(
+    jobs: Path, config: "TrainingConfig", label: str, use: bool | None, lesson: dict | None = None
+) -> Path:
     "A new folder for a training, with its job.json; a `lesson` names the version that is to learn from corrections, and whose."
-    if not re.fullmatch(r'[A-Za-z0-9_.-]{1,40}', label): raise ValueError(f'label: expected up to 40 letters, digits and -_., got {label!r}')
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", label):
+        raise ValueError(f"label: expected up to 40 letters, digits and -_., got {label!r}")
     base, number = f"{time.strftime('%Y%m%d-%H%M%S')}-{label}", 1
     while True:
-        folder = jobs/(base if number == 1 else f'{base}-{number}')
-        try: folder.mkdir(parents=True)
-        except FileExistsError: number += 1
-        except OSError as e: raise cannot_write(folder, e) from e
-        else: break
-        if not jobs.is_dir(): raise cannot_write(jobs, NotADirectoryError('not a folder'))
-    write_atomic(folder/'job.json', json.dumps(dict(label=label, config=asdict(config), use=use, made=time.time(), lesson=lesson)))
+        folder = jobs / (base if number == 1 else f"{base}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        except OSError as e:
+            raise cannot_write(folder, e) from e
+        else:
+            break
+        if not jobs.is_dir():
+            raise cannot_write(jobs, NotADirectoryError("not a folder"))
+    write_atomic(
+        folder / "job.json",
+        json.dumps(
+            {
+                "label": label,
+                "config": asdict(config),
+                "use": use,
+                "made": time.time(),
+                "lesson": lesson,
+            }
+        ),
+    )
     return folder
 
 # %% ../nbs/22_jobs.ipynb #e0add712
 def read_job(folder: Path) -> dict:
     "What job.json holds; raises TrainingError where it cannot be read."
     try:
-        record = json.loads((folder/'job.json').read_bytes())
-        return dict(label=record['label'], config=record['config'], use=record['use'], made=record['made'], lesson=record.get('lesson'))
-    except (OSError, ValueError, KeyError, TypeError) as e: raise TrainingError(f'{folder/"job.json"}: cannot be read ({one_line(e)})') from e
+        record = json.loads((folder / "job.json").read_bytes())
+        return {
+            "label": record["label"],
+            "config": record["config"],
+            "use": record["use"],
+            "made": record["made"],
+            "lesson": record.get("lesson"),
+        }
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise TrainingError(f"{folder / 'job.json'}: cannot be read ({one_line(e)})") from e
 
 # %% ../nbs/22_jobs.ipynb #1207e60c
 class Recorder:
     "Writes a training's events into its folder."
-    def __init__(self, folder: Path): self.path, self.batch = folder/'events.jsonl', 0.
+
+    def __init__(self, folder: Path):
+        self.path, self.batch = folder / "events.jsonl", 0.0
 
     def __call__(self, event: dict) -> None:
         now = time.time()
-        if event['kind'] == 'batch':
-            if now - self.batch < .25: return
+        if event["kind"] == "batch":
+            if now - self.batch < 0.25:
+                return
             self.batch = now
-        append_line(self.path, event | dict(time=now))
+        append_line(self.path, event | {"time": now})
 
 # %% ../nbs/22_jobs.ipynb #3a4814a0
 def read_events(job: str | os.PathLike, start: int = 0) -> tuple[list[dict], int]:
@@ -175,81 +247,127 @@ def read_events(job: str | os.PathLike, start: int = 0) -> tuple[list[dict], int
     ------
     TrainingError : there is no job of that id.
     """
-    folder = checked(home_folder()/'jobs', job) if isinstance(job, str) else Path(job)
-    return read_lines(folder/'events.jsonl', start)
+    folder = checked(home_folder() / "jobs", job) if isinstance(job, str) else Path(job)
+    return read_lines(folder / "events.jsonl", start)
 
 # %% ../nbs/22_jobs.ipynb #eff30030
 def ids(jobs: Path) -> list[str]:
     "The ids of all trainings that began, the oldest first."
-    return sorted(path.parent.name for path in jobs.glob('[!.]*/events.jsonl'))
+    return sorted(path.parent.name for path in jobs.glob("[!.]*/events.jsonl"))
 
 # %% ../nbs/22_jobs.ipynb #ca8bbce6
 def checked(jobs: Path, job: str) -> Path:
     "The folder of a training; raises TrainingError where there is none of that id."
-    if job not in ids(jobs): raise TrainingError(f'no training {job[:80]!r}')
-    return jobs/job
+    if job not in ids(jobs):
+        raise TrainingError(f"no training {job[:80]!r}")
+    return jobs / job
 
 # %% ../nbs/22_jobs.ipynb #92395cff
 class Orders:
     "The orders in a training's folder that came since it was last asked."
+
     def __init__(self, folder: Path):
-        self.path = folder/'orders.jsonl'
+        self.path = folder / "orders.jsonl"
         self.start = self.size()
 
     def size(self) -> int:
-        try: return self.path.stat().st_size
-        except OSError: return 0
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
 
     def __call__(self) -> list[dict]:
-        if self.size() == self.start: return []
+        if self.size() == self.start:
+            return []
         found, self.start = read_lines(self.path, self.start)
         return found
 
 # %% ../nbs/22_jobs.ipynb #669a592e
 def ending(error: BaseException) -> dict:
     "The last event of a training that an error ended."
-    if isinstance(error, KeyboardInterrupt): return dict(kind='interrupted', error='')
+    if isinstance(error, KeyboardInterrupt):
+        return {"kind": "interrupted", "error": ""}
     full = isinstance(error, DiskFull) or isinstance(error, OSError) and error.errno == errno.ENOSPC
-    text = one_line(error) if isinstance(error, MnistNbError) else f'{type(error).__name__}: {one_line(error)}'
-    return dict(kind='failed', error='disk full: '*full + without_folders(text), code='disk_full' if full else 'failed')
+    text = (
+        one_line(error)
+        if isinstance(error, MnistNbError)
+        else f"{type(error).__name__}: {one_line(error)}"
+    )
+    return {
+        "kind": "failed",
+        "error": "disk full: " * full + without_folders(text),
+        "code": "disk_full" if full else "failed",
+    }
 
 # %% ../nbs/22_jobs.ipynb #6b9de37f
 @contextmanager
 def told(record: Recorder) -> Iterator[None]:
     "Write down how a training ended where an error ended it."
-    try: yield
+    try:
+        yield
     except BaseException as e:
-        with suppress(MnistNbError): record(ending(e))
+        with suppress(MnistNbError):
+            record(ending(e))
         raise
 
 # %% ../nbs/22_jobs.ipynb #2c0f2c6a
-def run_job(folder: Path, store: 'Store | None' = None, on_event: Callable[[dict], None] | None = None, stop: Callable[[], bool] | None = None,
-            use: bool | None = None, mnist: 'Mnist | None' = None, data: str | os.PathLike | None = None) -> 'Kept':
+def run_job(
+    folder: Path,
+    store: "Store | None" = None,
+    on_event: Callable[[dict], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    use: bool | None = None,
+    mnist: "Mnist | None" = None,
+    data: str | os.PathLike | None = None,
+) -> "Kept":
     "Run the training of a folder, from its beginning or from where it was cut off; arguments as in `train_version`."
     from mnist_nb.data import load_mnist
     from mnist_nb.pipeline import make_version
     from mnist_nb.teaching import give_lesson
     from mnist_nb.training import restore_config
+
     job, record, orders = read_job(folder), Recorder(folder), Orders(folder)
 
     def tell(event):
         record(event)
-        if on_event: on_event(event)
+        if on_event:
+            on_event(event)
 
-    def control(): return orders() + [dict(do='stop')]*bool(stop and stop())
+    def control():
+        return orders() + [{"do": "stop"}] * bool(stop and stop())
 
     with held(folder.parent, folder.name):
-        record(dict(kind='job', id=folder.name, label=job['label'], config=job['config']))
+        record({"kind": "job", "id": folder.name, "label": job["label"], "config": job["config"]})
         with told(record):
-            mnist, use = mnist or load_mnist(data, tell), job['use'] if use is None else use
-            kept = give_lesson(job['lesson'], store, tell, control, mnist) if job['lesson'] else \
-                make_version(folder, restore_config(job['config']), job['label'], store, tell, control, use, mnist)
-            record(dict(kind='kept', **asdict(kept)))
+            mnist, use = mnist or load_mnist(data, tell), job["use"] if use is None else use
+            kept = (
+                give_lesson(job["lesson"], store, tell, control, mnist)
+                if job["lesson"]
+                else make_version(
+                    folder,
+                    restore_config(job["config"]),
+                    job["label"],
+                    store,
+                    tell,
+                    control,
+                    use,
+                    mnist,
+                )
+            )
+            record(dict(kind="kept", **asdict(kept)))
     return kept
 
 # %% ../nbs/22_jobs.ipynb #6f46c478
-def train_version(config: 'TrainingConfig | None' = None, label: str = 'custom', store: 'Store | None' = None, on_event: Callable[[dict], None] | None = None,
-                  stop: Callable[[], bool] | None = None, use: bool | None = None, mnist: 'Mnist | None' = None, data: str | os.PathLike | None = None) -> 'Kept':
+def train_version(
+    config: "TrainingConfig | None" = None,
+    label: str = "custom",
+    store: "Store | None" = None,
+    on_event: Callable[[dict], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    use: bool | None = None,
+    mnist: "Mnist | None" = None,
+    data: str | os.PathLike | None = None,
+) -> "Kept":
     """Train a network, judge it and keep it as a version.
 
     Parameters
@@ -265,27 +383,43 @@ def train_version(config: 'TrainingConfig | None' = None, label: str = 'custom',
     ------
     TrainingError : the training diverged, there is none to resume, or one is running already (`JobRunning`).
     """
-    jobs = home_folder()/'jobs'
-    if config is None: return run_job(newest_resumable(jobs), store, on_event, stop, use, mnist, data)
+    jobs = home_folder() / "jobs"
+    if config is None:
+        return run_job(newest_resumable(jobs), store, on_event, stop, use, mnist, data)
     return run_new(new_folder(jobs, config, label, use), store, on_event, stop, use, mnist, data)
 
 # %% ../nbs/22_jobs.ipynb #f1354fa8
-def run_new(folder: Path, *arguments) -> 'Kept | Taught':
+def run_new(folder: Path, *arguments) -> "Kept | Taught":
     "Run the training of a new folder, which goes again where another training is running."
-    try: return run_job(folder, *arguments)
+    try:
+        return run_job(folder, *arguments)
     except JobRunning:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 # %% ../nbs/22_jobs.ipynb #a1475c19
-def new_lesson(jobs: Path, version: str | None, visitor: str | None, store: 'Store') -> Path:
+def new_lesson(jobs: Path, version: str | None, visitor: str | None, store: "Store") -> Path:
     "A new folder for a lesson; raises as `teach_version` does."
     from mnist_nb.teaching import LABEL, lesson_of
-    return new_folder(jobs, lesson_of(version, visitor, store), LABEL, False, dict(version=version, visitor=visitor))
+
+    return new_folder(
+        jobs,
+        lesson_of(version, visitor, store),
+        LABEL,
+        False,
+        {"version": version, "visitor": visitor},
+    )
 
 # %% ../nbs/22_jobs.ipynb #3f3b43bc
-def teach_version(version: str | None = None, visitor: str | None = None, store: 'Store | None' = None, on_event: Callable[[dict], None] | None = None,
-                  stop: Callable[[], bool] | None = None, mnist: 'Mnist | None' = None, data: str | os.PathLike | None = None) -> 'Taught':
+def teach_version(
+    version: str | None = None,
+    visitor: str | None = None,
+    store: "Store | None" = None,
+    on_event: Callable[[dict], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    mnist: "Mnist | None" = None,
+    data: str | os.PathLike | None = None,
+) -> "Taught":
     """Let a version learn from the corrections on this machine; what comes of it is kept, and not put in use.
 
     Parameters
@@ -300,8 +434,17 @@ def teach_version(version: str | None = None, visitor: str | None = None, store:
     ModelMissing, ModelCorrupt : there is no such version, or it cannot be read.
     """
     from mnist_nb.store import Store
+
     store = store or Store()
-    return run_new(new_lesson(home_folder()/'jobs', version, visitor, store), store, on_event, stop, False, mnist, data)
+    return run_new(
+        new_lesson(home_folder() / "jobs", version, visitor, store),
+        store,
+        on_event,
+        stop,
+        False,
+        mnist,
+        data,
+    )
 
 # %% ../nbs/22_jobs.ipynb #5b9016f4
 @dataclass(frozen=True, repr=False)
@@ -321,21 +464,23 @@ class Job:
     seconds_left : an estimate, while it trains.
     result : what became of it: the version's accuracies, and whether it is the current one.
     """
+
     id: str
     label: str
     status: str
     started: float
     config: dict
     resumable: bool = False
-    error: str = ''
+    error: str = ""
     log: tuple = ()
     version: str | None = None
     history: tuple = ()
-    progress: float = 0.
+    progress: float = 0.0
     seconds_left: float | None = None
     result: dict | None = None
 
-    def __repr__(self): return f'Job({self.id!r}, {self.status}, {self.progress:.0%})'
+    def __repr__(self):
+        return f"Job({self.id!r}, {self.status}, {self.progress:.0%})"
 
     def as_dict(self) -> dict:
         "The job as plain values, for JSON."
@@ -344,68 +489,108 @@ class Job:
 # %% ../nbs/22_jobs.ipynb #b2017e6e
 class Story:
     "What a job's events have told so far."
+
     def __init__(self):
-        self.next, self.history, self.end, self.epochs, self.marks, self.job = 0, [], None, 1, [], dict(label='', config={}, time=0.)
+        self.next, self.history, self.end, self.epochs, self.marks, self.job = (
+            0,
+            [],
+            None,
+            1,
+            [],
+            {"label": "", "config": {}, "time": 0.0},
+        )
         self.network, self.networks = 1, 1
 
-    def read(self, folder: Path) -> 'Story':
-        events, self.next = read_lines(folder/'events.jsonl', self.next)
-        for event in events: getattr(self, f"_{event['kind']}", lambda event: None)(event)
+    def read(self, folder: Path) -> "Story":
+        events, self.next = read_lines(folder / "events.jsonl", self.next)
+        for event in events:
+            getattr(self, f"_{event['kind']}", lambda event: None)(event)
         return self
 
-    def _job(self, event): self.job, self.end, self.marks = event, None, []
+    def _job(self, event):
+        self.job, self.end, self.marks = event, None, []
 
     def _start(self, event):
-        self.epochs, self.history = event['epochs'], self.history[:event['first'] - 1]
-        self.network, self.networks = event.get('network', 1), event.get('networks', 1)
+        self.epochs, self.history = event["epochs"], self.history[: event["first"] - 1]
+        self.network, self.networks = event.get("network", 1), event.get("networks", 1)
         self.marks = []
-        self._mark((event['first'] - 1)/self.epochs, event['time'])
+        self._mark((event["first"] - 1) / self.epochs, event["time"])
 
     def _change(self, event):
-        if event['name'] == 'epochs': self.epochs = event['value']
+        if event["name"] == "epochs":
+            self.epochs = event["value"]
 
-    def _batch(self, event): self._mark((event['epoch'] - 1 + event['batch']/event['batches'])/self.epochs, event['time'])
+    def _batch(self, event):
+        self._mark(
+            (event["epoch"] - 1 + event["batch"] / event["batches"]) / self.epochs, event["time"]
+        )
 
     def _epoch(self, event):
-        self.history.append({name: value for name, value in event.items() if name not in ('kind', 'time')})
-        self._mark(event['epoch']/self.epochs, event['time'])
+        self.history.append(
+            {name: value for name, value in event.items() if name not in ("kind", "time")}
+        )
+        self._mark(event["epoch"] / self.epochs, event["time"])
 
-    def _mark(self, done, time): self.marks = [*self.marks[:1], ((self.network - 1 + min(1., done))/self.networks, time)]
+    def _mark(self, done, time):
+        self.marks = [*self.marks[:1], ((self.network - 1 + min(1.0, done)) / self.networks, time)]
 
-    def _kept(self, event): self.end = event
+    def _kept(self, event):
+        self.end = event
 
     _failed = _interrupted = _kept
 
     @property
     def progress(self) -> float:
-        finished = self.end and self.end.get('reason') == 'finished'
-        return 1. if finished else self.marks[-1][0] if self.marks else 0.
+        finished = self.end and self.end.get("reason") == "finished"
+        return 1.0 if finished else self.marks[-1][0] if self.marks else 0.0
 
     def seconds_left(self, now: float) -> float | None:
-        if self.end or len(self.marks) < 2 or self.marks[1][0] <= self.marks[0][0]: return None
+        if self.end or len(self.marks) < 2 or self.marks[1][0] <= self.marks[0][0]:
+            return None
         (before, begun), (done, then) = self.marks
-        limit = self.job['config'].get('time_limit') or math.inf
-        return max(0., min((then - begun)*(1 - done)/(done - before) - (now - then), begun + limit - now))
+        limit = self.job["config"].get("time_limit") or math.inf
+        return max(
+            0.0,
+            min((then - begun) * (1 - done) / (done - before) - (now - then), begun + limit - now),
+        )
 
 # %% ../nbs/22_jobs.ipynb #2e11e29c
 def described(folder: Path, story: Story, running: str) -> Job:
     "A job, from its story and the id of the one that is running."
     first, end = story.job, story.end or {}
-    kind = end.get('kind') or ('running' if folder.name == running else 'interrupted')
-    if kind == 'kept': kind = 'stopped' if end['reason'] == 'stopped' else 'finished'
-    result = {name: value for name, value in end.items() if name not in ('kind', 'time')} if 'version' in end else None
-    return Job(id=folder.name, label=first['label'], config=first['config'], status=kind, started=first['time'], error=end.get('error', ''), log=tuple(end.get('log', ())),
-               resumable=kind == 'interrupted' or kind == 'failed' and (folder/'state.npz').is_file(), version=end.get('version'), result=result,
-               history=tuple(story.history), progress=story.progress, seconds_left=story.seconds_left(time.time()) if kind == 'running' else None)
+    kind = end.get("kind") or ("running" if folder.name == running else "interrupted")
+    if kind == "kept":
+        kind = "stopped" if end["reason"] == "stopped" else "finished"
+    result = (
+        {name: value for name, value in end.items() if name not in ("kind", "time")}
+        if "version" in end
+        else None
+    )
+    return Job(
+        id=folder.name,
+        label=first["label"],
+        config=first["config"],
+        status=kind,
+        started=first["time"],
+        error=end.get("error", ""),
+        log=tuple(end.get("log", ())),
+        resumable=kind == "interrupted" or kind == "failed" and (folder / "state.npz").is_file(),
+        version=end.get("version"),
+        result=result,
+        history=tuple(story.history),
+        progress=story.progress,
+        seconds_left=story.seconds_left(time.time()) if kind == "running" else None,
+    )
 
 # %% ../nbs/22_jobs.ipynb #fdf4dba0
 def newest_resumable(jobs: Path) -> Path:
     "The folder of the newest training that was cut off; raises TrainingError where there is none."
     running = running_id(jobs)
     for job in reversed(ids(jobs)):
-        story = Story().read(jobs/job)
-        if described(jobs/job, story, running).resumable: return jobs/job
-    raise TrainingError('there is no training to resume. Start one with `mnist_nb train`')
+        story = Story().read(jobs / job)
+        if described(jobs / job, story, running).resumable:
+            return jobs / job
+    raise TrainingError("there is no training to resume. Start one with `mnist_nb train`")
 
 # %% ../nbs/22_jobs.ipynb #85a1eb51
 GRACE = 5
@@ -413,7 +598,8 @@ GRACE = 5
 # %% ../nbs/22_jobs.ipynb #fb00d283
 def interrupt_at_end(stream: int = 0) -> None:
     "Wait for the end of an input and interrupt this process; where that does not end it in good time, end it by force."
-    while os.read(stream, 1024): pass
+    while os.read(stream, 1024):
+        pass
     _thread.interrupt_main()
     time.sleep(GRACE)
     os._exit(TrainingError.exit_code)
@@ -422,32 +608,63 @@ def interrupt_at_end(stream: int = 0) -> None:
 def run_child(folder: str | os.PathLike, store: str | os.PathLike) -> None:
     "Run the training of a folder in this process, which another one started and which ends with that one."
     from mnist_nb.store import Store
-    def leave(*_): raise KeyboardInterrupt
-    for name in ('SIGINT', 'SIGTERM', 'SIGBREAK'):
-        if hasattr(signal, name): signal.signal(getattr(signal, name), leave)
-    if hasattr(os, 'nice'): os.nice(5)
+
+    def leave(*_):
+        raise KeyboardInterrupt
+
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), leave)
+    if hasattr(os, "nice"):
+        os.nice(5)
     threading.Thread(target=interrupt_at_end, daemon=True).start()
     run_job(Path(folder), Store(store))
 
 # %% ../nbs/22_jobs.ipynb #5655729e
 def spawn(folder: Path, store: Path) -> subprocess.Popen:
     "A child process that runs the training of a folder."
-    apart = dict(creationflags=subprocess.CREATE_NEW_PROCESS_GROUP) if os.name == 'nt' else dict(start_new_session=True)
-    words = [sys.executable, '-m', 'mnist_nb.cli', 'train', '--job', str(folder), '--store', str(store)]
-    with open(folder/'log.txt', 'ab') as log:
-        return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log, **apart)
+    apart = (
+        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+        if os.name == "nt"
+        else {"start_new_session": True}
+    )
+    words = [
+        sys.executable,
+        "-m",
+        "mnist_nb.cli",
+        "train",
+        "--job",
+        str(folder),
+        "--store",
+        str(store),
+    ]
+    with open(folder / "log.txt", "ab") as log:
+        return subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log, **apart
+        )
 
 # %% ../nbs/22_jobs.ipynb #f11471d7
 def ask(server: str, path: str, content: dict) -> str:
     "Ask the server for a training; returns its id."
-    headers = {'Content-Type': 'application/json', 'Authorization': f"token {os.environ.get('MNIST_NB_TOKEN', '')}"}
-    request = urllib.request.Request(server.rstrip('/') + path, json.dumps(content).encode(), headers)
+    headers = {
+        "Content-Type": "application/json",
+        "Authorization": f"token {os.environ.get('MNIST_NB_TOKEN', '')}",
+    }
+    request = urllib.request.Request(
+        server.rstrip("/") + path, json.dumps(content).encode(), headers
+    )
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer: return json.load(answer)['job']['id']
-    except HTTPError as e: said = json.load(e) if 'json' in e.headers.get('Content-Type', '') else dict(error=e.reason)
-    except (URLError, OSError) as e: raise TrainingError(f'the server at {server} does not answer: {one_line(e)}') from e
-    if said.get('code') == 'training_running': raise JobRunning(said.get('job', ''))
-    raise (ValueError if said.get('code') == 'bad_parameters' else TrainingError)(said['error'])
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            request, timeout=60
+        ) as answer:
+            return json.load(answer)["job"]["id"]
+    except HTTPError as e:
+        said = json.load(e) if "json" in e.headers.get("Content-Type", "") else {"error": e.reason}
+    except (URLError, OSError) as e:
+        raise TrainingError(f"the server at {server} does not answer: {one_line(e)}") from e
+    if said.get("code") == "training_running":
+        raise JobRunning(said.get("job", ""))
+    raise (ValueError if said.get("code") == "bad_parameters" else TrainingError)(said["error"])
 
 # %% ../nbs/22_jobs.ipynb #e1707913
 class Jobs:
@@ -459,10 +676,20 @@ class Jobs:
     store : where their versions are kept.
     server : the address of the server that is to run them; else they run as children of this process.
     """
-    def __init__(self, folder: str | os.PathLike | None = None, store: 'Store | None' = None, server: str | None = None):
+
+    def __init__(
+        self,
+        folder: str | os.PathLike | None = None,
+        store: "Store | None" = None,
+        server: str | None = None,
+    ):
         from mnist_nb.store import Store
-        self.folder, self.store = Path(folder) if folder else home_folder()/'jobs', store or Store()
-        self.server = os.environ.get('MNIST_NB_SERVER', '') if server is None else server
+
+        self.folder, self.store = (
+            Path(folder) if folder else home_folder() / "jobs",
+            store or Store(),
+        )
+        self.server = os.environ.get("MNIST_NB_SERVER", "") if server is None else server
         self._stories, self._reading, self._child = {}, threading.Lock(), None
 
     def get(self, job: str) -> Job:
@@ -472,18 +699,28 @@ class Jobs:
     def running(self) -> Job | None:
         "The job that is running."
         job = running_id(self.folder)
-        return self._described(self.folder/job, job) if job and (self.folder/job/'events.jsonl').exists() else None
+        return (
+            self._described(self.folder / job, job)
+            if job and (self.folder / job / "events.jsonl").exists()
+            else None
+        )
 
     def latest(self) -> Job | None:
         "The job that is running, else the one that ran last."
-        last = max(ids(self.folder), key=lambda job: (self.folder/job/'events.jsonl').stat().st_mtime, default=None)
+        last = max(
+            ids(self.folder),
+            key=lambda job: (self.folder / job / "events.jsonl").stat().st_mtime,
+            default=None,
+        )
         return self.running() or last and self.get(last)
 
     def events(self, job: str, start: int = 0) -> tuple[list[dict], int]:
         "What a job has told, as in `read_events`."
         return read_events(checked(self.folder, job), start)
 
-    def start(self, preset: str = 'quick', changes: dict | None = None, use: bool | None = None) -> Job:
+    def start(
+        self, preset: str = "quick", changes: dict | None = None, use: bool | None = None
+    ) -> Job:
         """Start a training in a process of its own.
 
         Parameters
@@ -497,8 +734,12 @@ class Jobs:
         JobRunning : there is one already.
         """
         from mnist_nb.training import configure
+
         config = configure(preset, **changes or {})
-        if self.server: return self.get(ask(self.server, '/api/train', dict(changes or {}, preset=preset, use=use)))
+        if self.server:
+            return self.get(
+                ask(self.server, "/api/train", dict(changes or {}, preset=preset, use=use))
+            )
         return start_child(self, lambda: new_folder(self.folder, config, preset, use))
 
     def teach(self, version: str | None = None, visitor: str | None = None) -> Job:
@@ -515,39 +756,49 @@ class Jobs:
         ModelMissing, ModelCorrupt : there is no such version, or it cannot be read.
         JobRunning : there is a training already.
         """
-        if self.server: return self.get(ask(self.server, '/api/teach', dict(version=version, visitor=visitor)))
+        if self.server:
+            return self.get(
+                ask(self.server, "/api/teach", {"version": version, "visitor": visitor})
+            )
         return start_child(self, lambda: new_lesson(self.folder, version, visitor, self.store))
 
     def resume(self) -> Job:
         "Go on with the newest training that was cut off; raises JobRunning, or TrainingError where there is none."
-        if self.server: return self.get(ask(self.server, '/api/train/resume', {}))
+        if self.server:
+            return self.get(ask(self.server, "/api/train/resume", {}))
         return start_child(self, lambda: newest_resumable(self.folder))
 
     def order(self, do: str, **details) -> Job | None:
         "Give an order to the training that is running, and return it; None where none is running."
         job = self.running()
-        if job: append_line(self.folder/job.id/'orders.jsonl', dict(do=do, **details))
+        if job:
+            append_line(self.folder / job.id / "orders.jsonl", dict(do=do, **details))
         return job
 
     def stop(self) -> Job | None:
         "End the training that is running and keep its best weights as a version; it does so after the batch at hand. Returns it, or None."
-        return self.order('stop')
+        return self.order("stop")
 
     def close(self) -> None:
         "Interrupt the training that was started here, if it still runs; it can be resumed."
-        if self._child: self._child.close()
+        if self._child:
+            self._child.close()
 
     def _described(self, folder: Path, running: str) -> Job:
-        with self._reading: return described(folder, self._stories.setdefault(folder.name, Story()).read(folder), running)
+        with self._reading:
+            return described(
+                folder, self._stories.setdefault(folder.name, Story()).read(folder), running
+            )
 
     def list(self) -> Sequence[Job]:
         "All jobs, the oldest first."
         running = running_id(self.folder)
-        return [self._described(self.folder/job, running) for job in ids(self.folder)]
+        return [self._described(self.folder / job, running) for job in ids(self.folder)]
 
 # %% ../nbs/22_jobs.ipynb #c1d6b1cf
 class Child:
     "A training's child process, and the thread that sees to its end."
+
     def __init__(self, folder: Path, store: Path):
         self.folder, self.process, self.closing = folder, spawn(folder, store), False
         self.thread = threading.Thread(target=self._reap, daemon=True)
@@ -556,16 +807,32 @@ class Child:
     def _reap(self) -> None:
         code = self.process.wait()
         self.process.stdin.close()
-        ends = [event for event in read_lines(self.folder/'events.jsonl')[0] if event['kind'] in ('job', *ENDS)]
-        if not ends or ends[-1]['kind'] in ENDS and not ends[-1].get('buried'): return
-        said = dict(kind='interrupted', error='') if self.closing else dict(kind='failed', error=f'its process ended with code {code}', code='died')
-        with suppress(MnistNbError): append_line(self.folder/'events.jsonl', dict(said, log=last_lines(self.folder), time=time.time()))
+        ends = [
+            event
+            for event in read_lines(self.folder / "events.jsonl")[0]
+            if event["kind"] in ("job", *ENDS)
+        ]
+        if not ends or ends[-1]["kind"] in ENDS and not ends[-1].get("buried"):
+            return
+        said = (
+            {"kind": "interrupted", "error": ""}
+            if self.closing
+            else {"kind": "failed", "error": f"its process ended with code {code}", "code": "died"}
+        )
+        with suppress(MnistNbError):
+            append_line(
+                self.folder / "events.jsonl",
+                dict(said, log=last_lines(self.folder), time=time.time()),
+            )
 
     def close(self) -> None:
         self.closing = True
-        with suppress(OSError): self.process.stdin.close()
-        try: self.process.wait(GRACE + 1)
-        except subprocess.TimeoutExpired: self.process.kill()
+        with suppress(OSError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(GRACE + 1)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
         self.thread.join(GRACE)
 
 # %% ../nbs/22_jobs.ipynb #98466a2a
@@ -573,20 +840,27 @@ class Child:
 def starting(jobs: Path) -> Iterator[None]:
     "Hold the lock of those who start a training."
     with ExitStack() as stack:
-        try: stack.enter_context(locked(jobs/'.start.lock', 60))
-        except Timeout: raise JobRunning(running_id(jobs)) from None
+        try:
+            stack.enter_context(locked(jobs / ".start.lock", 60))
+        except Timeout:
+            raise JobRunning(running_id(jobs)) from None
         yield
 
 # %% ../nbs/22_jobs.ipynb #37681928
 def start_child(jobs: Jobs, choose: Callable[[], Path]) -> Job:
     "Run the training of the chosen folder in a child process, and wait until it has begun."
     with starting(jobs.folder):
-        if job := running_id(jobs.folder): raise JobRunning(job)
+        if job := running_id(jobs.folder):
+            raise JobRunning(job)
         folder = choose()
-        before = read_lines(folder/'events.jsonl')[1]
+        before = read_lines(folder / "events.jsonl")[1]
         child = jobs._child = Child(folder, jobs.store.folder)
-        begun, patience = lambda: read_lines(folder/'events.jsonl', before)[0], time.monotonic() + 60
-        while not begun() and child.process.poll() is None and time.monotonic() < patience: time.sleep(.02)
+        begun, patience = (
+            lambda: read_lines(folder / "events.jsonl", before)[0],
+            time.monotonic() + 60,
+        )
+        while not begun() and child.process.poll() is None and time.monotonic() < patience:
+            time.sleep(0.02)
         if not begun():
             child.close()
             raise not_begun(jobs.folder, folder)
@@ -595,7 +869,8 @@ def start_child(jobs: Jobs, choose: Callable[[], Path]) -> Job:
 # %% ../nbs/22_jobs.ipynb #433d8145
 def not_begun(jobs: Path, folder: Path) -> TrainingError:
     "Why a child process ended before its training began; its folder goes if it is new."
-    said = ' '.join(last_lines(folder, 1))
-    if not (folder/'events.jsonl').exists(): shutil.rmtree(folder, ignore_errors=True)
+    said = " ".join(last_lines(folder, 1))
+    if not (folder / "events.jsonl").exists():
+        shutil.rmtree(folder, ignore_errors=True)
     job = running_id(jobs)
-    return JobRunning(job) if job else TrainingError(f'the training could not begin: {said}')
+    return JobRunning(job) if job else TrainingError(f"the training could not begin: {said}")

@@ -27,9 +27,17 @@ from .widgets import DigitGrid, button, classed, digit_html, named, percent, pro
 # %% ../nbs/29_learning_pages.ipynb #78c401dc
 def correction_html(found: Correction) -> str:
     "One correction, large."
-    digit = '<div class="mnb-digit none">–</div>' if found.label == NO_DIGIT else f'<div class="mnb-digit">{found.label}</div>'
-    said = 'refused as no digit' if found.digit == NO_DIGIT else f'read as {named(found.digit)}, {percent(found.confidence)} sure'
-    made = time.strftime('%Y-%m-%d %H:%M', time.localtime(found.made))
+    digit = (
+        '<div class="mnb-digit none">–</div>'
+        if found.label == NO_DIGIT
+        else f'<div class="mnb-digit">{found.label}</div>'
+    )
+    said = (
+        "refused as no digit"
+        if found.digit == NO_DIGIT
+        else f"read as {named(found.digit)}, {percent(found.confidence)} sure"
+    )
+    made = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.made))
     words = f'<div><span class="mnb-sure">It is {named(found.label)}</span><span class="mnb-soft">{said}<br>{found.source}, {made}<br>by {escape(found.model)}</span></div>'
     return f'<div class="mnb-answer">{digit}{words}{digit_html(found.picture, f"{named(found.label)}, as the network saw it")}</div>'
 
@@ -37,25 +45,34 @@ def correction_html(found: Correction) -> str:
 def zipped(corrections: Sequence[Correction]) -> bytes:
     "Corrections as a zip of PNG files, their labels, and arrays in MNIST's form."
     with tempfile.TemporaryDirectory() as folder:
-        write_folder(corrections, Path(folder)/'corrections')
-        return Path(shutil.make_archive(str(Path(folder)/'all'), 'zip', folder, 'corrections')).read_bytes()
+        write_folder(corrections, Path(folder) / "corrections")
+        return Path(
+            shutil.make_archive(str(Path(folder) / "all"), "zip", folder, "corrections")
+        ).read_bytes()
 
 # %% ../nbs/29_learning_pages.ipynb #49dfb2c4
 def download_html(content: bytes, count: int, total: int) -> str:
     "A link that saves a zip of so many corrections, of so many in all."
-    data, share = base64.b64encode(content).decode(), f'the newest {count} of {total}' if count < total else count
-    return f'<a class="mnb-link" download="corrections.zip" href="data:application/zip;base64,{data}">Save corrections.zip ({share}, {len(content)/1000:.0f} kB)</a>'
+    data, share = (
+        base64.b64encode(content).decode(),
+        f"the newest {count} of {total}" if count < total else count,
+    )
+    return f'<a class="mnb-link" download="corrections.zip" href="data:application/zip;base64,{data}">Save corrections.zip ({share}, {len(content) / 1000:.0f} kB)</a>'
 
 # %% ../nbs/29_learning_pages.ipynb #50ef7534
 class Twice(HBox):
     "A button whose work cannot be undone: the first click asks, a second one after a pause does it; another button takes the first click back."
-    PAUSE = .5
+
+    PAUSE = 0.5
 
     def __init__(self, work: Callable[[], object], question: str):
-        self.work, self.question, self.text, self.asked = work, question, '', None
-        self.button, self.keep = button('', self.press, button_style='danger'), button('No', self.calm, 'do nothing')
+        self.work, self.question, self.text, self.asked = work, question, "", None
+        self.button, self.keep = (
+            button("", self.press, button_style="danger"),
+            button("No", self.calm, "do nothing"),
+        )
         super().__init__([self.button, self.keep])
-        classed(self, 'mnb-row').calm()
+        classed(self, "mnb-row").calm()
 
     def show(self, text: str) -> None:
         "Offer the work, under these words."
@@ -65,12 +82,13 @@ class Twice(HBox):
 
     def calm(self) -> None:
         "Forget the first click."
-        self.asked, self.button.description, self.keep.layout.display = None, self.text, 'none'
+        self.asked, self.button.description, self.keep.layout.display = None, self.text, "none"
 
     def press(self) -> None:
         "Ask, or do it."
         now = time.monotonic()
-        if self.asked is None: self.asked, self.button.description, self.keep.layout.display = now, self.question, ''
+        if self.asked is None:
+            self.asked, self.button.description, self.keep.layout.display = now, self.question, ""
         elif now - self.asked >= self.PAUSE:
             self.calm()
             self.work()
@@ -78,19 +96,28 @@ class Twice(HBox):
 # %% ../nbs/29_learning_pages.ipynb #0af3a18b
 class Filters(HBox):
     "Which corrections to show: whose, of which label, from where."
-    EVERYBODY, MINE = 'all', "this visit's"
+
+    EVERYBODY, MINE = "all", "this visit's"
 
     def __init__(self):
-        self.whose = Dropdown(options=[self.EVERYBODY, self.MINE], description='Whose')
-        self.label = Dropdown(options=['any', *(f'only {digit}' for digit in range(CLASSES)), 'only no digit'], description='Really')
-        self.source = Dropdown(options=['anywhere', *(f'{source}s' for source in SOURCES)], description='From')
+        self.whose = Dropdown(options=[self.EVERYBODY, self.MINE], description="Whose")
+        self.label = Dropdown(
+            options=["any", *(f"only {digit}" for digit in range(CLASSES)), "only no digit"],
+            description="Really",
+        )
+        self.source = Dropdown(
+            options=["anywhere", *(f"{source}s" for source in SOURCES)], description="From"
+        )
         super().__init__([self.whose, self.label, self.source])
-        classed(self, 'mnb-fields', 'mnb-filters')
+        classed(self, "mnb-fields", "mnb-filters")
 
     def fits(self, visit: Visit) -> dict:
         "What `Corrections.list` is to look for."
-        return dict(visitor=visit.name if self.whose.value == self.MINE else None, label=self.label.index - 1 if self.label.index else None,
-                    source=SOURCES[self.source.index - 1] if self.source.index else None)
+        return {
+            "visitor": visit.name if self.whose.value == self.MINE else None,
+            "label": self.label.index - 1 if self.label.index else None,
+            "source": SOURCES[self.source.index - 1] if self.source.index else None,
+        }
 
 # %% ../nbs/29_learning_pages.ipynb #221f4bbc
 PAGE, EXPORTED = 21, 5000
@@ -99,14 +126,39 @@ NOTHING = '<p class="mnb-soft">No corrections here. Where an answer on Draw or U
 # %% ../nbs/29_learning_pages.ipynb #eb88a146
 class CorrectionList(VBox):
     "The corrections that fit, page by page, with their export and their end."
+
     def __init__(self, visit: Visit, pick: Callable[[Correction | None], object]):
         self.visit, self.pick, self.start, self.found, self.number = visit, pick, 0, [], None
-        self.filters, self.grid, self.place, self.file, self.problem = Filters(), DigitGrid(lambda at: self.choose(self.found[at])), HTML(), HTML(), HTML()
-        self.newer, self.older = button('Newer', lambda: self.turn(-PAGE), 'the corrections after these'), button('Older', lambda: self.turn(PAGE), 'the corrections before these')
-        self.save, self.forget = button('Export', self.export, 'all that fit, as PNG files, labels and arrays in one zip'), Twice(self.forget_all, 'Really? It is for good')
-        row = lambda *parts: classed(HBox(parts), 'mnb-row', 'mnb-spread')
-        super().__init__([HTML('<h2>Corrections</h2>'), self.filters, self.grid, row(self.place, classed(HBox([self.newer, self.older]), 'mnb-row')), row(classed(HBox([self.save, self.file]), 'mnb-row'), self.forget), self.problem])
-        for choice in self.filters.children: choice.observe(lambda _: self.turn(-self.start), 'value')
+        self.filters, self.grid, self.place, self.file, self.problem = (
+            Filters(),
+            DigitGrid(lambda at: self.choose(self.found[at])),
+            HTML(),
+            HTML(),
+            HTML(),
+        )
+        self.newer, self.older = (
+            button("Newer", lambda: self.turn(-PAGE), "the corrections after these"),
+            button("Older", lambda: self.turn(PAGE), "the corrections before these"),
+        )
+        self.save, self.forget = (
+            button(
+                "Export", self.export, "all that fit, as PNG files, labels and arrays in one zip"
+            ),
+            Twice(self.forget_all, "Really? It is for good"),
+        )
+        row = lambda *parts: classed(HBox(parts), "mnb-row", "mnb-spread")
+        super().__init__(
+            [
+                HTML("<h2>Corrections</h2>"),
+                self.filters,
+                self.grid,
+                row(self.place, classed(HBox([self.newer, self.older]), "mnb-row")),
+                row(classed(HBox([self.save, self.file]), "mnb-row"), self.forget),
+                self.problem,
+            ]
+        )
+        for choice in self.filters.children:
+            choice.observe(lambda _: self.turn(-self.start), "value")
 
     def say(self, problem: object) -> None:
         "Say what went wrong."
@@ -124,22 +176,27 @@ class CorrectionList(VBox):
 
     def forget_all(self) -> None:
         "Forget them, whatever their label and source."
-        whose = self.filters.fits(self.visit)['visitor']
-        if attempt(lambda: self.visit.corrections.forget(visitor=whose, everything=whose is None), self.say): self.visit.refresh()
+        whose = self.filters.fits(self.visit)["visitor"]
+        if attempt(
+            lambda: self.visit.corrections.forget(visitor=whose, everything=whose is None), self.say
+        ):
+            self.visit.refresh()
 
     def export(self) -> None:
         "Offer those that fit as a file."
         fits = self.filters.fits(self.visit)
         self.file.value = '<span class="mnb-soft" role="status">packing …</span>'
+
         def packed():
             found = self.visit.corrections.list(**fits, most=EXPORTED)
             return zipped(found), len(found), self.visit.corrections.count(**fits)
+
         aside(packed, self.offer)
 
     def offer(self, packed: tuple | None, problem: object) -> None:
         "Offer a file, or say why there is none."
         self.say(problem)
-        self.file.value = download_html(*packed) if packed else ''
+        self.file.value = download_html(*packed) if packed else ""
 
     def show(self) -> None:
         "Show them as they are now."
@@ -149,108 +206,229 @@ class CorrectionList(VBox):
 def show_corrections(shown: CorrectionList) -> None:
     "Bring a list of corrections up to date."
     kept, fits = shown.visit.corrections, shown.filters.fits(shown.visit)
-    count, whose = kept.count(**fits), kept.count(fits['visitor'])
-    shown.start = min(shown.start, max(0, count - 1)//PAGE*PAGE)
+    count, whose = kept.count(**fits), kept.count(fits["visitor"])
+    shown.start = min(shown.start, max(0, count - 1) // PAGE * PAGE)
     shown.found = found = kept.list(**fits, most=PAGE, start=shown.start)
-    shown.grid.show([each.picture for each in found], [each.label for each in found], [each.digit for each in found])
+    shown.grid.show(
+        [each.picture for each in found],
+        [each.label for each in found],
+        [each.digit for each in found],
+    )
     last = shown.start + len(found)
-    shown.place.value = f'<span class="mnb-soft">{shown.start + 1} to {last} of {count}; really → read as</span>' if found else NOTHING
-    shown.newer.disabled, shown.older.disabled, shown.save.disabled, shown.forget.button.disabled = not shown.start, last >= count, not count, not whose
-    for each in (shown.newer, shown.older): each.layout.display = '' if count > PAGE else 'none'
-    shown.forget.show(f"Forget {'all' if fits['visitor'] is None else 'my'} {whose}" if whose else 'Forget all')
-    shown.file.value = ''
-    shown.choose(next((each for each in found if each.number == shown.number), found[0] if found else None))
+    shown.place.value = (
+        f'<span class="mnb-soft">{shown.start + 1} to {last} of {count}; really → read as</span>'
+        if found
+        else NOTHING
+    )
+    (
+        shown.newer.disabled,
+        shown.older.disabled,
+        shown.save.disabled,
+        shown.forget.button.disabled,
+    ) = not shown.start, last >= count, not count, not whose
+    for each in (shown.newer, shown.older):
+        each.layout.display = "" if count > PAGE else "none"
+    shown.forget.show(
+        f"Forget {'all' if fits['visitor'] is None else 'my'} {whose}" if whose else "Forget all"
+    )
+    shown.file.value = ""
+    shown.choose(
+        next((each for each in found if each.number == shown.number), found[0] if found else None)
+    )
 
 # %% ../nbs/29_learning_pages.ipynb #22902f7e
-ROWS = {'corrections, learnt': 'corrections it learnt', 'corrections, held out': 'corrections kept back', 'MNIST, validation': 'MNIST, validation', 'MNIST, test': 'MNIST, test', 'redrawn digits': 'redrawn digits'}
+ROWS = {
+    "corrections, learnt": "corrections it learnt",
+    "corrections, held out": "corrections kept back",
+    "MNIST, validation": "MNIST, validation",
+    "MNIST, test": "MNIST, test",
+    "redrawn digits": "redrawn digits",
+}
 
 # %% ../nbs/29_learning_pages.ipynb #8e36d49b
 def lesson_html(record: dict) -> str:
     "What a lesson changed: a table of before and after, and a warning where there is one."
+
     def cells(old, new):
-        kind = 'better' if new > old else 'worse' if new < old else ''
-        return f'<td>{100*old:.2f}</td><td>{100*new:.2f}</td><td class="mnb-{kind}">{f"{100*(new - old):+.2f}".replace("-", "−")}</td>'
-    rows = ''.join(f'<tr><th scope="row">{escape(ROWS.get(name, name))}</th>{cells(old, new)}</tr>' for name, old, new in record['rows'])
-    head = ''.join(f'<th scope="col">{name}</th>' for name in ('right, in %', 'before', 'after', 'change'))
-    return (f'<table class="mnb-lesson"><caption>{escape(record["before"])} became {escape(record["version"])}, by {record["learnt"]} corrections</caption>'
-            f'<tr>{head}</tr>{rows}</table>{problem_html(record["warning"])}')
+        kind = "better" if new > old else "worse" if new < old else ""
+        return f'<td>{100 * old:.2f}</td><td>{100 * new:.2f}</td><td class="mnb-{kind}">{f"{100 * (new - old):+.2f}".replace("-", "−")}</td>'
+
+    rows = "".join(
+        f'<tr><th scope="row">{escape(ROWS.get(name, name))}</th>{cells(old, new)}</tr>'
+        for name, old, new in record["rows"]
+    )
+    head = "".join(
+        f'<th scope="col">{name}</th>' for name in ("right, in %", "before", "after", "change")
+    )
+    return (
+        f'<table class="mnb-lesson"><caption>{escape(record["before"])} became {escape(record["version"])}, by {record["learnt"]} corrections</caption>'
+        f"<tr>{head}</tr>{rows}</table>{problem_html(record['warning'])}"
+    )
 
 # %% ../nbs/29_learning_pages.ipynb #2c514a91
 def last_lesson(store: Store) -> dict | None:
     "What the newest taught version has to say, as teaching.json has it; None where there is none."
-    taught = [version for version in store.versions() if (store.folder/version/'teaching.json').is_file()]
-    try: return read_record(store.path(taught[-1])/'teaching.json', 'version', 'before', 'learnt', 'rows', 'warning') if taught else None
-    except ModelError: return None
+    taught = [
+        version
+        for version in store.versions()
+        if (store.folder / version / "teaching.json").is_file()
+    ]
+    try:
+        return (
+            read_record(
+                store.path(taught[-1]) / "teaching.json",
+                "version",
+                "before",
+                "learnt",
+                "rows",
+                "warning",
+            )
+            if taught
+            else None
+        )
+    except ModelError:
+        return None
 
 # %% ../nbs/29_learning_pages.ipynb #5d15b1ed
 def plan_html(count: int, version: str) -> str:
     "What a lesson from so many corrections would do."
-    if count < LEAST: return f'<p class="mnb-soft">{LEAST} corrections are needed to learn from; there {"is" if count == 1 else "are"} {count or "none"}.</p>'
-    return (f'<p class="mnb-soft">A copy of {escape(version)} learns from them among {DIGITS:,} MNIST digits, in about a minute. '
-            'Every fifth is kept back to judge by. Nothing changes for anybody until you say so.</p>')
+    if count < LEAST:
+        return f'<p class="mnb-soft">{LEAST} corrections are needed to learn from; there {"is" if count == 1 else "are"} {count or "none"}.</p>'
+    return (
+        f'<p class="mnb-soft">A copy of {escape(version)} learns from them among {DIGITS:,} MNIST digits, in about a minute. '
+        "Every fifth is kept back to judge by. Nothing changes for anybody until you say so.</p>"
+    )
 
 # %% ../nbs/29_learning_pages.ipynb #9ac3f87e
 class Lesson(VBox):
     "Let a version learn from corrections, see what came of it, and decide."
+
     def __init__(self, visit: Visit, whose: Callable[[], str | None]):
-        self.visit, self.whose, self.plan, self.state, self.table, self.problem = visit, whose, HTML(), HTML(), HTML(), HTML()
+        self.visit, self.whose, self.plan, self.state, self.table, self.problem = (
+            visit,
+            whose,
+            HTML(),
+            HTML(),
+            HTML(),
+            HTML(),
+        )
         self.record = None
-        self.learn = button('', lambda: act(self, lambda: visit.jobs.teach(visit.chosen, whose())), 'teach a copy of the version that you read with', button_style='primary')
-        self.promote = button('Use it for everybody', lambda: act(self, self.use), 'make the taught version the current one')
+        self.learn = button(
+            "",
+            lambda: act(self, lambda: visit.jobs.teach(visit.chosen, whose())),
+            "teach a copy of the version that you read with",
+            button_style="primary",
+        )
+        self.promote = button(
+            "Use it for everybody",
+            lambda: act(self, self.use),
+            "make the taught version the current one",
+        )
         self.back = back_button(self)
-        self.discard = Twice(lambda: act(self, lambda: remove_version(visit.store, self.record['version'])), 'Really? It is for good')
-        self.discard.show('Throw it away')
-        super().__init__([HTML('<h2>Learn from them</h2>'), self.plan, classed(HBox([self.learn]), 'mnb-row'), self.problem, self.state, self.table, classed(HBox([self.promote, self.discard, self.back]), 'mnb-row')])
+        self.discard = Twice(
+            lambda: act(self, lambda: remove_version(visit.store, self.record["version"])),
+            "Really? It is for good",
+        )
+        self.discard.show("Throw it away")
+        super().__init__(
+            [
+                HTML("<h2>Learn from them</h2>"),
+                self.plan,
+                classed(HBox([self.learn]), "mnb-row"),
+                self.problem,
+                self.state,
+                self.table,
+                classed(HBox([self.promote, self.discard, self.back]), "mnb-row"),
+            ]
+        )
         self.show()
 
     def use(self) -> None:
         "Let everybody, this visitor too, read with the taught version."
-        use_version(self.visit.store, self.record['version'])
+        use_version(self.visit.store, self.record["version"])
         self.visit.chosen = None
 
     def show(self) -> None:
         "Show the lesson as it stands."
-        attempt(lambda: show_lesson(self), lambda problem: setattr(self.plan, 'value', problem_html(problem)) if problem else None)
+        attempt(
+            lambda: show_lesson(self),
+            lambda problem: setattr(self.plan, "value", problem_html(problem)) if problem else None,
+        )
 
 # %% ../nbs/29_learning_pages.ipynb #d2d0c33d
 def show_lesson(lesson: Lesson) -> None:
     "Bring a lesson up to date."
     visit, job, whose = lesson.visit, lesson.visit.job, lesson.whose()
-    count, used, runs = visit.corrections.count(whose), used_versions(visit)[-2:], bool(job and job.status == 'running')
-    lesson.plan.value = plan_html(count, visit.reader.version if visit.reader else 'the version in use')
-    lesson.learn.description, lesson.learn.disabled = f"Learn from {'all' if whose is None else 'my'} {count}" if count else 'Learn', runs or count < LEAST
-    told = job and job.label == LABEL and job.status != 'finished'
-    lesson.state.value = state_html(job, visit.events) if told else ''
+    count, used, runs = (
+        visit.corrections.count(whose),
+        used_versions(visit)[-2:],
+        bool(job and job.status == "running"),
+    )
+    lesson.plan.value = plan_html(
+        count, visit.reader.version if visit.reader else "the version in use"
+    )
+    lesson.learn.description, lesson.learn.disabled = (
+        f"Learn from {'all' if whose is None else 'my'} {count}" if count else "Learn",
+        runs or count < LEAST,
+    )
+    told = job and job.label == LABEL and job.status != "finished"
+    lesson.state.value = state_html(job, visit.events) if told else ""
     before, lesson.record = lesson.record, None if runs and told else last_lesson(visit.store)
     record = lesson.record
-    if record != before: lesson.discard.calm()
-    lesson.table.value = lesson_html(record) + '<p class="mnb-soft">It is in use.</p>'*(record['version'] in used[-1:]) if record else ''
-    current = bool(record and record['version'] in used[-1:])
-    for each, wanted in ((lesson.promote, record and not current), (lesson.discard, record and not current), (lesson.back, current and len(used) > 1)):
-        each.layout.display = '' if wanted else 'none'
+    if record != before:
+        lesson.discard.calm()
+    lesson.table.value = (
+        lesson_html(record)
+        + '<p class="mnb-soft">It is in use.</p>' * (record["version"] in used[-1:])
+        if record
+        else ""
+    )
+    current = bool(record and record["version"] in used[-1:])
+    for each, wanted in (
+        (lesson.promote, record and not current),
+        (lesson.discard, record and not current),
+        (lesson.back, current and len(used) > 1),
+    ):
+        each.layout.display = "" if wanted else "none"
 
 # %% ../nbs/29_learning_pages.ipynb #6d0ae67c
 class CorrectionsPage(HBox):
     "What was corrected: to look at, take back, export, forget, and learn from."
+
     def __init__(self, visit: Visit):
-        self.visit, self.detail, self.undo_button = visit, classed(HTML(), 'mnb-reading'), button('Take this one back', self.undo, 'forget this correction')
+        self.visit, self.detail, self.undo_button = (
+            visit,
+            classed(HTML(), "mnb-reading"),
+            button("Take this one back", self.undo, "forget this correction"),
+        )
         self.list = CorrectionList(visit, self.pick)
-        self.lesson = Lesson(visit, lambda: self.list.filters.fits(visit)['visitor'])
-        self.chosen = classed(VBox([self.detail, classed(HBox([self.undo_button]), 'mnb-row')]), 'mnb-card')
-        super().__init__([classed(self.list, 'mnb-card'), classed(VBox([self.chosen, classed(self.lesson, 'mnb-card')]), 'mnb-column')])
-        classed(self, 'mnb-two', 'mnb-learning')
-        self.list.filters.whose.observe(lambda _: self.lesson.show(), 'value')
-        visit.observe(lambda _: self.show(), 'corrected')
-        visit.observe(lambda _: self.lesson.show(), ['job', 'reader'])
+        self.lesson = Lesson(visit, lambda: self.list.filters.fits(visit)["visitor"])
+        self.chosen = classed(
+            VBox([self.detail, classed(HBox([self.undo_button]), "mnb-row")]), "mnb-card"
+        )
+        super().__init__(
+            [
+                classed(self.list, "mnb-card"),
+                classed(VBox([self.chosen, classed(self.lesson, "mnb-card")]), "mnb-column"),
+            ]
+        )
+        classed(self, "mnb-two", "mnb-learning")
+        self.list.filters.whose.observe(lambda _: self.lesson.show(), "value")
+        visit.observe(lambda _: self.show(), "corrected")
+        visit.observe(lambda _: self.lesson.show(), ["job", "reader"])
         self.show()
 
     def pick(self, found: Correction | None) -> None:
         "Show a correction large, or none."
-        self.detail.value, self.chosen.layout.display = correction_html(found) if found else '', '' if found else 'none'
+        self.detail.value, self.chosen.layout.display = (
+            correction_html(found) if found else "",
+            "" if found else "none",
+        )
 
     def undo(self) -> None:
         "Forget the correction that is shown large."
-        if attempt(lambda: self.visit.corrections.forget(self.list.number), self.list.say): self.visit.refresh()
+        if attempt(lambda: self.visit.corrections.forget(self.list.number), self.list.say):
+            self.visit.refresh()
 
     def show(self) -> None:
         "Show all as it is now."

@@ -40,27 +40,44 @@ def network_input(images: np.ndarray) -> np.ndarray:
     ValueError : the shape, the type or the range is another; says which.
     """
     images = np.asarray(images)
-    if images.shape == (SIDE, SIDE): images = images[None]
+    if images.shape == (SIDE, SIDE):
+        images = images[None]
     if images.shape[1:] not in {(SIDE, SIDE), (SIDE, SIDE, 1)}:
-        raise ValueError(f'images: expected shape (28, 28), (n, 28, 28) or (n, 28, 28, 1), got {images.shape}')
-    if images.dtype.kind not in 'uif': raise ValueError(f'images: expected whole numbers or fractions, got {images.dtype}')
-    top = 255 if images.dtype.kind in 'ui' else 1
+        raise ValueError(
+            f"images: expected shape (28, 28), (n, 28, 28) or (n, 28, 28, 1), got {images.shape}"
+        )
+    if images.dtype.kind not in "uif":
+        raise ValueError(f"images: expected whole numbers or fractions, got {images.dtype}")
+    top = 255 if images.dtype.kind in "ui" else 1
     if images.size and not (images.min() >= 0 and images.max() <= top):
-        raise ValueError(f'images: expected {images.dtype} from 0 to {top}, got {images.min()} to {images.max()}')
-    return (images.astype(np.float32)/top).reshape(-1, SIDE, SIDE, 1)
+        raise ValueError(
+            f"images: expected {images.dtype} from 0 to {top}, got {images.min()} to {images.max()}"
+        )
+    return (images.astype(np.float32) / top).reshape(-1, SIDE, SIDE, 1)
 
 # %% ../nbs/08_model.ipynb #28d693b1
 def import_keras() -> ModuleType:
     "Keras on TensorFlow, quiet and with oneDNN; what the user has set in the environment stays."
-    for name, value in dict(TF_CPP_MIN_LOG_LEVEL='2', TF_ENABLE_ONEDNN_OPTS='1', KERAS_BACKEND='tensorflow').items():
+    for name, value in {
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "TF_ENABLE_ONEDNN_OPTS": "1",
+        "KERAS_BACKEND": "tensorflow",
+    }.items():
         os.environ.setdefault(name, value)
-    logging.getLogger('tensorflow').setLevel(logging.ERROR)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     import keras
+
     return keras
 
 # %% ../nbs/08_model.ipynb #88f2e9f3
-def build_model(normalisation: str | None = None, padding: str = 'valid', pooling: str = 'max', dense: int = 64,
-                dropout: float = .5, refusal: bool = False) -> 'keras.Model':
+def build_model(
+    normalisation: str | None = None,
+    padding: str = "valid",
+    pooling: str = "max",
+    dense: int = 64,
+    dropout: float = 0.5,
+    refusal: bool = False,
+) -> "keras.Model":
     """The convolutional network, untrained; without arguments the documented one.
 
     Parameters
@@ -80,30 +97,39 @@ def build_model(normalisation: str | None = None, padding: str = 'valid', poolin
     ------
     ValueError : an argument has another value.
     """
-    check_choice('normalisation', normalisation, (None, 'batch'))
-    check_choice('padding', padding, ('valid', 'same'))
-    check_choice('pooling', pooling, ('max', 'average'))
-    Input, Model, layers = (getattr(import_keras(), name) for name in ('Input', 'Model', 'layers'))
-    picture = values = Input((SIDE, SIDE, 1), name='picture')
+    check_choice("normalisation", normalisation, (None, "batch"))
+    check_choice("padding", padding, ("valid", "same"))
+    check_choice("pooling", pooling, ("max", "average"))
+    Input, Model, layers = (getattr(import_keras(), name) for name in ("Input", "Model", "layers"))
+    picture = values = Input((SIDE, SIDE, 1), name="picture")
     for filters, pooled in ((32, True), (64, True), (64, False)):
         values = layers.Conv2D(filters, 3, padding=padding, use_bias=not normalisation)(values)
-        if pooled: values = (layers.MaxPooling2D if pooling == 'max' else layers.AveragePooling2D)(2)(values)
+        if pooled:
+            values = (layers.MaxPooling2D if pooling == "max" else layers.AveragePooling2D)(2)(
+                values
+            )
         values = rectified(values, normalisation)
     values = layers.Dense(dense, use_bias=not normalisation)(layers.Flatten()(values))
     values = layers.Dropout(dropout)(rectified(values, normalisation))
-    return Model(picture, layers.Dense(CLASSES + refusal, activation='softmax', name='digit')(values), name='mnist_nb')
+    return Model(
+        picture,
+        layers.Dense(CLASSES + refusal, activation="softmax", name="digit")(values),
+        name="mnist_nb",
+    )
 
 # %% ../nbs/08_model.ipynb #8f94ae1b
 def rectified(values, normalisation: str | None):
     "Normalise if asked for, then set what is negative to zero; the maximum of a pool is the same before and after that."
     layers = import_keras().layers
-    if normalisation: values = layers.BatchNormalization(momentum=.95)(values)
+    if normalisation:
+        values = layers.BatchNormalization(momentum=0.95)(values)
     return layers.ReLU()(values)
 
 # %% ../nbs/08_model.ipynb #14ec0990
 def check_choice(name: str, value, allowed: tuple) -> None:
     "Raise a ValueError that names the argument, what was expected and what came, where `value` is not one of `allowed`."
-    if value not in allowed: raise ValueError(f"{name}: expected {' or '.join(map(repr, allowed))}, got {value!r}")
+    if value not in allowed:
+        raise ValueError(f"{name}: expected {' or '.join(map(repr, allowed))}, got {value!r}")
 
 # %% ../nbs/08_model.ipynb #ed086908
 def given_a_digit(outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -119,22 +145,27 @@ def given_a_digit(outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     digits = outputs[:, :CLASSES]
     total = digits.sum(1, keepdims=True)
-    return np.where(total > 0, digits/np.maximum(total, 1e-12), 1/CLASSES).astype(np.float32), np.clip(1 - total[:, 0], 0, 1)
+    return np.where(total > 0, digits / np.maximum(total, 1e-12), 1 / CLASSES).astype(
+        np.float32
+    ), np.clip(1 - total[:, 0], 0, 1)
 
 # %% ../nbs/08_model.ipynb #2628aa05
-def save_keras(model: 'keras.Model', path: str | Path) -> None:
+def save_keras(model: "keras.Model", path: str | Path) -> None:
     "Write a Keras model to a `.keras` or `.h5` file in one step; raises ValueError on another suffix."
     path = Path(path)
-    check_choice('suffix of the model file', path.suffix, ('.keras', '.h5'))
-    with atomic_path(path) as temporary: model.save(temporary, overwrite=True)
+    check_choice("suffix of the model file", path.suffix, (".keras", ".h5"))
+    with atomic_path(path) as temporary:
+        model.save(temporary, overwrite=True)
 
 # %% ../nbs/08_model.ipynb #9fcb7b96
 def unusable(path: str | Path, why: str) -> ModelCorrupt:
     "The error for a file that is no model of ours."
-    return ModelCorrupt(f'{path}: not a model that can be used ({why}). Train a new one with `mnist_nb train`')
+    return ModelCorrupt(
+        f"{path}: not a model that can be used ({why}). Train a new one with `mnist_nb train`"
+    )
 
 # %% ../nbs/08_model.ipynb #030b0f05
-def load_keras(path: str | Path) -> 'keras.Model':
+def load_keras(path: str | Path) -> "keras.Model":
     """The Keras model in a `.keras` or `.h5` file.
 
     Raises
@@ -142,8 +173,10 @@ def load_keras(path: str | Path) -> 'keras.Model':
     ModelMissing : there is no such file.
     ModelCorrupt : the file cannot be read, or is not a digit recogniser.
     """
-    if not Path(path).is_file(): raise ModelMissing(f'{path}: no such file. Train a model with `mnist_nb train`')
-    if Path(path).suffix == '.keras': check_archive(path)
+    if not Path(path).is_file():
+        raise ModelMissing(f"{path}: no such file. Train a model with `mnist_nb train`")
+    if Path(path).suffix == ".keras":
+        check_archive(path)
     keras = import_keras()
     try:
         model = keras.saving.load_model(path, safe_mode=True)
@@ -156,9 +189,14 @@ def load_keras(path: str | Path) -> 'keras.Model':
 def check_archive(path: str | Path) -> None:
     "Raise ModelCorrupt where a `.keras` file is no whole archive, or where it would unpack to more than a digit recogniser can be."
     try:
-        with zipfile.ZipFile(path) as archive: size = sum(member.file_size for member in archive.infolist())
-    except (OSError, ValueError, zipfile.BadZipFile): raise unusable(path, 'it is no whole .keras archive') from None
-    if size > LARGEST: raise unusable(path, f'it unpacks to {size/1e6:.0f} MB, expected at most {LARGEST/1e6:.0f}')
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        raise unusable(path, "it is no whole .keras archive") from None
+    if size > LARGEST:
+        raise unusable(
+            path, f"it unpacks to {size / 1e6:.0f} MB, expected at most {LARGEST / 1e6:.0f}"
+        )
 
 # %% ../nbs/08_model.ipynb #9fecf20e
 LARGEST = 100_000_000
@@ -167,39 +205,53 @@ LARGEST = 100_000_000
 def saved_with(path: str | Path) -> str:
     "Which Keras a model file was saved with and which one is here, where they differ and the file says so."
     try:
-        with zipfile.ZipFile(path) as archive: version = str(json.loads(archive.read('metadata.json'))['keras_version'])
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile): return ''
-    here = metadata.version('keras')
-    return '' if version == here else f'; it was saved with Keras {version[:20]}, and here is Keras {here}'
+        with zipfile.ZipFile(path) as archive:
+            version = str(json.loads(archive.read("metadata.json"))["keras_version"])
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        return ""
+    here = metadata.version("keras")
+    return (
+        ""
+        if version == here
+        else f"; it was saved with Keras {version[:20]}, and here is Keras {here}"
+    )
 
 # %% ../nbs/08_model.ipynb #f926bb31
 def check_probabilities(probabilities: np.ndarray) -> np.ndarray:
     "`probabilities` if they are ten or eleven non-negative numbers a row that add up to 1; else ValueError."
     if probabilities.ndim != 2 or probabilities.shape[1] not in (CLASSES, CLASSES + 1):
-        raise ValueError(f'expected {CLASSES} outputs, got shape {probabilities.shape}')
-    if not (np.isfinite(probabilities).all() and (probabilities >= 0).all() and np.allclose(probabilities.sum(1), 1, atol=1e-4)):
-        raise ValueError('its outputs are not probabilities')
+        raise ValueError(f"expected {CLASSES} outputs, got shape {probabilities.shape}")
+    if not (
+        np.isfinite(probabilities).all()
+        and (probabilities >= 0).all()
+        and np.allclose(probabilities.sum(1), 1, atol=1e-4)
+    ):
+        raise ValueError("its outputs are not probabilities")
     return probabilities
 
 # %% ../nbs/08_model.ipynb #a22cc9fe
-def convert(model: 'keras.Model') -> bytes:
+def convert(model: "keras.Model") -> bytes:
     "A Keras model in the form that `LightModel` reads (a LiteRT flatbuffer)."
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)/'model.tflite'
-        model.export(path, format='litert', verbose=False)
+        path = Path(folder) / "model.tflite"
+        model.export(path, format="litert", verbose=False)
         return path.read_bytes()
 
 # %% ../nbs/08_model.ipynb #1641bc89
 @contextmanager
 def silenced():
     "Send what native code writes to standard error to nowhere."
-    try: kept = os.dup(2)
-    except OSError: kept = None
+    try:
+        kept = os.dup(2)
+    except OSError:
+        kept = None
     if kept is None:
         yield
         return
-    with open(os.devnull, 'wb') as nowhere: os.dup2(nowhere.fileno(), 2)
-    try: yield
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
@@ -217,12 +269,16 @@ class LightModel:
     ------
     ModelCorrupt : the bytes are no digit recogniser.
     """
+
     BATCH, WORTH_PADDING = 25, 16
 
-    def __init__(self, content: bytes, name: str = 'the converted model'):
+    def __init__(self, content: bytes, name: str = "the converted model"):
         from ai_edge_litert.interpreter import Interpreter
+
         try:
-            self._single, self._batch = (Interpreter(model_content=content, num_threads=1) for _ in range(2))
+            self._single, self._batch = (
+                Interpreter(model_content=content, num_threads=1) for _ in range(2)
+            )
             self._lock = Lock()
             with silenced():
                 self._resize(self._single, 1)
@@ -240,30 +296,40 @@ class LightModel:
         """
         inputs = network_input(images)
         with self._lock:
-            return np.concatenate([self._part(inputs[i:i + self.BATCH]) for i in range(0, len(inputs), self.BATCH)] or [np.zeros((0, CLASSES), np.float32)])
+            return np.concatenate(
+                [self._part(inputs[i : i + self.BATCH]) for i in range(0, len(inputs), self.BATCH)]
+                or [np.zeros((0, CLASSES), np.float32)]
+            )
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         "Probabilities of the ten digits, given that each picture is one; float32 array of shape (n, 10)."
         return given_a_digit(self.outputs(images))[0]
 
     def _part(self, inputs):
-        if len(inputs) < self.WORTH_PADDING: return np.concatenate([self._run(self._single, each[None]) for each in inputs])
+        if len(inputs) < self.WORTH_PADDING:
+            return np.concatenate([self._run(self._single, each[None]) for each in inputs])
         full = np.zeros((self.BATCH, SIDE, SIDE, 1), np.float32)
-        full[:len(inputs)] = inputs
-        return self._run(self._batch, full)[:len(inputs)]
+        full[: len(inputs)] = inputs
+        return self._run(self._batch, full)[: len(inputs)]
 
     def _resize(self, interpreter, size):
-        interpreter.resize_tensor_input(interpreter.get_input_details()[0]['index'], [size, SIDE, SIDE, 1])
+        interpreter.resize_tensor_input(
+            interpreter.get_input_details()[0]["index"], [size, SIDE, SIDE, 1]
+        )
         interpreter.allocate_tensors()
 
     def _run(self, interpreter, inputs):
-        interpreter.set_tensor(interpreter.get_input_details()[0]['index'], inputs)
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], inputs)
         interpreter.invoke()
-        return interpreter.get_tensor(interpreter.get_output_details()[0]['index'])
+        return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
 # %% ../nbs/08_model.ipynb #3a10d349
-def check_equal(model: 'keras.Model', light: LightModel, images: np.ndarray, tolerance: float = 1e-5) -> None:
+def check_equal(
+    model: "keras.Model", light: LightModel, images: np.ndarray, tolerance: float = 1e-5
+) -> None:
     "Raise ModelCorrupt where a Keras model and its converted form differ by more than `tolerance` in a probability."
     difference = float(np.abs(model(network_input(images)).numpy() - light.outputs(images)).max())
     if not difference <= tolerance:
-        raise ModelCorrupt(f'the converted network differs from the trained one by {difference:.1g} in a probability')
+        raise ModelCorrupt(
+            f"the converted network differs from the trained one by {difference:.1g} in a probability"
+        )

@@ -27,7 +27,9 @@ from .store import Store, add_version, model_card, read_record, use_version
 from .training import PRESETS, Trained, TrainingConfig, history_csv, resume, train
 
 # %% ../nbs/13_pipeline.ipynb #6f30e61b
-def evaluate_version(version: str | None = None, store: Store | None = None, mnist: Mnist | None = None) -> Report:
+def evaluate_version(
+    version: str | None = None, store: Store | None = None, mnist: Mnist | None = None
+) -> Report:
     "A report on how a version, the current one unless told otherwise, reads the 10,000 test digits."
     reader, mnist = Reader.load(version, store), mnist or load_mnist()
     return evaluate(reader.probabilities(mnist.test_images), mnist.test_labels)
@@ -35,31 +37,52 @@ def evaluate_version(version: str | None = None, store: Store | None = None, mni
 # %% ../nbs/13_pipeline.ipynb #192d6802
 def judge_parts(reader: Reader, parts: dict[str, tuple]) -> dict[str, Report]:
     "A report on each part of the digits."
-    return {name: evaluate(reader.probabilities(images), labels) for name, (images, labels) in parts.items()}
+    return {
+        name: evaluate(reader.probabilities(images), labels)
+        for name, (images, labels) in parts.items()
+    }
 
 # %% ../nbs/13_pipeline.ipynb #d19d52a8
 def plain(reports: dict[str, Report]) -> dict:
     "Reports as what report.json holds."
-    return {name: asdict(report) | ({} if name == 'test' else dict(mistakes=())) for name, report in reports.items()}
+    return {
+        name: asdict(report) | ({} if name == "test" else {"mistakes": ()})
+        for name, report in reports.items()
+    }
 
 # %% ../nbs/13_pipeline.ipynb #7bcb2e16
 def code_hash(package: Path) -> str:
     "The sha256 of the modules that make a version, in a folder with the package's source."
-    found, ahead = {}, ['pipeline']
+    found, ahead = {}, ["pipeline"]
     while ahead:
-        if (name := ahead.pop()) not in found and (package/f'{name}.py').is_file():
-            found[name] = (package/f'{name}.py').read_text(encoding='utf8')
-            ahead += re.findall(r'from (?:mnist_nb)?\.(\w+) import', found[name])
-    return hashlib.sha256(''.join(found[name] for name in sorted(found)).encode()).hexdigest()
+        if (name := ahead.pop()) not in found and (package / f"{name}.py").is_file():
+            found[name] = (package / f"{name}.py").read_text(encoding="utf8")
+            ahead += re.findall(r"from (?:mnist_nb)?\.(\w+) import", found[name])
+    return hashlib.sha256("".join(found[name] for name in sorted(found)).encode()).hexdigest()
 
 # %% ../nbs/13_pipeline.ipynb #04492758
 def training_record(trained: Trained, label: str) -> dict:
     "What config.json holds: the configuration, and how, when and with what it was trained."
-    changed = {name: value for name, value in asdict(trained.config).items() if value != getattr(PRESETS.get(label, TrainingConfig()), name)}
-    options = ''.join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
-    return dict(label=label, config=asdict(trained.config), parameters=trained.model.count_params(), epochs_done=len(trained.history),
-                reason=trained.reason, changes=trained.changes, seconds=trained.seconds, cores=os.cpu_count(), made=time.strftime('%Y-%m-%d'), versions=versions(), code=code_hash(Path(str(files('mnist_nb')))),
-                command=f'mnist_nb train --preset {label}{options}' if label in PRESETS else '')
+    changed = {
+        name: value
+        for name, value in asdict(trained.config).items()
+        if value != getattr(PRESETS.get(label, TrainingConfig()), name)
+    }
+    options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
+    return {
+        "label": label,
+        "config": asdict(trained.config),
+        "parameters": trained.model.count_params(),
+        "epochs_done": len(trained.history),
+        "reason": trained.reason,
+        "changes": trained.changes,
+        "seconds": trained.seconds,
+        "cores": os.cpu_count(),
+        "made": time.strftime("%Y-%m-%d"),
+        "versions": versions(),
+        "code": code_hash(Path(str(files("mnist_nb")))),
+        "command": f"mnist_nb train --preset {label}{options}" if label in PRESETS else "",
+    }
 
 # %% ../nbs/13_pipeline.ipynb #40450bff
 def keep(trained: Trained, label: str, store: Store, mnist: Mnist) -> str:
@@ -73,16 +96,30 @@ def keep(trained: Trained, label: str, store: Store, mnist: Mnist) -> str:
     check_equal(trained.model, light, mnist.test_images[:1000])
     learnt, aside = split(mnist.train_images, mnist.train_labels)
     settings = calibrate(Reader(light, label).outputs(aside[0]), aside[1])
-    reports = plain(judge_parts(Reader(light, label, **settings), dict(train=learnt, validation=aside, test=(mnist.test_images, mnist.test_labels))))
+    reports = plain(
+        judge_parts(
+            Reader(light, label, **settings),
+            {"train": learnt, "validation": aside, "test": (mnist.test_images, mnist.test_labels)},
+        )
+    )
     record = training_record(trained, label)
 
     def fill(folder: Path):
-        save_keras(trained.model, folder/'model.keras')
-        (folder/'model.tflite').write_bytes(content)
-        record['sha256'] = {name: hashlib.sha256((folder/name).read_bytes()).hexdigest() for name in ('model.keras', 'model.tflite')}
-        for name, found in (('report.json', reports), ('config.json', record), ('reading.json', settings)): write_atomic(folder/name, json.dumps(found, indent=1) + '\n')
-        write_atomic(folder/'history.csv', history_csv(trained.history))
-        write_atomic(folder/'README.md', model_card(label, record, reports))
+        save_keras(trained.model, folder / "model.keras")
+        (folder / "model.tflite").write_bytes(content)
+        record["sha256"] = {
+            name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            for name in ("model.keras", "model.tflite")
+        }
+        for name, found in (
+            ("report.json", reports),
+            ("config.json", record),
+            ("reading.json", settings),
+        ):
+            write_atomic(folder / name, json.dumps(found, indent=1) + "\n")
+        write_atomic(folder / "history.csv", history_csv(trained.history))
+        write_atomic(folder / "README.md", model_card(label, record, reports))
+
     return add_version(store, label, fill)
 
 # %% ../nbs/13_pipeline.ipynb #305f6484
@@ -98,6 +135,7 @@ class Kept:
     train_accuracy, validation_accuracy, test_accuracy : 0 to 1, of the light runtime.
     seconds, images_per_second : of the training alone.
     """
+
     version: str
     current: bool
     reason: str
@@ -110,13 +148,25 @@ class Kept:
 # %% ../nbs/13_pipeline.ipynb #1a8a7fcf
 def no_worse(store: Store, version: str) -> bool:
     "Whether a version reads the validation digits at least as well as the current one; whatever can be read does, where that one cannot."
-    score = lambda name: read_record(store.path(name)/'report.json', 'validation')['validation']['accuracy']
-    try: return score(version) >= score(Reader.load(None, store).version)
-    except ModelError: return True
+    score = lambda name: read_record(store.path(name) / "report.json", "validation")["validation"][
+        "accuracy"
+    ]
+    try:
+        return score(version) >= score(Reader.load(None, store).version)
+    except ModelError:
+        return True
 
 # %% ../nbs/13_pipeline.ipynb #d07c5df2
-def make_version(folder: str | os.PathLike, config: TrainingConfig, label: str = 'custom', store: Store | None = None, on_event: Callable[[dict], None] | None = None,
-                 control: Callable[[], list[dict]] | None = None, use: bool | None = None, mnist: Mnist | None = None) -> Kept:
+def make_version(
+    folder: str | os.PathLike,
+    config: TrainingConfig,
+    label: str = "custom",
+    store: Store | None = None,
+    on_event: Callable[[dict], None] | None = None,
+    control: Callable[[], list[dict]] | None = None,
+    use: bool | None = None,
+    mnist: Mnist | None = None,
+) -> Kept:
     """Train a network, judge it and keep it as a version.
 
     Parameters
@@ -136,17 +186,34 @@ def make_version(folder: str | os.PathLike, config: TrainingConfig, label: str =
     """
     folder, store, mnist = Path(folder), store or Store(), mnist or load_mnist()
     digits, validation = split(mnist.train_images, mnist.train_labels)
-    if (folder/'state.npz').exists(): trained = resume(folder, digits, validation, on_event, control=control)
-    else: trained = train(config, digits, validation, folder, on_event, control=control)
+    if (folder / "state.npz").exists():
+        trained = resume(folder, digits, validation, on_event, control=control)
+    else:
+        trained = train(config, digits, validation, folder, on_event, control=control)
     version = keep(trained, label, store, mnist)
-    for state in folder.rglob('state.npz'): state.unlink()
-    if use or use is None and no_worse(store, version): use_version(store, version)
+    for state in folder.rglob("state.npz"):
+        state.unlink()
+    if use or use is None and no_worse(store, version):
+        use_version(store, version)
     return kept(trained, version, store)
 
 # %% ../nbs/13_pipeline.ipynb #d83a8763
 def kept(trained: Trained, version: str, store: Store) -> Kept:
     "The summary of a version just made."
-    reports = read_record(store.path(version)/'report.json')
-    speed = float(np.mean([row['images_per_second'] for row in trained.history])) if trained.history else 0.
-    return Kept(version=version, current=store.current() == version, reason=trained.reason, seconds=trained.seconds, images_per_second=speed,
-                **{f'{part}_accuracy': reports[part]['accuracy'] for part in ('train', 'validation', 'test')})
+    reports = read_record(store.path(version) / "report.json")
+    speed = (
+        float(np.mean([row["images_per_second"] for row in trained.history]))
+        if trained.history
+        else 0.0
+    )
+    return Kept(
+        version=version,
+        current=store.current() == version,
+        reason=trained.reason,
+        seconds=trained.seconds,
+        images_per_second=speed,
+        **{
+            f"{part}_accuracy": reports[part]["accuracy"]
+            for part in ("train", "validation", "test")
+        },
+    )

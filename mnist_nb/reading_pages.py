@@ -18,10 +18,18 @@ from .core import CLASSES, MnistNbError
 from .inference import Number, Reading
 from .preprocessing import decode
 from .visit import Visit, attempt, read_subject, why_button
-from .widgets import DrawingPad, ImageUpload, ReadingView, button, classed, named, problem_html
+from mnist_nb.widgets import (
+    DrawingPad,
+    ImageUpload,
+    ReadingView,
+    button,
+    classed,
+    named,
+    problem_html,
+)
 
 # %% ../nbs/26_reading_pages.ipynb #e341b181
-NONE_OF_THEM = 'not a digit'
+NONE_OF_THEM = "not a digit"
 
 # %% ../nbs/26_reading_pages.ipynb #60a425b3
 def kept_html(label: int | None, reading: Reading) -> str:
@@ -37,30 +45,51 @@ class CorrectionBar(VBox):
     visit : whose correction it is, and where it is kept.
     given : called without arguments for what is corrected: its `Reading`, its source ('drawing', 'picture' or 'sample'), and its strokes or None.
     """
+
     def __init__(self, visit: Visit, given: Callable[[], tuple]):
         self.visit, self.given, self.kept, self.about, self.note = visit, given, None, None, HTML()
-        self.labels = ToggleButtons(options=[*map(str, range(CLASSES)), NONE_OF_THEM], value=None, description='Wrong? It is', tooltips=[*(f'it is {named(label)}' for label in range(CLASSES)), 'it is no digit'])
-        self.undo_button = button('Take back', self.undo, 'take this correction back')
-        super().__init__([self.labels, classed(HBox([self.note, self.undo_button]), 'mnb-row')])
-        self.labels.observe(self._keep, 'value')
-        classed(self, 'mnb', 'mnb-correct').offer()
+        self.labels = ToggleButtons(
+            options=[*map(str, range(CLASSES)), NONE_OF_THEM],
+            value=None,
+            description="Wrong? It is",
+            tooltips=[*(f"it is {named(label)}" for label in range(CLASSES)), "it is no digit"],
+        )
+        self.undo_button = button("Take back", self.undo, "take this correction back")
+        super().__init__([self.labels, classed(HBox([self.note, self.undo_button]), "mnb-row")])
+        self.labels.observe(self._keep, "value")
+        classed(self, "mnb", "mnb-correct").offer()
 
     def offer(self, reading: Reading | Number | None = None) -> None:
         "Begin anew with what is shown now, unless it is what was just corrected; only for a picture of one digit, or of none, there is something to say."
-        if self.kept is not None and isinstance(reading, Reading) and np.array_equal(reading.picture, self.about.picture): return
-        self.kept, self.labels.value, self.note.value, self.undo_button.layout.display = None, None, '', 'none'
-        self.layout.display = '' if isinstance(reading, Reading) and not reading.prepared.empty else 'none'
+        if (
+            self.kept is not None
+            and isinstance(reading, Reading)
+            and np.array_equal(reading.picture, self.about.picture)
+        ):
+            return
+        self.kept, self.labels.value, self.note.value, self.undo_button.layout.display = (
+            None,
+            None,
+            "",
+            "none",
+        )
+        self.layout.display = (
+            "" if isinstance(reading, Reading) and not reading.prepared.empty else "none"
+        )
 
     def undo(self) -> None:
         "Take back what was said last."
-        if attempt(self._forget, self._say): self.kept = None
+        if attempt(self._forget, self._say):
+            self.kept = None
         self.offer(self.given()[0])
         self.visit.refresh()
 
-    def _say(self, problem): self.note.value = problem_html(problem)
+    def _say(self, problem):
+        self.note.value = problem_html(problem)
 
     def _forget(self):
-        if self.kept is not None: self.visit.corrections.forget(self.kept, self.visit.name)
+        if self.kept is not None:
+            self.visit.corrections.forget(self.kept, self.visit.name)
 
     def _add(self, label, reading, source, strokes):
         number = self.visit.corrections.add(reading, label, self.visit.name, source, strokes)
@@ -68,31 +97,54 @@ class CorrectionBar(VBox):
         self.kept, self.about = number, reading
 
     def _keep(self, change):
-        if change.new is None: return
+        if change.new is None:
+            return
         label, shown = None if change.new == NONE_OF_THEM else int(change.new), self.given()
-        if not attempt(lambda: self._add(label, *shown), self._say): return
-        self.note.value, self.undo_button.layout.display = kept_html(label, shown[0]), ''
+        if not attempt(lambda: self._add(label, *shown), self._say):
+            return
+        self.note.value, self.undo_button.layout.display = kept_html(label, shown[0]), ""
         self.visit.refresh()
 
 # %% ../nbs/26_reading_pages.ipynb #367dc0c8
-ONE, NUMBER = 'One digit', 'A number'
+ONE, NUMBER = "One digit", "A number"
 
 # %% ../nbs/26_reading_pages.ipynb #87f462b5
 def kinds() -> ToggleButtons:
     "The choice between one digit and a number."
-    return ToggleButtons(options=[ONE, NUMBER], tooltips=['the picture shows one digit', 'the picture shows several digits, side by side'])
+    return ToggleButtons(
+        options=[ONE, NUMBER],
+        tooltips=["the picture shows one digit", "the picture shows several digits, side by side"],
+    )
 
 # %% ../nbs/26_reading_pages.ipynb #efaa6bf8
 class DrawPage(HBox):
     "A sheet to write on, and what is read from it while one writes."
+
     def __init__(self, visit: Visit):
-        self.visit, self.kind, self.view, self.reading, self.subject = visit, kinds(), ReadingView(), None, None
-        self.pad, self.why = DrawingPad(self.follow), why_button(visit, lambda: setattr(visit, 'subject', self.subject))
+        self.visit, self.kind, self.view, self.reading, self.subject = (
+            visit,
+            kinds(),
+            ReadingView(),
+            None,
+            None,
+        )
+        self.pad, self.why = (
+            DrawingPad(self.follow),
+            why_button(visit, lambda: setattr(visit, "subject", self.subject)),
+        )
         self.correct = CorrectionBar(visit, self.drawn)
-        super().__init__([classed(VBox([self.kind, self.pad]), 'mnb-card'), classed(VBox([self.view, self.correct, classed(HBox([self.why]), 'mnb-row')]), 'mnb-card')])
-        classed(self, 'mnb-two')
-        self.kind.observe(lambda _: self.follow(), 'value')
-        visit.observe(lambda _: self.read(), 'reader')
+        super().__init__(
+            [
+                classed(VBox([self.kind, self.pad]), "mnb-card"),
+                classed(
+                    VBox([self.view, self.correct, classed(HBox([self.why]), "mnb-row")]),
+                    "mnb-card",
+                ),
+            ]
+        )
+        classed(self, "mnb-two")
+        self.kind.observe(lambda _: self.follow(), "value")
+        visit.observe(lambda _: self.read(), "reader")
 
     def follow(self) -> None:
         "Read the drawing, which is what the visitor looks at now."
@@ -102,24 +154,37 @@ class DrawPage(HBox):
     def read(self) -> None:
         "Read the drawing as it is now."
         reader, several = self.visit.reader, self.kind.value == NUMBER
-        self.pad.hint = 'Write a number here' if several else 'Write a digit here'
-        self.reading = reading = (reader and self.pad.lines and (reader.read_number(self.pad.picture()) if several else reader.read_strokes(self.pad.lines))) or None
+        self.pad.hint = "Write a number here" if several else "Write a digit here"
+        self.reading = reading = (
+            reader
+            and self.pad.lines
+            and (
+                reader.read_number(self.pad.picture())
+                if several
+                else reader.read_strokes(self.pad.lines)
+            )
+        ) or None
         self.pad.frame(boxes(reading) if several and reading else ())
-        self.view.show(reading, '' if reader else self.visit.problem)
+        self.view.show(reading, "" if reader else self.visit.problem)
         self.correct.offer(reading)
-        self.subject = read_subject(reading, 'your drawing')
+        self.subject = read_subject(reading, "your drawing")
         self.why.disabled = self.subject is None
 
     def drawn(self) -> tuple:
         "What is drawn at this moment, for its correction: what is shown may be a stroke behind."
         self.reading = self.visit.reader.read_strokes(self.pad.lines)
-        return self.reading, 'drawing', self.pad.lines
+        return self.reading, "drawing", self.pad.lines
 
 # %% ../nbs/26_reading_pages.ipynb #a9498634
 def boxes(reading) -> list:
     "Where the digits of a reading are, each with its answer."
-    if isinstance(reading, Number): return [(digit, each.prepared.box) for digit, each in zip(reading, reading.digits)]
-    return [] if reading.prepared.empty else [('?' if reading.rejected else str(reading.digit), reading.prepared.box)]
+    if isinstance(reading, Number):
+        return [(digit, each.prepared.box) for digit, each in zip(reading, reading.digits)]
+    return (
+        []
+        if reading.prepared.empty
+        else [("?" if reading.rejected else str(reading.digit), reading.prepared.box)]
+    )
 
 # %% ../nbs/26_reading_pages.ipynb #16c26c5c
 LONGEST, THUMBNAIL, PICTURES = 1500, 300, 24
@@ -127,33 +192,70 @@ LONGEST, THUMBNAIL, PICTURES = 1500, 300, 24
 # %% ../nbs/26_reading_pages.ipynb #f9eed4a4
 def shrunk(grey: np.ndarray, longest: int) -> np.ndarray:
     "A picture with its longer side at most so many pixels."
-    scale = longest/max(grey.shape)
-    return grey if scale >= 1 else cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    scale = longest / max(grey.shape)
+    return (
+        grey
+        if scale >= 1
+        else cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    )
 
 # %% ../nbs/26_reading_pages.ipynb #a1440c93
 def framed_html(grey: np.ndarray, found: Sequence) -> str:
     "A picture with its labelled boxes, pairs of a text and (left, top, width, height)."
     height, width = grey.shape
-    small = cv2.imencode('.png', shrunk(grey, THUMBNAIL))[1].tobytes()
-    return (f'<div class="mnb-original"><img alt="the picture" src="data:image/png;base64,{base64.b64encode(small).decode()}">'
-            + ''.join(f'<div class="mnb-box" style="left:{100*x/width:.2f}%;top:{100*y/height:.2f}%;width:{100*w/width:.2f}%;height:{100*h/height:.2f}%"><b>{label}</b></div>'
-                      for label, (x, y, w, h) in found) + '</div>')
+    small = cv2.imencode(".png", shrunk(grey, THUMBNAIL))[1].tobytes()
+    return (
+        f'<div class="mnb-original"><img alt="the picture" src="data:image/png;base64,{base64.b64encode(small).decode()}">'
+        + "".join(
+            f'<div class="mnb-box" style="left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%;width:{100 * w / width:.2f}%;height:{100 * h / height:.2f}%"><b>{label}</b></div>'
+            for label, (x, y, w, h) in found
+        )
+        + "</div>"
+    )
 
 # %% ../nbs/26_reading_pages.ipynb #0c345806
 class PictureCard(VBox):
     "A picture, what is read in it, and two buttons to put right how it was taken."
+
     def __init__(self, visit: Visit, name: str, content: bytes, kind: ToggleButtons):
-        self.visit, self.kind, self.polarity, self.rotation, self.subject = visit, kind, None, 0, None
+        self.visit, self.kind, self.polarity, self.rotation, self.subject = (
+            visit,
+            kind,
+            None,
+            0,
+            None,
+        )
         self.grey = shrunk(decode(content), LONGEST)
-        self.original, self.view, self.correct = HTML(), ReadingView(), CorrectionBar(visit, lambda: (self.reading, 'picture', None))
-        tools = HBox([button('Swap dark and light', self.swap, 'take the ink for the paper and the paper for the ink'), button('Turn right', self.turn, 'turn the picture by 90 degrees'),
-                      why_button(visit, lambda: setattr(visit, 'subject', self.subject))])
-        super().__init__([HTML(f'<h2 class="mnb-file">{escape(name)}</h2>'), self.original, self.view, self.correct, classed(tools, 'mnb-row')])
-        classed(self, 'mnb-card', 'mnb-picture').read()
+        self.original, self.view, self.correct = (
+            HTML(),
+            ReadingView(),
+            CorrectionBar(visit, lambda: (self.reading, "picture", None)),
+        )
+        tools = HBox(
+            [
+                button(
+                    "Swap dark and light",
+                    self.swap,
+                    "take the ink for the paper and the paper for the ink",
+                ),
+                button("Turn right", self.turn, "turn the picture by 90 degrees"),
+                why_button(visit, lambda: setattr(visit, "subject", self.subject)),
+            ]
+        )
+        super().__init__(
+            [
+                HTML(f'<h2 class="mnb-file">{escape(name)}</h2>'),
+                self.original,
+                self.view,
+                self.correct,
+                classed(tools, "mnb-row"),
+            ]
+        )
+        classed(self, "mnb-card", "mnb-picture").read()
 
     def swap(self) -> None:
         "Take the ink for the paper and the paper for the ink."
-        self.polarity = 'light' if self.found == 'dark' else 'dark'
+        self.polarity = "light" if self.found == "dark" else "dark"
         self.read()
 
     def turn(self) -> None:
@@ -163,45 +265,78 @@ class PictureCard(VBox):
 
     def read(self) -> None:
         "Read the picture as it now lies."
-        reader, grey = self.visit.reader, np.rot90(self.grey, -(self.rotation//90))
+        reader, grey = self.visit.reader, np.rot90(self.grey, -(self.rotation // 90))
         if reader is None:
             self.correct.offer()
             return self.view.show(problem=self.visit.problem)
         one = reader.read(grey, self.polarity)
-        self.reading = reading = reader.read_number(grey, self.polarity) if self.kind.value == NUMBER else one
+        self.reading = reading = (
+            reader.read_number(grey, self.polarity) if self.kind.value == NUMBER else one
+        )
         self.found = one.prepared.polarity
         self.original.value = framed_html(grey, boxes(reading))
         self.view.show(reading)
         self.correct.offer(reading)
-        self.subject = read_subject(reading, 'your picture')
+        self.subject = read_subject(reading, "your picture")
 
 # %% ../nbs/26_reading_pages.ipynb #129c3f80
 class UploadPage(VBox):
     "Pictures by button, drop or paste, and what is read in each."
+
     def __init__(self, visit: Visit):
-        self.visit, self.kind, self.upload, self.problems, self.cards = visit, kinds(), ImageUpload(self.add), HTML(), classed(GridBox(), 'mnb-cards')
-        self.clear_button = button('Remove all', self.clear, 'remove all pictures from this page')
-        super().__init__([classed(GridBox([self.upload, classed(HBox([self.kind, self.clear_button]), 'mnb-row', 'mnb-spread'), self.problems]), 'mnb-card', 'mnb-upload'), self.cards])
-        classed(self, 'mnb-column')
-        self.kind.observe(lambda _: self.read(), 'value')
-        visit.observe(lambda _: self.read(), 'reader')
+        self.visit, self.kind, self.upload, self.problems, self.cards = (
+            visit,
+            kinds(),
+            ImageUpload(self.add),
+            HTML(),
+            classed(GridBox(), "mnb-cards"),
+        )
+        self.clear_button = button("Remove all", self.clear, "remove all pictures from this page")
+        super().__init__(
+            [
+                classed(
+                    GridBox(
+                        [
+                            self.upload,
+                            classed(HBox([self.kind, self.clear_button]), "mnb-row", "mnb-spread"),
+                            self.problems,
+                        ]
+                    ),
+                    "mnb-card",
+                    "mnb-upload",
+                ),
+                self.cards,
+            ]
+        )
+        classed(self, "mnb-column")
+        self.kind.observe(lambda _: self.read(), "value")
+        visit.observe(lambda _: self.read(), "reader")
         self.clear()
 
     def add(self, files: list) -> None:
         "Read some files, (name, bytes, problem) each; the newest come first."
         made, problems = [], []
         for name, content, problem in files:
-            try: made.append(PictureCard(self.visit, name, content, self.kind)) if not problem else problems.append((name, problem))
-            except MnistNbError as e: problems.append((name, e))
-        self.problems.value = ''.join(problem_html(f'{name}: {problem}') for name, problem in problems)
+            try:
+                made.append(
+                    PictureCard(self.visit, name, content, self.kind)
+                ) if not problem else problems.append((name, problem))
+            except MnistNbError as e:
+                problems.append((name, e))
+        self.problems.value = "".join(
+            problem_html(f"{name}: {problem}") for name, problem in problems
+        )
         self.cards.children = (*made, *self.cards.children)[:PICTURES]
-        self.visit.subject = next((card.subject for card in made if card.subject), self.visit.subject)
+        self.visit.subject = next(
+            (card.subject for card in made if card.subject), self.visit.subject
+        )
         self.clear_button.disabled = not self.cards.children
 
     def clear(self) -> None:
         "Remove all pictures."
-        self.cards.children, self.problems.value, self.clear_button.disabled = (), '', True
+        self.cards.children, self.problems.value, self.clear_button.disabled = (), "", True
 
     def read(self) -> None:
         "Read all pictures anew."
-        for card in self.cards.children: card.read()
+        for card in self.cards.children:
+            card.read()

@@ -23,7 +23,13 @@ from .printed import HELD_OUT_FONTS, printed_digits
 CANVAS = 280
 
 # %% ../nbs/15_robustness.ipynb #4d51de56
-def redraw(image: np.ndarray, size: float = .5, place: tuple = (.5, .5), pen: float = 0., turn: float = 0.) -> np.ndarray:
+def redraw(
+    image: np.ndarray,
+    size: float = 0.5,
+    place: tuple = (0.5, 0.5),
+    pen: float = 0.0,
+    turn: float = 0.0,
+) -> np.ndarray:
     """An MNIST digit drawn on a canvas.
 
     Parameters
@@ -39,37 +45,41 @@ def redraw(image: np.ndarray, size: float = .5, place: tuple = (.5, .5), pen: fl
     uint8 array of shape (280, 280), ink bright.
     """
     fine = cv2.resize(image, None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    fine = np.clip((fine - 128)*4 + 128, 0, 255).astype(np.uint8)
-    if width := round(8*abs(pen)):
+    fine = np.clip((fine - 128) * 4 + 128, 0, 255).astype(np.uint8)
+    if width := round(8 * abs(pen)):
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width + 1, width + 1))
         fine = (cv2.dilate if pen > 0 else cv2.erode)(fine, disc)
-    scale, room = size*CANVAS/(8*SIDE), CANVAS*(1 - size)
-    matrix = cv2.getRotationMatrix2D((4*SIDE, 4*SIDE), turn, scale)
-    matrix[:, 2] += np.array(place)*room + size*CANVAS/2 - 4*SIDE
-    soft = cv2.GaussianBlur(fine, (0, 0), .4/scale) if scale < 1 else fine
+    scale, room = size * CANVAS / (8 * SIDE), CANVAS * (1 - size)
+    matrix = cv2.getRotationMatrix2D((4 * SIDE, 4 * SIDE), turn, scale)
+    matrix[:, 2] += np.array(place) * room + size * CANVAS / 2 - 4 * SIDE
+    soft = cv2.GaussianBlur(fine, (0, 0), 0.4 / scale) if scale < 1 else fine
     return cv2.warpAffine(soft, matrix, (CANVAS, CANVAS), flags=cv2.INTER_LINEAR)
 
 # %% ../nbs/15_robustness.ipynb #154b661a
 def on_paper(ink: np.ndarray, seed: int) -> np.ndarray:
     "Dark ink on paper that is lit from one side, with a little grain."
     rng = np.random.default_rng(seed)
-    light = 150 + 80*np.linspace(-1, 1, CANVAS)[:, None]*rng.uniform(-1, 1) + 60*np.linspace(-1, 1, CANVAS)[None]*rng.uniform(-1, 1)
+    light = (
+        150
+        + 80 * np.linspace(-1, 1, CANVAS)[:, None] * rng.uniform(-1, 1)
+        + 60 * np.linspace(-1, 1, CANVAS)[None] * rng.uniform(-1, 1)
+    )
     paper = light + rng.normal(0, 3, ink.shape)
-    return np.clip(paper*(1 - .75*ink/255.), 0, 255).astype(np.uint8)
+    return np.clip(paper * (1 - 0.75 * ink / 255.0), 0, 255).astype(np.uint8)
 
 # %% ../nbs/15_robustness.ipynb #6ca7fb59
 CONDITIONS: dict[str, Callable] = {
-    'as MNIST has it': lambda image, seed: image,
-    'in the middle': lambda image, seed: redraw(image),
-    'in a corner': lambda image, seed: redraw(image, .35, (seed % 2, seed//2 % 2)),
-    'small': lambda image, seed: redraw(image, .14, np.random.default_rng(seed).uniform(0, 1, 2)),
-    'large': lambda image, seed: redraw(image, 1.2),
-    'thin pen': lambda image, seed: redraw(image, pen=-1.),
-    'thick pen': lambda image, seed: redraw(image, pen=1.5),
-    'dark on light': lambda image, seed: 255 - redraw(image),
-    'on paper, lit from one side': lambda image, seed: on_paper(redraw(image), seed),
-    'turned left by 10 degrees': lambda image, seed: redraw(image, turn=10),
-    'turned right by 10 degrees': lambda image, seed: redraw(image, turn=-10),
+    "as MNIST has it": lambda image, seed: image,
+    "in the middle": lambda image, seed: redraw(image),
+    "in a corner": lambda image, seed: redraw(image, 0.35, (seed % 2, seed // 2 % 2)),
+    "small": lambda image, seed: redraw(image, 0.14, np.random.default_rng(seed).uniform(0, 1, 2)),
+    "large": lambda image, seed: redraw(image, 1.2),
+    "thin pen": lambda image, seed: redraw(image, pen=-1.0),
+    "thick pen": lambda image, seed: redraw(image, pen=1.5),
+    "dark on light": lambda image, seed: 255 - redraw(image),
+    "on paper, lit from one side": lambda image, seed: on_paper(redraw(image), seed),
+    "turned left by 10 degrees": lambda image, seed: redraw(image, turn=10),
+    "turned right by 10 degrees": lambda image, seed: redraw(image, turn=-10),
 }
 
 # %% ../nbs/15_robustness.ipynb #91c72a11
@@ -84,14 +94,23 @@ def framing_table(reader: Reader, images: np.ndarray, labels: np.ndarray) -> dic
     -------
     for each condition `accuracy`, the share whose most probable digit is the right one, and `refused`, the share refused; 0 to 1.
     """
+
     def row(condition):
         readings = reader.read_many(condition(image, seed) for seed, image in enumerate(images))
-        right = [reading.probabilities.argmax() == label for reading, label in zip(readings, labels)]
-        return dict(accuracy=float(np.mean(right)), refused=float(np.mean([reading.rejected for reading in readings])))
+        right = [
+            reading.probabilities.argmax() == label for reading, label in zip(readings, labels)
+        ]
+        return {
+            "accuracy": float(np.mean(right)),
+            "refused": float(np.mean([reading.rejected for reading in readings])),
+        }
+
     return {name: row(condition) for name, condition in CONDITIONS.items()}
 
 # %% ../nbs/15_robustness.ipynb #7dc04ae9
-def compose(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+def compose(
+    images: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, str]:
     """A random number, written with MNIST's digits.
 
     Parameters
@@ -103,21 +122,38 @@ def compose(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) ->
     uint8 array of shape (140, w), dark on light; and what it says.
     """
     chosen = rng.integers(0, len(images), rng.integers(2, 7))
-    picture, at = np.zeros((140, 140*len(chosen)), np.uint8), 10
+    picture, at = np.zeros((140, 140 * len(chosen)), np.uint8), 10
     for image in images[chosen]:
-        columns, size = np.flatnonzero(image.max(0)), rng.uniform(.7, 1.3)*3
-        digit = cv2.resize(image[:, columns[0]:columns[-1] + 1], None, fx=size, fy=size, interpolation=cv2.INTER_CUBIC)
+        columns, size = np.flatnonzero(image.max(0)), rng.uniform(0.7, 1.3) * 3
+        digit = cv2.resize(
+            image[:, columns[0] : columns[-1] + 1],
+            None,
+            fx=size,
+            fy=size,
+            interpolation=cv2.INTER_CUBIC,
+        )
         height, width, top = *digit.shape, rng.integers(5, 140 - digit.shape[0] - 4)
-        top = int((140 - height)/2 + (top - (140 - height)/2)*.3)
-        picture[top:top + height, at:at + width] = np.maximum(picture[top:top + height, at:at + width], digit)
-        at += width + int(rng.uniform(-2, 12)*size)
-    return 255 - picture[:, :at + 40], ''.join(map(str, labels[chosen]))
+        top = int((140 - height) / 2 + (top - (140 - height) / 2) * 0.3)
+        picture[top : top + height, at : at + width] = np.maximum(
+            picture[top : top + height, at : at + width], digit
+        )
+        at += width + int(rng.uniform(-2, 12) * size)
+    return 255 - picture[:, : at + 40], "".join(map(str, labels[chosen]))
 
 # %% ../nbs/15_robustness.ipynb #ab1cfcd2
-def number_score(reader: Reader, images: np.ndarray, labels: np.ndarray, n: int = 200, seed: int = 0) -> float:
+def number_score(
+    reader: Reader, images: np.ndarray, labels: np.ndarray, n: int = 200, seed: int = 0
+) -> float:
     "The share of n composed numbers that are read wholly right, 0 to 1; arrays as in `compose`."
     rng = np.random.default_rng(seed)
-    return float(np.mean([reader.read_number(picture) == text for picture, text in (compose(images, labels, rng) for _ in range(n))]))
+    return float(
+        np.mean(
+            [
+                reader.read_number(picture) == text
+                for picture, text in (compose(images, labels, rng) for _ in range(n))
+            ]
+        )
+    )
 
 # %% ../nbs/15_robustness.ipynb #c0d2a1e1
 def printed_score(reader: Reader, n: int = 1000, seed: int = 0) -> dict[str, float]:
@@ -139,20 +175,24 @@ def printed_score(reader: Reader, n: int = 1000, seed: int = 0) -> dict[str, flo
         for reading, label in zip(readings, labels, strict=True)
     ]
     refused = [reading.rejected for reading in readings]
-    return dict(accuracy=float(np.mean(right)), refused=float(np.mean(refused)))
+    return {"accuracy": float(np.mean(right)), "refused": float(np.mean(refused))}
 
 # %% ../nbs/15_robustness.ipynb #a1b3d92b
 FAMILIES: dict[str, Callable] = {
-    'letters': lambda rng: random_glyph(rng, HELD_OUT_FONTS),
-    'letters, with O, o, l, I and i': lambda rng: random_glyph(rng, HELD_OUT_FONTS, string.ascii_letters),
-    'symbols': lambda rng: random_glyph(rng, HELD_OUT_FONTS, SYMBOLS),
-    'scribbles': scribble,
-    'noise': noise,
-    'handwritten letters': lambda rng: handwritten_letters(1, rng)[0],
+    "letters": lambda rng: random_glyph(rng, HELD_OUT_FONTS),
+    "letters, with O, o, l, I and i": lambda rng: random_glyph(
+        rng, HELD_OUT_FONTS, string.ascii_letters
+    ),
+    "symbols": lambda rng: random_glyph(rng, HELD_OUT_FONTS, SYMBOLS),
+    "scribbles": scribble,
+    "noise": noise,
+    "handwritten letters": lambda rng: handwritten_letters(1, rng)[0],
 }
 
 # %% ../nbs/15_robustness.ipynb #4e89d25c
-def refusal_table(reader: Reader, images: np.ndarray, n: int = 500, seed: int = 0) -> dict[str, float]:
+def refusal_table(
+    reader: Reader, images: np.ndarray, n: int = 500, seed: int = 0
+) -> dict[str, float]:
     """The share of each kind of non-digit that is accepted, 0 to 1, where 99 % of the digits are.
 
     Parameters
@@ -164,7 +204,11 @@ def refusal_table(reader: Reader, images: np.ndarray, n: int = 500, seed: int = 
     ------
     ValueError : the reader's network cannot refuse.
     """
-    if reader.outputs(images[:1]).shape[1] == CLASSES: raise ValueError('reader: expected a network with refusal, got one without')
+    if reader.outputs(images[:1]).shape[1] == CLASSES:
+        raise ValueError("reader: expected a network with refusal, got one without")
     none = lambda pictures: given_a_digit(reader.outputs(pictures))[1]
-    rng, limit = np.random.default_rng(seed), np.quantile(none(images), .99)
-    return {name: float((none(np.array([make(rng) for _ in range(n)])) <= limit).mean()) for name, make in FAMILIES.items()}
+    rng, limit = np.random.default_rng(seed), np.quantile(none(images), 0.99)
+    return {
+        name: float((none(np.array([make(rng) for _ in range(n)])) <= limit).mean())
+        for name, make in FAMILIES.items()
+    }

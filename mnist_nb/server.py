@@ -9,8 +9,9 @@ __all__ = ['DashboardServer', 'serve']
 import sys
 
 # %% ../nbs/32_server.ipynb #1fc91be6
-skipped = 'jsonschema' not in sys.modules and 'rfc3987_syntax' not in sys.modules
-if skipped: sys.modules['rfc3987_syntax'] = None
+skipped = "jsonschema" not in sys.modules and "rfc3987_syntax" not in sys.modules
+if skipped:
+    sys.modules["rfc3987_syntax"] = None
 
 # %% ../nbs/32_server.ipynb #b25e381d
 import asyncio
@@ -63,34 +64,34 @@ from .inference import CurrentReader
 from .jobs import ENDS, Jobs
 from .store import Store
 
-# %% ../nbs/32_server.ipynb #bfabd7cb
-if skipped: del sys.modules['rfc3987_syntax']
-
 # %% ../nbs/32_server.ipynb #2db3eb27
-PAGES = Path(__file__).parent/'pages' if '__file__' in globals() else Path('../mnist_nb/pages')
-PROTOCOL = 'v1.kernel.websocket.jupyter.org'
-LARGEST_BODY = LIMITS['MAX_CONTENT_LENGTH']
-MOST_CONNECTIONS, MOST_COMING, SMALL_BODY = 500, 5*LARGEST_BODY, 2**18
+PAGES = Path(__file__).parent / "pages" if "__file__" in globals() else Path("../mnist_nb/pages")
+PROTOCOL = "v1.kernel.websocket.jupyter.org"
+LARGEST_BODY = LIMITS["MAX_CONTENT_LENGTH"]
+MOST_CONNECTIONS, MOST_COMING, SMALL_BODY = 500, 5 * LARGEST_BODY, 2**18
 SECONDS_IDLE, SECONDS_FOR_BODY = 75, 60
 SECONDS_TO_CONNECT, SECONDS_TO_RECONNECT = 60, 120
 
 # %% ../nbs/32_server.ipynb #55683ba7
 def text_of(name: str) -> str:
     "One of the files that pages are made of."
-    return (PAGES/name).read_text(encoding='utf8')
+    return (PAGES / name).read_text(encoding="utf8")
 
 # %% ../nbs/32_server.ipynb #b2464b8d
 def is_loopback(host: str) -> bool:
     "Whether a host's name or address is this machine itself."
-    try: return ipaddress.ip_address(host.strip('[]')).is_loopback
-    except ValueError: return host == 'localhost' or host.endswith('.localhost')
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 # %% ../nbs/32_server.ipynb #38e9723a
 def given_token(request) -> str:
     "The token that a request carries in its address, its Authorization header, or nowhere."
-    scheme, _, value = request.headers.get('Authorization', '').partition(' ')
-    if scheme.lower() in ('bearer', 'token'): return value.strip()
-    return request.query_arguments.get('token', [b''])[-1].decode('utf8', 'replace')
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() in ("bearer", "token"):
+        return value.strip()
+    return request.query_arguments.get("token", [b""])[-1].decode("utf8", "replace")
 
 # %% ../nbs/32_server.ipynb #c24426ef
 def same(one: str, other: str) -> bool:
@@ -100,94 +101,128 @@ def same(one: str, other: str) -> bool:
 # %% ../nbs/32_server.ipynb #d1f37f92
 def cookie_of(token: str) -> str:
     "What a browser keeps to be known again: not the token itself."
-    return hashlib.sha256(b'mnist_nb ' + token.encode()).hexdigest()
+    return hashlib.sha256(b"mnist_nb " + token.encode()).hexdigest()
 
 # %% ../nbs/32_server.ipynb #5c55663e
-TOO_LARGE = 413, 'too_large', f'at most {LARGEST_BODY//10**6} MB may be sent at once.'
-TOO_MANY = 503, 'busy', 'too many large pictures come in at once. Try again in a few seconds.'
+TOO_LARGE = 413, "too_large", f"at most {LARGEST_BODY // 10**6} MB may be sent at once."
+TOO_MANY = 503, "busy", "too many large pictures come in at once. Try again in a few seconds."
 
 # %% ../nbs/32_server.ipynb #bdb8fa49
 def refusal(request, token: str, cookie: str) -> tuple[int, str, str] | None:
     "Why a request is turned away, as status, code and sentence; None where it may pass."
-    headers, host = request.headers, re.sub(r':\d*$', '', request.host.lower())
-    if not token and not is_loopback(host): return 403, 'foreign_host', f'this server answers as localhost, not as {host[:80]!r}.'
-    if token and not (same(given_token(request), token) or same(request.cookies[cookie].value if cookie in request.cookies else '', cookie_of(token))):
-        return 403, 'token_needed', 'this server wants its token: open the address that it printed when it started.'
-    origin = headers.get('Origin')
-    changing = request.method not in ('GET', 'HEAD', 'OPTIONS') or 'Upgrade' in headers
+    headers, host = request.headers, re.sub(r":\d*$", "", request.host.lower())
+    if not token and not is_loopback(host):
+        return 403, "foreign_host", f"this server answers as localhost, not as {host[:80]!r}."
+    if token and not (
+        same(given_token(request), token)
+        or same(
+            request.cookies[cookie].value if cookie in request.cookies else "", cookie_of(token)
+        )
+    ):
+        return (
+            403,
+            "token_needed",
+            "this server wants its token: open the address that it printed when it started.",
+        )
+    origin = headers.get("Origin")
+    changing = request.method not in ("GET", "HEAD", "OPTIONS") or "Upgrade" in headers
     if origin and changing and urlsplit(origin).netloc.lower() != request.host.lower():
-        return 403, 'foreign_origin', 'a page of another site asked for this.'
-    if headers.get('Sec-Fetch-Site') == 'cross-site' and (headers.get('Sec-Fetch-Mode'), headers.get('Sec-Fetch-Dest')) != ('navigate', 'document'):
-        return 403, 'foreign_origin', 'a page of another site asked for this.'
-    length = headers.get('Content-Length', '')
+        return 403, "foreign_origin", "a page of another site asked for this."
+    if headers.get("Sec-Fetch-Site") == "cross-site" and (
+        headers.get("Sec-Fetch-Mode"),
+        headers.get("Sec-Fetch-Dest"),
+    ) != ("navigate", "document"):
+        return 403, "foreign_origin", "a page of another site asked for this."
+    length = headers.get("Content-Length", "")
     if length.isdigit() and (len(length) > 15 or int(length) > LARGEST_BODY):
         return TOO_LARGE
 
 # %% ../nbs/32_server.ipynb #a5977e7a
 class Own(RequestHandler):
     "What all our handlers share: the headers that keep a page to itself, and errors that say no more than they must."
-    POLICY = ("default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src data:; "
-              "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+
+    POLICY = (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
 
     def set_default_headers(self):
-        self.clear_header('Server')
-        for name, value in SAFETY.items(): self.set_header(name, value)
-        self.set_header('Content-Security-Policy', self.POLICY)
-        self.set_header('Cache-Control', 'no-store')
+        self.clear_header("Server")
+        for name, value in SAFETY.items():
+            self.set_header(name, value)
+        self.set_header("Content-Security-Policy", self.POLICY)
+        self.set_header("Cache-Control", "no-store")
 
     def say(self, status: int, code: str, text: str):
         "End with an error: as JSON where a program asked, as a page where a person did."
         self.set_status(status)
-        if self.request.path.startswith(('/api/', '/v2/')): return self.reply(status, dict(error=text, code=code))
+        if self.request.path.startswith(("/api/", "/v2/")):
+            return self.reply(status, {"error": text, "code": code})
         self.finish(plain_page(text[:1].upper() + text[1:]))
 
     def reply(self, status: int, answer: dict):
         "Answer with JSON, as the API does."
-        name = request_name(self.request.headers.get('X-Request-ID'))
+        name = request_name(self.request.headers.get("X-Request-ID"))
         self.set_status(status)
-        self.set_header('X-Request-ID', name)
-        if status == 503: self.set_header('Retry-After', '1')
-        self.finish(answer | ({'request_id': name} if 'error' in answer else {}))
+        self.set_header("X-Request-ID", name)
+        if status == 503:
+            self.set_header("Retry-After", "1")
+        self.finish(answer | ({"request_id": name} if "error" in answer else {}))
 
-    def write_error(self, status_code: int, **kwargs): self.say(status_code, 'error', self._reason)
+    def write_error(self, status_code: int, **kwargs):
+        self.say(status_code, "error", self._reason)
 
 # %% ../nbs/32_server.ipynb #db400e8a
-SAFETY = {'X-Content-Type-Options': 'nosniff', 'X-Frame-Options': 'DENY', 'Referrer-Policy': 'no-referrer', 'Cross-Origin-Resource-Policy': 'same-origin'}
+SAFETY = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 
 def plain_page(text: str) -> str:
     "A page with a sentence on it."
-    return (f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>mnist_nb</title>'
-            f'<style>{text_of("page.css")}</style><p class="plain">{escape(text)} <a href="/">To the dashboard</a></p></html>')
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>mnist_nb</title>'
+        f'<style>{text_of("page.css")}</style><p class="plain">{escape(text)} <a href="/">To the dashboard</a></p></html>'
+    )
 
 # %% ../nbs/32_server.ipynb #fcbacbc7
 @stream_request_body
 class Refused(Own):
     "Says why a request is turned away, before its body is read."
-    def initialize(self, status, code, text): self.answer = status, code, text
+
+    def initialize(self, status, code, text):
+        self.answer = status, code, text
 
     def prepare(self):
-        self.set_header('Connection', 'close')
+        self.set_header("Connection", "close")
         self.say(*self.answer)
 
-    def data_received(self, chunk): pass
+    def data_received(self, chunk):
+        pass
 
 # %% ../nbs/32_server.ipynb #a7a70b34
 class Missing(Own):
     "Says that there is nothing at an address."
-    def prepare(self): self.say(404, 'not_found', 'there is nothing at this address.')
+
+    def prepare(self):
+        self.say(404, "not_found", "there is nothing at this address.")
 
 # %% ../nbs/32_server.ipynb #3a5f15b8
 class Welcome(Own):
     "Lets a browser with the right token in: keeps that in a cookie and takes the token out of the address."
+
     def get(self):
-        token, cookie = self.settings['token'], self.settings['cookie']
-        self.set_cookie(cookie, cookie_of(token), httponly=True, samesite='Lax', path='/')
+        token, cookie = self.settings["token"], self.settings["cookie"]
+        self.set_cookie(cookie, cookie_of(token), httponly=True, samesite="Lax", path="/")
         self.redirect(self.request.path)
 
 # %% ../nbs/32_server.ipynb #4d08e2cd
 class Measured(HTTPMessageDelegate):
     "A body on its way to its handler; it counts as long as it is in memory."
+
     coming = WeakSet()
 
     def __init__(self, gate: Application, request, handler: HTTPMessageDelegate):
@@ -201,76 +236,140 @@ class Measured(HTTPMessageDelegate):
 
     def data_received(self, chunk):
         self.size += len(chunk)
-        if self.size > LARGEST_BODY: return self.refuse(*TOO_LARGE)
-        if self.size > SMALL_BODY and sum(each.size for each in self.coming) > MOST_COMING: return self.refuse(*TOO_MANY)
+        if self.size > LARGEST_BODY:
+            return self.refuse(*TOO_LARGE)
+        if self.size > SMALL_BODY and sum(each.size for each in self.coming) > MOST_COMING:
+            return self.refuse(*TOO_MANY)
         return self.handler.data_received(chunk)
 
     def refuse(self, status: int, code: str, text: str):
-        self.size, self.handler = 0, self.gate.get_handler_delegate(self.request, Refused, dict(status=status, code=code, text=text))
+        self.size, self.handler = (
+            0,
+            self.gate.get_handler_delegate(
+                self.request, Refused, {"status": status, "code": code, "text": text}
+            ),
+        )
         return self.handler.headers_received(*self.beginning)
 
-    def finish(self): self.handler.finish()
+    def finish(self):
+        self.handler.finish()
 
-    def on_connection_close(self): self.handler.on_connection_close()
+    def on_connection_close(self):
+        self.handler.on_connection_close()
 
 # %% ../nbs/32_server.ipynb #cbfc3d67
 class Gate(Application):
     "Looks at each request before any handler does: Host, token, Origin and size."
+
     def find_handler(self, request, **kwargs):
-        token, cookie = self.settings['token'], self.settings['cookie']
+        token, cookie = self.settings["token"], self.settings["cookie"]
         refused = refusal(request, token, cookie)
-        if refused: return self.get_handler_delegate(request, Refused, dict(zip(('status', 'code', 'text'), refused)))
-        if token and request.method == 'GET' and 'token' in request.query_arguments and request.path in ('/', '/train'):
+        if refused:
+            return self.get_handler_delegate(
+                request, Refused, dict(zip(("status", "code", "text"), refused))
+            )
+        if (
+            token
+            and request.method == "GET"
+            and "token" in request.query_arguments
+            and request.path in ("/", "/train")
+        ):
             return self.get_handler_delegate(request, Welcome)
         handler = super().find_handler(request, **kwargs)
-        return Measured(self, request, handler) if {'Content-Length', 'Transfer-Encoding'} & set(request.headers) else handler
+        return (
+            Measured(self, request, handler)
+            if {"Content-Length", "Transfer-Encoding"} & set(request.headers)
+            else handler
+        )
 
 # %% ../nbs/32_server.ipynb #41129153
 class OwnPython(KernelSpecManager):
     "Knows one kernel, which is the Python that the server runs in, whatever else is installed."
-    def get_kernel_spec(self, kernel_name):
-        return KernelSpec(argv=[sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}', '--HistoryManager.enabled=False'],
-                          display_name='mnist_nb', language='python')
 
-    def find_kernel_specs(self): return {'python3': ''}
+    def get_kernel_spec(self, kernel_name):
+        return KernelSpec(
+            argv=[
+                sys.executable,
+                "-m",
+                "ipykernel_launcher",
+                "-f",
+                "{connection_file}",
+                "--HistoryManager.enabled=False",
+            ],
+            display_name="mnist_nb",
+            language="python",
+        )
+
+    def find_kernel_specs(self):
+        return {"python3": ""}
 
 # %% ../nbs/32_server.ipynb #291d63c2
 def kernel_environment(server: str, token: str) -> dict[str, str]:
     "What a visitor's kernel finds in its environment: where things are, who runs its trainings, that sums take one thread, and that memory goes back."
-    path = os.pathsep.join([str(PAGES.resolve().parent.parent), *filter(None, [os.environ.get('PYTHONPATH')])])
-    return dict(PYTHONPATH=path, MNIST_NB_HOME=str(home_folder().absolute()), MNIST_NB_SERVER=server, MNIST_NB_TOKEN=token,
-                PYDEVD_DISABLE_FILE_VALIDATION='1', OPENBLAS_NUM_THREADS='1', OMP_NUM_THREADS='1',
-                MALLOC_ARENA_MAX='2', MALLOC_MMAP_THRESHOLD_='131072', MALLOC_TRIM_THRESHOLD_='131072')
+    path = os.pathsep.join(
+        [str(PAGES.resolve().parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
+    return {
+        "PYTHONPATH": path,
+        "MNIST_NB_HOME": str(home_folder().absolute()),
+        "MNIST_NB_SERVER": server,
+        "MNIST_NB_TOKEN": token,
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_MMAP_THRESHOLD_": "131072",
+        "MALLOC_TRIM_THRESHOLD_": "131072",
+    }
 
 # %% ../nbs/32_server.ipynb #6c662f1e
-class WarmKernels(voila_kernel_manager_factory(AsyncMappingKernelManager, preheat_kernel=True, default_pool_size=1)):
+class WarmKernels(
+    voila_kernel_manager_factory(
+        AsyncMappingKernelManager, preheat_kernel=True, default_pool_size=1
+    )
+):
     "Voila's pools of kernels that have run a page's notebook before its visitor comes."
+
     def __init__(self, **kwargs):
         self.starting = asyncio.Semaphore(2)
         super().__init__(**kwargs)
 
-    def fill_if_needed(self, delay: float | None = None, notebook_name: str | None = None, **kwargs):
+    def fill_if_needed(
+        self, delay: float | None = None, notebook_name: str | None = None, **kwargs
+    ):
         "Start kernels until a pool is full; a little later where nobody waits for one, so that who has just come is not slowed down."
-        super().fill_if_needed(0, notebook_name, env=self.parent.environment, pause=self.fill_delay if delay is None else delay)
+        super().fill_if_needed(
+            0,
+            notebook_name,
+            env=self.parent.environment,
+            pause=self.fill_delay if delay is None else delay,
+        )
 
     async def _initialize(self, notebook_path, kernel_id=None, pause=0, **kwargs):
         await asyncio.sleep(pause)
         async with self.starting:
             made = await super()._initialize(notebook_path, kernel_id, **kwargs)
-            await made['task']
+            await made["task"]
         return made
 
     async def warm(self, notebook: str) -> tuple[str, list[dict]]:
         "A kernel that has run a notebook, from the pool or a new one, and what the notebook showed."
         if not self.get_pool_size(notebook):
             environment = os.environ | self.parent.environment
-            self._pools[notebook].append(asyncio.create_task(self._initialize(notebook, env=environment, path='')))
+            self._pools[notebook].append(
+                asyncio.create_task(self._initialize(notebook, env=environment, path=""))
+            )
         task, _, kernel_id = await self.get_rendered_notebook(notebook)
-        lines = ''.join((await task)[0]).splitlines()
+        lines = "".join((await task)[0]).splitlines()
         return kernel_id, [output for line in lines if line for output in json.loads(line)]
 
     async def shutdown_kernel(self, kernel_id, *args, **kwargs):
-        for pool in self._pools.values(): pool[:] = [item for item in pool if not (item.done() and (item.cancelled() or item.exception()))]
+        for pool in self._pools.values():
+            pool[:] = [
+                item
+                for item in pool
+                if not (item.done() and (item.cancelled() or item.exception()))
+            ]
         return await super().shutdown_kernel(kernel_id, *args, **kwargs)
 
 # %% ../nbs/32_server.ipynb #03c54714
@@ -280,7 +379,8 @@ class PageKernels(WarmKernels):
     A page gets a kernel by `visit`, under a secret name; only by that name can its websocket reach it. The kernel ends when the page is closed,
     when nobody connects within a minute, and when nobody comes back within two after a connection was lost.
     """
-    most = Integer(20, config=True, help='how many visitors may be there at once')
+
+    most = Integer(20, config=True, help="how many visitors may be there at once")
 
     def __init__(self, **kwargs):
         self.visits, self.sockets, self.farewells = {}, {}, {}
@@ -291,7 +391,8 @@ class PageKernels(WarmKernels):
         visit = secrets.token_urlsafe(18)
         self.visits[visit] = None
         try:
-            while self.visits[visit] not in self: self.visits[visit], shown = await self.warm(notebook)
+            while self.visits[visit] not in self:
+                self.visits[visit], shown = await self.warm(notebook)
         except BaseException:
             del self.visits[visit]
             raise
@@ -306,71 +407,102 @@ class PageKernels(WarmKernels):
     def arrived(self, visit: str) -> None:
         "The page of a visit is connected."
         farewell = self.farewells.pop(visit, None)
-        if farewell: IOLoop.current().remove_timeout(farewell)
+        if farewell:
+            IOLoop.current().remove_timeout(farewell)
 
     async def leave(self, visit: str) -> None:
         "End a visit and its kernel."
         self.arrived(visit)
         kernel_id = self.visits.pop(visit, None)
-        if kernel_id in self: await self.shutdown_kernel(kernel_id, now=True)
+        if kernel_id in self:
+            await self.shutdown_kernel(kernel_id, now=True)
 
     async def shutdown_kernel(self, kernel_id, *args, **kwargs):
         "End a kernel, and tell its page."
-        for visit in [visit for visit, owned in self.visits.items() if owned == kernel_id]: del self.visits[visit]
+        for visit in [visit for visit, owned in self.visits.items() if owned == kernel_id]:
+            del self.visits[visit]
         socket = self.sockets.pop(kernel_id, None)
-        if socket: socket.close(4000, 'This page was closed after a long time without use.')
+        if socket:
+            socket.close(4000, "This page was closed after a long time without use.")
         return await super().shutdown_kernel(kernel_id, *args, **kwargs)
 
     async def close(self) -> None:
         "End all kernels, also those that are starting."
-        for item in [item for pool in self._pools.values() for item in pool if not item.done()]: item.cancel()
-        for socket in list(self.sockets.values()): socket.close(4002, 'The server was stopped.')
+        for item in [item for pool in self._pools.values() for item in pool if not item.done()]:
+            item.cancel()
+        for socket in list(self.sockets.values()):
+            socket.close(4002, "The server was stopped.")
         await self.shutdown_all(now=True)
 
 # %% ../nbs/32_server.ipynb #06a89f62
 def well_formed(message: bytes) -> bool:
     "Whether a websocket message is laid out as the protocol says: its own length bounds every number in it."
-    if not isinstance(message, bytes) or len(message) < 64: return False
-    count = int.from_bytes(message[:8], 'little')
-    if not 6 <= count <= 64 or len(message) < 8*(count + 1): return False
-    offsets = [int.from_bytes(message[8*at:8*at + 8], 'little') for at in range(1, count + 1)]
-    return offsets[0] == 8*(count + 1) and offsets == sorted(offsets) and offsets[-1] == len(message)
+    if not isinstance(message, bytes) or len(message) < 64:
+        return False
+    count = int.from_bytes(message[:8], "little")
+    if not 6 <= count <= 64 or len(message) < 8 * (count + 1):
+        return False
+    offsets = [int.from_bytes(message[8 * at : 8 * at + 8], "little") for at in range(1, count + 1)]
+    return (
+        offsets[0] == 8 * (count + 1) and offsets == sorted(offsets) and offsets[-1] == len(message)
+    )
 
 # %% ../nbs/32_server.ipynb #c8acc822
-KINDS = ['comm_open', 'comm_msg', 'comm_close', 'comm_info_request', 'kernel_info_request']
+KINDS = ["comm_open", "comm_msg", "comm_close", "comm_info_request", "kernel_info_request"]
 
 # %% ../nbs/32_server.ipynb #80a46653
 def harmless(message: bytes) -> bool:
     "Whether a message asks a kernel for no more than a page may: to talk with widgets that are there."
-    if not well_formed(message): return False
-    offsets = [int.from_bytes(message[8*at:8*at + 8], 'little') for at in range(1, 7)]
-    channel, header, _, _, content = (message[start:end] for start, end in zip(offsets, offsets[1:]))
-    try: kind, content = json.loads(header)['msg_type'], json.loads(content) if len(content) < 2**16 else {}
-    except (ValueError, KeyError, TypeError, RecursionError): return False
-    if channel != b'shell' or not isinstance(content, dict): return False
-    if kind == 'comm_open': return content.get('target_name') == 'jupyter.widget.control'
+    if not well_formed(message):
+        return False
+    offsets = [int.from_bytes(message[8 * at : 8 * at + 8], "little") for at in range(1, 7)]
+    channel, header, _, _, content = (
+        message[start:end] for start, end in zip(offsets, offsets[1:])
+    )
+    try:
+        kind, content = (
+            json.loads(header)["msg_type"],
+            json.loads(content) if len(content) < 2**16 else {},
+        )
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+    if channel != b"shell" or not isinstance(content, dict):
+        return False
+    if kind == "comm_open":
+        return content.get("target_name") == "jupyter.widget.control"
     return kind in KINDS
 
 # %% ../nbs/32_server.ipynb #3e96241c
 class Line(ZMQChannelsWebsocketConnection):
     "What a kernel says, on its way to its page: of an error only that there was one. Jupyter's own method would look for its words in the wrong place, and the page would hear nothing any more."
+
     def _on_error(self, channel, msg, msg_list):
-        if channel != 'iopub' or self.get_part('header', msg['header'], msg_list)['msg_type'] != 'error': return
-        said = self.get_part('content', msg['content'], msg_list)
-        where = re.sub(r'\x1b\[[\d;]*m', '', '\n'.join(said['traceback'][:-1]))
-        logging.getLogger('mnist_nb').error('a page: %s\n%s', said['ename'], where)
-        msg_list[3] = self.session.pack(dict(ename=said['ename'], evalue='', traceback=[]))
+        if (
+            channel != "iopub"
+            or self.get_part("header", msg["header"], msg_list)["msg_type"] != "error"
+        ):
+            return
+        said = self.get_part("content", msg["content"], msg_list)
+        where = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(said["traceback"][:-1]))
+        logging.getLogger("mnist_nb").error("a page: %s\n%s", said["ename"], where)
+        msg_list[3] = self.session.pack({"ename": said["ename"], "evalue": "", "traceback": []})
 
 # %% ../nbs/32_server.ipynb #be868bdd
 class Socket(VoilaKernelWebsocketHandler):
     "The live connection of a page with its own kernel; lets nothing through but talk between widgets."
+
     ping_interval = ping_timeout = 30
 
     async def get(self, visit):
         self.visit, kernel_id = visit, self.kernel_manager.visits.get(visit)
-        wanted = [name.strip() for name in self.request.headers.get('Sec-WebSocket-Protocol', '').split(',')]
-        if PROTOCOL not in wanted: return self.set_status(400)
-        if kernel_id not in self.kernel_manager: return self.set_status(404)
+        wanted = [
+            name.strip()
+            for name in self.request.headers.get("Sec-WebSocket-Protocol", "").split(",")
+        ]
+        if PROTOCOL not in wanted:
+            return self.set_status(400)
+        if kernel_id not in self.kernel_manager:
+            return self.set_status(404)
         await super().get(kernel_id)
 
     async def open(self, kernel_id):
@@ -379,131 +511,188 @@ class Socket(VoilaKernelWebsocketHandler):
         await self.connection.connect()
 
     def on_message(self, message):
-        if harmless(message): super().on_message(message)
-        else: self.close(4001, 'This page sent what it must not.')
+        if harmless(message):
+            super().on_message(message)
+        else:
+            self.close(4001, "This page sent what it must not.")
 
     def on_close(self):
         "A page that was left frees its kernel at once; one that lost its connection may come back."
         super().on_close()
         kernels = self.kernel_manager
-        if kernels.sockets.get(self.kernel_id) is not self: return
+        if kernels.sockets.get(self.kernel_id) is not self:
+            return
         del kernels.sockets[self.kernel_id]
-        if self.visit in kernels.visits: kernels.expect(self.visit, 0 if self.close_code in (1000, 1001) else SECONDS_TO_RECONNECT)
+        if self.visit in kernels.visits:
+            kernels.expect(
+                self.visit, 0 if self.close_code in (1000, 1001) else SECONDS_TO_RECONNECT
+            )
 
 # %% ../nbs/32_server.ipynb #9d8cfbde
-BUNDLE = {'jupyter-js-widgets/extension.js': ['@jupyter-widgets/controls', '@jupyter-widgets/base', '@jupyter-widgets/output'], 'ipycanvas/index.js': ['ipycanvas']}
+BUNDLE = {
+    "jupyter-js-widgets/extension.js": [
+        "@jupyter-widgets/controls",
+        "@jupyter-widgets/base",
+        "@jupyter-widgets/output",
+    ],
+    "ipycanvas/index.js": ["ipycanvas"],
+}
 
 # %% ../nbs/32_server.ipynb #abdee49f
 def installed(name: str) -> str:
     "The text of a browser module that a Python package brought along."
-    for folder in jupyter_path('nbextensions'):
-        if (path := Path(folder)/name).is_file(): return re.sub(r'//# sourceMappingURL=.*', '', path.read_text(encoding='utf8'))
-    raise MnistNbError(f'{name} is not installed; run `pip install --force-reinstall ipywidgets widgetsnbextension ipycanvas`')
+    for folder in jupyter_path("nbextensions"):
+        if (path := Path(folder) / name).is_file():
+            return re.sub(r"//# sourceMappingURL=.*", "", path.read_text(encoding="utf8"))
+    raise MnistNbError(
+        f"{name} is not installed; run `pip install --force-reinstall ipywidgets widgetsnbextension ipycanvas`"
+    )
 
 # %% ../nbs/32_server.ipynb #268ee08b
 @cache
 def script() -> tuple[str, bytes]:
     "The one script of all pages, compressed, and its address, which changes with it."
-    parts = [text_of('page.js')]
-    for name, modules in BUNDLE.items(): parts += [f'window.define.names = {json.dumps(modules)};', installed(name)]
-    parts += [text_of('drawing.js'), 'window.startPage();']
-    code = '\n;'.join(parts).encode()
-    return f'/static/{hashlib.sha256(code).hexdigest()[:16]}.js', gzip.compress(code, 6)
+    parts = [text_of("page.js")]
+    for name, modules in BUNDLE.items():
+        parts += [f"window.define.names = {json.dumps(modules)};", installed(name)]
+    parts += [text_of("drawing.js"), "window.startPage();"]
+    code = "\n;".join(parts).encode()
+    return f"/static/{hashlib.sha256(code).hexdigest()[:16]}.js", gzip.compress(code, 6)
 
 # %% ../nbs/32_server.ipynb #0db2f976
 class Script(Own):
     "Serves the script; a browser keeps it for ever, for its address names its content."
+
     def get(self):
         address, code = script()
-        if self.request.path != address: return self.say(404, 'not_found', 'there is nothing at this address.')
-        if 'gzip' in self.request.headers.get('Accept-Encoding', ''): self.set_header('Content-Encoding', 'gzip')
-        else: code = gzip.decompress(code)
-        self.set_header('Vary', 'Accept-Encoding')
-        self.set_header('Content-Type', 'text/javascript; charset=utf-8')
-        self.set_header('Cache-Control', 'public, max-age=31536000, immutable')
+        if self.request.path != address:
+            return self.say(404, "not_found", "there is nothing at this address.")
+        if "gzip" in self.request.headers.get("Accept-Encoding", ""):
+            self.set_header("Content-Encoding", "gzip")
+        else:
+            code = gzip.decompress(code)
+        self.set_header("Vary", "Accept-Encoding")
+        self.set_header("Content-Type", "text/javascript; charset=utf-8")
+        self.set_header("Cache-Control", "public, max-age=31536000, immutable")
         self.finish(code)
 
 # %% ../nbs/32_server.ipynb #507f13eb
-TITLES = {'dashboard': 'Handwritten digits', 'train': 'Training'}
+TITLES = {"dashboard": "Handwritten digits", "train": "Training"}
 
 # %% ../nbs/32_server.ipynb #755701a6
 @cache
 def head(page: str) -> str:
     "The beginning of a page, enough for a browser to show something."
-    values = dict(title=TITLES[page], script=script()[0], style=text_of('dashboard.css') + text_of('page.css'), skeleton=text_of(f'{page}.html'))
-    return re.sub(r'\{(\w+)\}', lambda match: values[match[1]], text_of('page.html'))
+    values = {
+        "title": TITLES[page],
+        "script": script()[0],
+        "style": text_of("dashboard.css") + text_of("page.css"),
+        "skeleton": text_of(f"{page}.html"),
+    }
+    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], text_of("page.html"))
 
 # %% ../nbs/32_server.ipynb #78efc3b0
-def tail(visit: str = '', outputs: list[dict] = (), problem: str = '') -> str:
+def tail(visit: str = "", outputs: list[dict] = (), problem: str = "") -> str:
     "The end of a page: how it reaches its kernel and what it is to show, or why it cannot."
-    views = [output['data'][WIDGET]['model_id'] for output in outputs if WIDGET in output.get('data', {})]
-    if visit and not views: problem = 'The program behind this page failed.'
-    facts = json.dumps(dict(visit=visit, views=views, problem=problem)).replace('<', r'\u003c')
+    views = [
+        output["data"][WIDGET]["model_id"] for output in outputs if WIDGET in output.get("data", {})
+    ]
+    if visit and not views:
+        problem = "The program behind this page failed."
+    facts = json.dumps({"visit": visit, "views": views, "problem": problem}).replace("<", r"\u003c")
     return f'<script type="application/json" id="visit">{facts}</script></body></html>'
 
 # %% ../nbs/32_server.ipynb #9412ed85
-WIDGET = 'application/vnd.jupyter.widget-view+json'
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 # %% ../nbs/32_server.ipynb #28eb3c08
 class Page(Own):
     "A page: its beginning at once, the rest when its kernel is there."
-    def initialize(self, page): self.page = page
+
+    def initialize(self, page):
+        self.page = page
 
     async def get(self):
-        kernels = self.settings['kernel_manager']
+        kernels = self.settings["kernel_manager"]
         if len(kernels.visits) >= kernels.most:
-            self.set_header('Retry-After', '30')
-            return self.say(503, 'full', f'{kernels.most} visitors are here already, as many as this server takes. Please try again in a minute.')
+            self.set_header("Retry-After", "30")
+            return self.say(
+                503,
+                "full",
+                f"{kernels.most} visitors are here already, as many as this server takes. Please try again in a minute.",
+            )
         self.write(head(self.page))
         await self.flush()
-        try: visit, outputs = await kernels.visit(f'{self.page}.ipynb')
+        try:
+            visit, outputs = await kernels.visit(f"{self.page}.ipynb")
         except Exception as e:
-            logging.getLogger('mnist_nb').error('a page could not be made: %s', one_line(e))
-            return self.finish(tail(problem='The program behind this page could not be started.'))
+            logging.getLogger("mnist_nb").error("a page could not be made: %s", one_line(e))
+            return self.finish(tail(problem="The program behind this page could not be started."))
         for output in outputs:
-            if output['output_type'] == 'error': logging.getLogger('mnist_nb').error('%s: %s', output['ename'], output['evalue'])
+            if output["output_type"] == "error":
+                logging.getLogger("mnist_nb").error("%s: %s", output["ename"], output["evalue"])
         self.finish(tail(visit, outputs))
 
-    def head(self): self.set_header('Content-Type', 'text/html; charset=UTF-8')
+    def head(self):
+        self.set_header("Content-Type", "text/html; charset=UTF-8")
 
 # %% ../nbs/32_server.ipynb #a1b2bafc
 class Container(WSGIContainer):
     "A WSGI app in a pool of threads; it is told that a body in chunks has an end, without which Flask would not read it."
-    def __init__(self, app, threads: int = 8): super().__init__(app, ThreadPoolExecutor(threads, 'api'))
 
-    def environ(self, request): return super().environ(request) | {'wsgi.input_terminated': True}
+    def __init__(self, app, threads: int = 8):
+        super().__init__(app, ThreadPoolExecutor(threads, "api"))
 
-    def _log(self, status_code, request): quiet(status_code, request)
+    def environ(self, request):
+        return super().environ(request) | {"wsgi.input_terminated": True}
+
+    def _log(self, status_code, request):
+        quiet(status_code, request)
 
 # %% ../nbs/32_server.ipynb #4b7d323f
 def quiet(status: int, request) -> None:
     "Log our own failures and nothing of what visitors do."
-    if status >= 500 and status != 503: logging.getLogger('mnist_nb').error('%s %s %s', status, request.method, request.path)
+    if status >= 500 and status != 503:
+        logging.getLogger("mnist_nb").error("%s %s %s", status, request.method, request.path)
 
 # %% ../nbs/32_server.ipynb #ccc09f79
 class Exactly(PathMatches):
     "Matches one path and one method; the same path with another one is Flask's."
+
     def __init__(self, method: str, path: str):
         super().__init__(re.escape(path))
         self.method = method
 
-    def match(self, request): return super().match(request) if request.method == self.method else None
+    def match(self, request):
+        return super().match(request) if request.method == self.method else None
 
 # %% ../nbs/32_server.ipynb #a279954d
 class Predict(Own):
     "POST /api/predict without Flask, whose share of a prediction is larger than the prediction; refuses what would have to wait too long."
-    MOST_WAITING = 64
-    pool, waiting = ThreadPoolExecutor(1, 'predict'), 0
 
-    def initialize(self, reader): self.reader = reader
+    MOST_WAITING = 64
+    pool, waiting = ThreadPoolExecutor(1, "predict"), 0
+
+    def initialize(self, reader):
+        self.reader = reader
 
     async def post(self):
-        if Predict.waiting >= self.MOST_WAITING: return self.say(503, 'busy', 'too many pictures are waiting to be read. Try again in a second')
+        if Predict.waiting >= self.MOST_WAITING:
+            return self.say(
+                503, "busy", "too many pictures are waiting to be read. Try again in a second"
+            )
         Predict.waiting += 1
         try:
-            asked = self.request.headers.get('Content-Type', ''), self.request.body, {name: self.get_query_argument(name) for name in self.request.query_arguments}
-            status, answer = await asyncio.get_running_loop().run_in_executor(self.pool, predict_answer, self.reader, *asked)
-        finally: Predict.waiting -= 1
+            asked = (
+                self.request.headers.get("Content-Type", ""),
+                self.request.body,
+                {name: self.get_query_argument(name) for name in self.request.query_arguments},
+            )
+            status, answer = await asyncio.get_running_loop().run_in_executor(
+                self.pool, predict_answer, self.reader, *asked
+            )
+        finally:
+            Predict.waiting -= 1
         self.reply(status, answer)
 
 # %% ../nbs/32_server.ipynb #32a9a79f
@@ -512,68 +701,117 @@ class Events(Own):
 
     Where nothing is left to tell the answer is 204, which keeps browsers from asking again.
     """
-    PAUSE, SILENCE = .25, 15
 
-    def initialize(self, jobs): self.jobs = jobs
+    PAUSE, SILENCE = 0.25, 15
+
+    def initialize(self, jobs):
+        self.jobs = jobs
 
     async def get(self):
         self.left = False
         last = await asyncio.to_thread(self.jobs.latest)
-        job, _, start = self.request.headers.get('Last-Event-ID', '').rpartition(':')
+        job, _, start = self.request.headers.get("Last-Event-ID", "").rpartition(":")
         start = int(start) if last and job == last.id and start.isdigit() else 0
-        if not last or start and last.status != 'running' and not self.jobs.events(last.id, start)[0]: return self.set_status(204)
-        self.set_header('Content-Type', 'text/event-stream')
-        try: await self.follow(last.id, start)
-        except StreamClosedError: pass
+        if (
+            not last
+            or start
+            and last.status != "running"
+            and not self.jobs.events(last.id, start)[0]
+        ):
+            return self.set_status(204)
+        self.set_header("Content-Type", "text/event-stream")
+        with contextlib.suppress(StreamClosedError):
+            await self.follow(last.id, start)
 
     async def follow(self, job: str, start: int):
-        said = 0.
+        said = 0.0
         while not self.left:
             events, start = await asyncio.to_thread(self.jobs.events, job, start)
             if events or time.monotonic() - said > self.SILENCE:
-                self.write(sent_events(job, events, start) or ':\n\n')
+                self.write(sent_events(job, events, start) or ":\n\n")
                 await self.flush()
                 said = time.monotonic()
-            if events and events[-1]['kind'] in ENDS: return
+            if events and events[-1]["kind"] in ENDS:
+                return
             await asyncio.sleep(self.PAUSE)
 
-    def on_connection_close(self): self.left = True
+    def on_connection_close(self):
+        self.left = True
 
 # %% ../nbs/32_server.ipynb #b15c341c
 def listen(host: str, port: int) -> list:
     "Sockets that listen; an error that names the port where it is taken, for no other port is tried."
-    try: return bind_sockets(port, host)
+    try:
+        return bind_sockets(port, host)
     except OSError as e:
         if e.errno == errno.EADDRINUSE:
-            reason = f'port {port} of {host} is taken, perhaps by another `mnist_nb serve`' + ' or by AirPlay Receiver'*(port == 5000 and sys.platform == 'darwin')
-        else: reason = f'cannot listen on port {port} of {host}: {e.strerror or e}'
-        raise MnistNbError(f'{reason}. Choose another with --port, or --port 0 for any that is free') from e
+            reason = (
+                f"port {port} of {host} is taken, perhaps by another `mnist_nb serve`"
+                + " or by AirPlay Receiver" * (port == 5000 and sys.platform == "darwin")
+            )
+        else:
+            reason = f"cannot listen on port {port} of {host}: {e.strerror or e}"
+        raise MnistNbError(
+            f"{reason}. Choose another with --port, or --port 0 for any that is free"
+        ) from e
 
 # %% ../nbs/32_server.ipynb #f8619012
-def address(host: str, port: int, token: str = '') -> str:
+def address(host: str, port: int, token: str = "") -> str:
     "What to open in a browser."
-    name = socket.gethostname() if host in ('', '0.0.0.0', '::') else f'[{host}]' if ':' in host else host
-    return f'http://{name}:{port}/' + f'?token={token}'*bool(token)
+    name = (
+        socket.gethostname()
+        if host in ("", "0.0.0.0", "::")
+        else f"[{host}]"
+        if ":" in host
+        else host
+    )
+    return f"http://{name}:{port}/" + f"?token={token}" * bool(token)
 
 # %% ../nbs/32_server.ipynb #0602160a
 def fill(folder: Path) -> None:
     "Write what Voila wants as files: a notebook for each page, and how its outputs leave the kernel."
     for page in TITLES:
         code = f"from mnist_nb.dashboard import Dashboard\nDashboard({page!r})"
-        cell = dict(cell_type='code', id='page', metadata={}, execution_count=None, outputs=[], source=code)
-        notebook = dict(nbformat=4, nbformat_minor=5, metadata=dict(kernelspec=dict(name='python3', display_name='mnist_nb', language='python')), cells=[cell])
-        (folder/f'{page}.ipynb').write_text(json.dumps(notebook), encoding='utf8')
-    shutil.copy(PAGES/'index.html.j2', folder)
+        cell = {
+            "cell_type": "code",
+            "id": "page",
+            "metadata": {},
+            "execution_count": None,
+            "outputs": [],
+            "source": code,
+        }
+        notebook = {
+            "nbformat": 4,
+            "nbformat_minor": 5,
+            "metadata": {
+                "kernelspec": {"name": "python3", "display_name": "mnist_nb", "language": "python"}
+            },
+            "cells": [cell],
+        }
+        (folder / f"{page}.ipynb").write_text(json.dumps(notebook), encoding="utf8")
+    shutil.copy(PAGES / "index.html.j2", folder)
 
 # %% ../nbs/32_server.ipynb #fc2c0db3
 def configuration(warm: int, visitors: int, idle_minutes: float) -> Config:
     "Voila's settings."
-    seconds = max(1, round(60*idle_minutes))
+    seconds = max(1, round(60 * idle_minutes))
     return Config(
-        VoilaConfiguration=dict(attempt_fix_notebook=False, file_allowlist=[], extension_allowlist=['ipycanvas']),
-        PageKernels=dict(most=visitors, fill_delay=3, cull_idle_timeout=seconds, cull_interval=max(1, min(60, seconds//2)), cull_connected=True,
-                         kernel_pools_config=dict(default=dict(pool_size=warm))),
-        KernelManager=dict(transport='ipc' if sys.platform == 'linux' else 'tcp'), KernelRestarter=dict(restart_limit=0, time_to_dead=1.))
+        VoilaConfiguration={
+            "attempt_fix_notebook": False,
+            "file_allowlist": [],
+            "extension_allowlist": ["ipycanvas"],
+        },
+        PageKernels={
+            "most": visitors,
+            "fill_delay": 3,
+            "cull_idle_timeout": seconds,
+            "cull_interval": max(1, min(60, seconds // 2)),
+            "cull_connected": True,
+            "kernel_pools_config": {"default": {"pool_size": warm}},
+        },
+        KernelManager={"transport": "ipc" if sys.platform == "linux" else "tcp"},
+        KernelRestarter={"restart_limit": 0, "time_to_dead": 1.0},
+    )
 
 # %% ../nbs/32_server.ipynb #9300dd34
 class DashboardServer(Voila):
@@ -586,11 +824,20 @@ class DashboardServer(Voila):
     secret : the token asked of every request; none where empty.
     reader, store, jobs : what the API works with.
     """
-    name = 'mnist_nb'
-    secret, folder, environment, reader, store, jobs = Unicode(''), Unicode(''), Dict(), Any(), Any(), Any()
 
-    @default('log_level')
-    def _quiet(self): return logging.ERROR
+    name = "mnist_nb"
+    secret, folder, environment, reader, store, jobs = (
+        Unicode(""),
+        Unicode(""),
+        Dict(),
+        Any(),
+        Any(),
+        Any(),
+    )
+
+    @default("log_level")
+    def _quiet(self):
+        return logging.ERROR
 
     def setup_template_dirs(self) -> None:
         "Only our own template is known."
@@ -600,23 +847,47 @@ class DashboardServer(Voila):
         "Voila's settings, with our kernels and doors."
         settings = super().init_settings()
         python = OwnPython(parent=self)
-        self.kernel_manager = PageKernels(parent=self, connection_dir=self.connection_dir, kernel_spec_manager=python, allowed_message_types=KINDS)
-        return settings | dict(kernel_manager=self.kernel_manager, kernel_spec_manager=python, token=self.secret, cookie=f'mnist_nb_{self.port}', kernel_websocket_connection_class=Line,
-                               allow_remote_access=bool(self.secret), default_handler_class=Missing, compress_response=True,
-                               websocket_max_message_size=64*1024**2, log_function=lambda handler: quiet(handler.get_status(), handler.request))
+        self.kernel_manager = PageKernels(
+            parent=self,
+            connection_dir=self.connection_dir,
+            kernel_spec_manager=python,
+            allowed_message_types=KINDS,
+        )
+        return settings | {
+            "kernel_manager": self.kernel_manager,
+            "kernel_spec_manager": python,
+            "token": self.secret,
+            "cookie": f"mnist_nb_{self.port}",
+            "kernel_websocket_connection_class": Line,
+            "allow_remote_access": bool(self.secret),
+            "default_handler_class": Missing,
+            "compress_response": True,
+            "websocket_max_message_size": 64 * 1024**2,
+            "log_function": lambda handler: quiet(handler.get_status(), handler.request),
+        }
 
     def init_handlers(self) -> list:
         "Our own handlers; none of Voila's, which serve files, trees, contents and shutdowns."
-        pages = [(r'/', Page, dict(page='dashboard')), (r'/train', Page, dict(page='train')), (r'/live/([\w-]+)', Socket), (r'/static/.*', Script)]
-        api = [Rule(Exactly('POST', '/api/predict'), Predict, dict(reader=self.reader)), Rule(Exactly('GET', '/api/train/events'), Events, dict(jobs=self.jobs)),
-               (r'/(?:api|v2)(?:/.*)?', Container(create_app(self.reader, self.store, self.jobs)))]
+        pages = [
+            (r"/", Page, {"page": "dashboard"}),
+            (r"/train", Page, {"page": "train"}),
+            (r"/live/([\w-]+)", Socket),
+            (r"/static/.*", Script),
+        ]
+        api = [
+            Rule(Exactly("POST", "/api/predict"), Predict, {"reader": self.reader}),
+            Rule(Exactly("GET", "/api/train/events"), Events, {"jobs": self.jobs}),
+            (r"/(?:api|v2)(?:/.*)?", Container(create_app(self.reader, self.store, self.jobs))),
+        ]
         return [*pages, *api]
 
 # %% ../nbs/32_server.ipynb #16f1d79b
 class Bounded(HTTPServer):
     "A server that takes no more connections than it can bear."
+
     def handle_stream(self, stream, address):
-        if len(self._connections) >= MOST_CONNECTIONS: return stream.close()
+        if len(self._connections) >= MOST_CONNECTIONS:
+            return stream.close()
         return super().handle_stream(stream, address)
 
     async def end_deaf(self):
@@ -624,45 +895,76 @@ class Bounded(HTTPServer):
         before = {}
         while True:
             await asyncio.sleep(SECONDS_IDLE)
-            now = {each.stream: each.stream._total_write_done_index for each in self._connections if each.stream.writing()}
-            for stream in now.items() & before.items(): stream[0].close()
+            now = {
+                each.stream: each.stream._total_write_done_index
+                for each in self._connections
+                if each.stream.writing()
+            }
+            for stream in now.items() & before.items():
+                stream[0].close()
             before = now
 
 # %% ../nbs/32_server.ipynb #34155601
 async def until_told() -> None:
     "Wait for Ctrl-C or SIGTERM. More of them change nothing: the end takes a few seconds at most."
     loop, told = asyncio.get_running_loop(), asyncio.Event()
-    for name in ('SIGINT', 'SIGTERM', 'SIGBREAK'):
-        if hasattr(signal, name): signal.signal(getattr(signal, name), lambda number, frame: loop.call_soon_threadsafe(told.set))
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(
+                getattr(signal, name), lambda number, frame: loop.call_soon_threadsafe(told.set)
+            )
     while not told.is_set():
-        try: await asyncio.wait_for(told.wait(), 1)
-        except TimeoutError: pass
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(told.wait(), 1)
 
 # %% ../nbs/32_server.ipynb #31db75a4
 async def run(server: DashboardServer, sockets: list, browser: bool) -> None:
     "Serve until told to stop, then end everything."
-    server.connection_dir = tempfile.mkdtemp(prefix='mnist_nb_')
+    server.connection_dir = tempfile.mkdtemp(prefix="mnist_nb_")
     server.app = Gate(**server.init_settings())
-    server.app.add_handlers('.*$', server.init_handlers())
-    listener = Bounded(server.app, max_body_size=LARGEST_BODY, max_buffer_size=2*LARGEST_BODY, max_header_size=32*1024, idle_connection_timeout=SECONDS_IDLE, body_timeout=SECONDS_FOR_BODY)
+    server.app.add_handlers(".*$", server.init_handlers())
+    listener = Bounded(
+        server.app,
+        max_body_size=LARGEST_BODY,
+        max_buffer_size=2 * LARGEST_BODY,
+        max_header_size=32 * 1024,
+        idle_connection_timeout=SECONDS_IDLE,
+        body_timeout=SECONDS_FOR_BODY,
+    )
     listener.add_sockets(sockets)
     deaf = asyncio.create_task(listener.end_deaf())
     url = address(server.ip, server.port, server.secret)
-    print(f'mnist_nb is at {url} (Ctrl-C ends it)', flush=True)
-    if browser: threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
-    try: await until_told()
+    print(f"mnist_nb is at {url} (Ctrl-C ends it)", flush=True)
+    if browser:
+        threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
+    try:
+        await until_told()
     finally:
-        print('Stopping: pages are closed, a running training keeps its best weights.', flush=True)
+        print("Stopping: pages are closed, a running training keeps its best weights.", flush=True)
         listener.stop()
         deaf.cancel()
-        await asyncio.wait([asyncio.create_task(each) for each in (asyncio.to_thread(server.jobs.close), server.kernel_manager.close())], timeout=8)
+        await asyncio.wait(
+            [
+                asyncio.create_task(each)
+                for each in (asyncio.to_thread(server.jobs.close), server.kernel_manager.close())
+            ],
+            timeout=8,
+        )
         shutil.rmtree(server.connection_dir, ignore_errors=True)
 
 # %% ../nbs/32_server.ipynb #adbb9a8c
-SWITCH_SECONDS = .0005
+SWITCH_SECONDS = 0.0005
 
 # %% ../nbs/32_server.ipynb #3fb86eef
-def serve(host: str = '127.0.0.1', port: int = 5000, browser: bool = True, token: str | None = None, warm: int = 1, visitors: int = 20, idle_minutes: float = 60) -> None:
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 5000,
+    browser: bool = True,
+    token: str | None = None,
+    warm: int = 1,
+    visitors: int = 20,
+    idle_minutes: float = 60,
+) -> None:
     """Serve the dashboard and the API until Ctrl-C.
 
     Parameters
@@ -679,14 +981,29 @@ def serve(host: str = '127.0.0.1', port: int = 5000, browser: bool = True, token
     MnistNbError : the port is taken.
     """
     sockets = listen(host, port)
-    if token is None: token = '' if is_loopback(host) else secrets.token_urlsafe(24)
+    if token is None:
+        token = "" if is_loopback(host) else secrets.token_urlsafe(24)
     store = Store()
-    with tempfile.TemporaryDirectory(prefix='mnist_nb_') as folder:
+    with tempfile.TemporaryDirectory(prefix="mnist_nb_") as folder:
         fill(Path(folder))
         bound = sockets[0].getsockname()[1]
-        environment = kernel_environment(address({'': '127.0.0.1', '0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), bound), token)
-        server = DashboardServer(ip=host, port=bound, secret=token, reader=CurrentReader(store), store=store, jobs=Jobs(store=store, server=''), folder=folder, root_dir=folder,
-                                 config=configuration(warm, visitors, idle_minutes), environment=environment, config_file_paths=[])
+        environment = kernel_environment(
+            address({"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), bound),
+            token,
+        )
+        server = DashboardServer(
+            ip=host,
+            port=bound,
+            secret=token,
+            reader=CurrentReader(store),
+            store=store,
+            jobs=Jobs(store=store, server=""),
+            folder=folder,
+            root_dir=folder,
+            config=configuration(warm, visitors, idle_minutes),
+            environment=environment,
+            config_file_paths=[],
+        )
         server._init_asyncio_patch()
         server.voila_configuration = VoilaConfiguration(parent=server)
         server.setup_template_dirs()

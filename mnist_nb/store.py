@@ -16,10 +16,18 @@ from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
-from .core import ModelCorrupt, ModelMissing, cannot_write, home_folder, locked, one_line, write_atomic
+from mnist_nb.core import (
+    ModelCorrupt,
+    ModelMissing,
+    cannot_write,
+    home_folder,
+    locked,
+    one_line,
+    write_atomic,
+)
 
 # %% ../nbs/11_store.ipynb #cd99d551
-PRETRAINED = 'pretrained'
+PRETRAINED = "pretrained"
 
 # %% ../nbs/11_store.ipynb #0f08b97c
 class Store:
@@ -29,20 +37,26 @@ class Store:
     ----------
     folder : where they are; `models` in the program's home folder unless told otherwise.
     """
+
     def __init__(self, folder: str | os.PathLike | None = None):
-        self.folder = Path(folder) if folder else home_folder()/'models'
-        self.pretrained = Path(__file__).parent/PRETRAINED if '__file__' in globals() else Path('../mnist_nb')/PRETRAINED
+        self.folder = Path(folder) if folder else home_folder() / "models"
+        self.pretrained = (
+            Path(__file__).parent / PRETRAINED
+            if "__file__" in globals()
+            else Path("../mnist_nb") / PRETRAINED
+        )
 
     def versions(self) -> list[str]:
         "The names of all versions, the oldest first."
-        own = [path.parent.name for path in self.folder.glob('[!.]*/config.json')]
-        return [PRETRAINED]*(self.pretrained/'config.json').is_file() + sorted(own)
+        own = [path.parent.name for path in self.folder.glob("[!.]*/config.json")]
+        return [PRETRAINED] * (self.pretrained / "config.json").is_file() + sorted(own)
 
     def path(self, version: str | None = None) -> Path:
         "The folder of a version, or of the current one; raises ModelMissing where there is none."
         version = version or self.current()
-        if version not in self.versions(): raise missing(version, self.versions())
-        return self.pretrained if version == PRETRAINED else self.folder/version
+        if version not in self.versions():
+            raise missing(version, self.versions())
+        return self.pretrained if version == PRETRAINED else self.folder / version
 
     def current(self) -> str:
         "The version in use."
@@ -50,16 +64,23 @@ class Store:
 
     def used(self) -> list[str]:
         "The versions that were used, in order; the last is the current one."
-        try: lines = (self.folder/'current').read_text(encoding='utf8').split()
-        except (FileNotFoundError, NotADirectoryError): lines = []
-        except (OSError, ValueError) as e: raise spoilt(self.folder/'current', one_line(e)) from e
+        try:
+            lines = (self.folder / "current").read_text(encoding="utf8").split()
+        except (FileNotFoundError, NotADirectoryError):
+            lines = []
+        except (OSError, ValueError) as e:
+            raise spoilt(self.folder / "current", one_line(e)) from e
         return [PRETRAINED, *lines]
 
 # %% ../nbs/11_store.ipynb #e52b04c8
 def missing(version: str, versions: list[str]) -> ModelMissing:
     "The error for a version that is not there."
-    there = f"Choose one with `mnist_nb models use`; there are: {', '.join(versions)}" if versions else 'There is none yet; train one with `mnist_nb train`'
-    return ModelMissing(f'no model version {version!r}. {there}')
+    there = (
+        f"Choose one with `mnist_nb models use`; there are: {', '.join(versions)}"
+        if versions
+        else "There is none yet; train one with `mnist_nb train`"
+    )
+    return ModelMissing(f"no model version {version!r}. {there}")
 
 # %% ../nbs/11_store.ipynb #4e963c83
 def add_version(store: Store, label: str, fill: Callable[[Path], None]) -> str:
@@ -75,16 +96,19 @@ def add_version(store: Store, label: str, fill: Callable[[Path], None]) -> str:
     MnistNbError : the folder cannot be written to.
     """
     try:
-        with locked(store.folder/'.lock'):
-            for debris in store.folder.glob('.new-*'): shutil.rmtree(debris, ignore_errors=True)
-            draft = Path(tempfile.mkdtemp(prefix='.new-', dir=store.folder))
+        with locked(store.folder / ".lock"):
+            for debris in store.folder.glob(".new-*"):
+                shutil.rmtree(debris, ignore_errors=True)
+            draft = Path(tempfile.mkdtemp(prefix=".new-", dir=store.folder))
             try:
                 draft.chmod(0o755)
                 fill(draft)
                 name = unused_name(store, label)
-                os.rename(draft, store.folder/name)
-            finally: shutil.rmtree(draft, ignore_errors=True)
-    except OSError as e: raise cannot_write(store.folder, e) from e
+                os.rename(draft, store.folder / name)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+    except OSError as e:
+        raise cannot_write(store.folder, e) from e
     return name
 
 # %% ../nbs/11_store.ipynb #1bdccfb1
@@ -92,26 +116,35 @@ def unused_name(store: Store, label: str) -> str:
     "A name for a version made now, such as 20261122-150301-quick."
     name = base = f"{time.strftime('%Y%m%d-%H%M%S')}-{label}"
     number = 2
-    while (store.folder/name).exists(): name, number = f'{base}-{number}', number + 1
+    while (store.folder / name).exists():
+        name, number = f"{base}-{number}", number + 1
     return name
 
 # %% ../nbs/11_store.ipynb #267045b8
 def use_version(store: Store, version: str) -> None:
     "Make a version the current one; raises ModelMissing where there is none of that name. A damaged list of those used before starts anew."
     store.path(version)
-    with locked(store.folder/'.current.lock'):
-        try: used = store.used()
-        except ModelCorrupt: used = []
-        if used[-1:] != [version]: write_atomic(store.folder/'current', ''.join(f'{each}\n' for each in [*used[1:], version]))
+    with locked(store.folder / ".current.lock"):
+        try:
+            used = store.used()
+        except ModelCorrupt:
+            used = []
+        if used[-1:] != [version]:
+            write_atomic(
+                store.folder / "current", "".join(f"{each}\n" for each in [*used[1:], version])
+            )
 
 # %% ../nbs/11_store.ipynb #657ae82c
 def rollback(store: Store) -> str:
     "Go back to the version that was used before the current one, and return its name; raises ModelMissing where there was none."
-    with locked(store.folder/'.current.lock'):
+    with locked(store.folder / ".current.lock"):
         used = store.used()
-        if len(used) < 2: raise ModelMissing(f'there is nothing to go back to: {used[-1]} is the first version that was used')
+        if len(used) < 2:
+            raise ModelMissing(
+                f"there is nothing to go back to: {used[-1]} is the first version that was used"
+            )
         store.path(used[-2])
-        write_atomic(store.folder/'current', ''.join(f'{version}\n' for version in used[1:-1]))
+        write_atomic(store.folder / "current", "".join(f"{version}\n" for version in used[1:-1]))
         return used[-2]
 
 # %% ../nbs/11_store.ipynb #fe5dd232
@@ -123,33 +156,42 @@ def remove_version(store: Store, version: str) -> None:
     ModelMissing : there is none of that name.
     ValueError : it is in use, or the one that came with the package.
     """
-    with locked(store.folder/'.current.lock'):
+    with locked(store.folder / ".current.lock"):
         store.path(version)
-        if version in (PRETRAINED, store.current()): raise ValueError(f'version: expected one that is neither in use nor {PRETRAINED!r}, got {version!r}. Use another one first')
+        if version in (PRETRAINED, store.current()):
+            raise ValueError(
+                f"version: expected one that is neither in use nor {PRETRAINED!r}, got {version!r}. Use another one first"
+            )
         try:
             left = groupby(each for each in store.used()[1:] if each != version)
-            write_atomic(store.folder/'current', ''.join(f'{each}\n' for each, _ in left))
-            os.rename(store.folder/version, store.folder/f'.new-{version}')
-        except OSError as e: raise cannot_write(store.folder, e) from e
-        shutil.rmtree(store.folder/f'.new-{version}', ignore_errors=True)
+            write_atomic(store.folder / "current", "".join(f"{each}\n" for each, _ in left))
+            os.rename(store.folder / version, store.folder / f".new-{version}")
+        except OSError as e:
+            raise cannot_write(store.folder, e) from e
+        shutil.rmtree(store.folder / f".new-{version}", ignore_errors=True)
 
 # %% ../nbs/11_store.ipynb #1d863439
 def spoilt(path: Path, why: str) -> ModelCorrupt:
     "The error for a version's file that cannot be used."
-    return ModelCorrupt(f'{path}: cannot be read ({why}). Choose another version with `mnist_nb models list` and `mnist_nb models use`, or train one with `mnist_nb train`')
+    return ModelCorrupt(
+        f"{path}: cannot be read ({why}). Choose another version with `mnist_nb models list` and `mnist_nb models use`, or train one with `mnist_nb train`"
+    )
 
 # %% ../nbs/11_store.ipynb #8eae3770
 def read_bytes(path: Path) -> bytes:
     "A version's file; raises ModelCorrupt where it cannot be read."
-    try: return path.read_bytes()
-    except OSError as e: raise spoilt(path, e.strerror or one_line(e)) from e
+    try:
+        return path.read_bytes()
+    except OSError as e:
+        raise spoilt(path, e.strerror or one_line(e)) from e
 
 # %% ../nbs/11_store.ipynb #0a926a07
 def read_network(path: Path) -> bytes:
     "The bytes of a version's network file; raises ModelCorrupt where they are not those that config.json vouches for."
     content = read_bytes(path)
-    expected = read_record(path.with_name('config.json'), 'sha256')['sha256'].get(path.name)
-    if hashlib.sha256(content).hexdigest() != expected: raise spoilt(path, 'its bytes have changed since it was made')
+    expected = read_record(path.with_name("config.json"), "sha256")["sha256"].get(path.name)
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise spoilt(path, "its bytes have changed since it was made")
     return content
 
 # %% ../nbs/11_store.ipynb #79d7b534
@@ -158,7 +200,8 @@ def read_record(path: Path, *needed: str) -> dict:
     try:
         record = json.loads(read_bytes(path))
         return record | {name: record[name] for name in needed}
-    except (ValueError, TypeError, KeyError) as e: raise spoilt(path, one_line(e)) from e
+    except (ValueError, TypeError, KeyError) as e:
+        raise spoilt(path, one_line(e)) from e
 
 # %% ../nbs/11_store.ipynb #a8f86181
 def model_card(label: str, config: dict, report: dict) -> str:
@@ -170,21 +213,30 @@ def model_card(label: str, config: dict, report: dict) -> str:
     config : what config.json holds.
     report : what report.json holds.
     """
-    test, made, teachers = report['test'], config['versions'], config.get('config', {}).get('teachers', 0)
-    taught, code = f'taught by {teachers} networks of its kind, '*(teachers > 0), f"; code {config['code'][:12]}"*('code' in config)
-    rows = '\n'.join(f"| {part} | {r['images']} | {r['accuracy']:.2%} | {r['interval'][0]:.2%} to {r['interval'][1]:.2%} | {r['loss']:.4f} | {r['calibration_error']:.2%} |"
-                     for part, r in report.items())
+    test, made, teachers = (
+        report["test"],
+        config["versions"],
+        config.get("config", {}).get("teachers", 0),
+    )
+    taught, code = (
+        f"taught by {teachers} networks of its kind, " * (teachers > 0),
+        f"; code {config['code'][:12]}" * ("code" in config),
+    )
+    rows = "\n".join(
+        f"| {part} | {r['images']} | {r['accuracy']:.2%} | {r['interval'][0]:.2%} to {r['interval'][1]:.2%} | {r['loss']:.4f} | {r['calibration_error']:.2%} |"
+        for part, r in report.items()
+    )
     return f"""# A handwritten-digit reader ({label})
 
-Reads one handwritten digit from a picture of 28 by 28 pixels: three convolutions, {config['parameters']} parameters.
+Reads one handwritten digit from a picture of 28 by 28 pixels: three convolutions, {config["parameters"]} parameters.
 
 | digits | number | accuracy | 95 % interval | loss | calibration error |
 | --- | --- | --- | --- | --- | --- |
 {rows}
 
-- **For**: single digits written by hand. **Not for**: letters, printed text, or anything that must not be wrong {1 - test['accuracy']:.1%} of the time.
-- **Learnt from**: MNIST's training digits alone, of which {report['validation']['images']} were set aside to choose by. The test digits chose nothing.
-- **Trained**: {config['made']}, {taught}{config['epochs_done']} epochs in {config['seconds']:.0f} s on {config['cores']} cores; ended: {config['reason']}.
-- **Made with**: {', '.join(f'{name} {version}' for name, version in made.items())}{code}.
-- **Make it again**: `{config['command']}`{', with the changes that config.json tells'*bool(config.get('changes'))}
+- **For**: single digits written by hand. **Not for**: letters, printed text, or anything that must not be wrong {1 - test["accuracy"]:.1%} of the time.
+- **Learnt from**: MNIST's training digits alone, of which {report["validation"]["images"]} were set aside to choose by. The test digits chose nothing.
+- **Trained**: {config["made"]}, {taught}{config["epochs_done"]} epochs in {config["seconds"]:.0f} s on {config["cores"]} cores; ended: {config["reason"]}.
+- **Made with**: {", ".join(f"{name} {version}" for name, version in made.items())}{code}.
+- **Make it again**: `{config["command"]}`{", with the changes that config.json tells" * bool(config.get("changes"))}
 """

@@ -23,40 +23,60 @@ from .store import Store, read_record
 from .training import TrainingConfig, restore_config, train
 
 # %% ../nbs/21_teaching.ipynb #89383fc1
-LEAST, LABEL = 5, 'taught'
+LEAST, LABEL = 5, "taught"
 
 # %% ../nbs/21_teaching.ipynb #a3c7f8b5
 def held_out(corrections: Sequence[Correction]) -> tuple[list[Correction], list[Correction]]:
     "Corrections to learn from, and every fifth to judge by; always the same ones, in whatever order they come."
     ordered = sorted(corrections, key=lambda each: each.number)
-    return [each for place, each in enumerate(ordered) if place % LEAST != LEAST - 1], ordered[LEAST - 1::LEAST]
+    return [each for place, each in enumerate(ordered) if place % LEAST != LEAST - 1], ordered[
+        LEAST - 1 :: LEAST
+    ]
 
 # %% ../nbs/21_teaching.ipynb #83440733
 def check_enough(corrections: Sequence[Correction]) -> None:
     "Raise TrainingError where there are too few corrections to learn from."
-    if len(corrections) < LEAST: raise TrainingError(f'expected at least {LEAST} corrections to learn from, got {len(corrections)}. Correct some more readings first')
+    if len(corrections) < LEAST:
+        raise TrainingError(
+            f"expected at least {LEAST} corrections to learn from, got {len(corrections)}. Correct some more readings first"
+        )
 
 # %% ../nbs/21_teaching.ipynb #b546c257
-DIGITS, SHARE, REPEATS = 16_000, .1, 60
+DIGITS, SHARE, REPEATS = 16_000, 0.1, 60
 
 # %% ../nbs/21_teaching.ipynb #7f0464b6
-def mixed_in(images: np.ndarray, labels: np.ndarray, digits: tuple, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def mixed_in(
+    images: np.ndarray, labels: np.ndarray, digits: tuple, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     "A part of the digits, and the corrections among them, repeated up to their share."
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(digits[0]))[:DIGITS]
-    room = int(SHARE*len(chosen))
+    room = int(SHARE * len(chosen))
     repeated = np.tile(rng.permutation(len(images)), REPEATS)[:room]
-    return np.concatenate([digits[0][chosen], images[repeated]]), np.concatenate([digits[1][chosen], labels[repeated]])
+    return np.concatenate([digits[0][chosen], images[repeated]]), np.concatenate(
+        [digits[1][chosen], labels[repeated]]
+    )
 
 # %% ../nbs/21_teaching.ipynb #7481ea6b
 def lesson(config: dict, refusal: bool) -> TrainingConfig:
     "How to teach a version that was trained with `config`: gently, for two rounds."
     base = restore_config(config)
-    return replace(base, epochs=2, batch_size=96, learning_rate=5e-4, augmentation=.7, averaging=.98, time_limit=None, patience=None, teachers=0, strategy=None,
-                   non_digits=max(base.non_digits, .1) if refusal else 0.)
+    return replace(
+        base,
+        epochs=2,
+        batch_size=96,
+        learning_rate=5e-4,
+        augmentation=0.7,
+        averaging=0.98,
+        time_limit=None,
+        patience=None,
+        teachers=0,
+        strategy=None,
+        non_digits=max(base.non_digits, 0.1) if refusal else 0.0,
+    )
 
 # %% ../nbs/21_teaching.ipynb #0aedc81d
-WORSE = .001
+WORSE = 0.001
 
 # %% ../nbs/21_teaching.ipynb #3fc5cd30
 @dataclass(frozen=True)
@@ -73,6 +93,7 @@ class Taught:
     train_accuracy, validation_accuracy, test_accuracy : on MNIST, 0 to 1.
     current : whether it is in use.
     """
+
     version: str
     before: str
     learnt: int
@@ -86,8 +107,16 @@ class Taught:
     current: bool = False
 
     def __repr__(self):
-        lines = [f'{old:>8.2%} {new:>8.2%} {new - old:>+8.2%}  {name}' for name, old, new in self.rows]
-        return '\n'.join([f'{self.before} became {self.version}, by {self.learnt} corrections', *lines, *[f'Warning: {self.warning}']*bool(self.warning)])
+        lines = [
+            f"{old:>8.2%} {new:>8.2%} {new - old:>+8.2%}  {name}" for name, old, new in self.rows
+        ]
+        return "\n".join(
+            [
+                f"{self.before} became {self.version}, by {self.learnt} corrections",
+                *lines,
+                *[f"Warning: {self.warning}"] * bool(self.warning),
+            ]
+        )
 
 # %% ../nbs/21_teaching.ipynb #fdffb608
 def right_share(reader: Reader, images: np.ndarray, labels: np.ndarray) -> float:
@@ -100,22 +129,40 @@ def right_share(reader: Reader, images: np.ndarray, labels: np.ndarray) -> float
 def judged(reader: Reader, parts: dict[str, tuple], mnist: Mnist) -> dict[str, float]:
     "A reader's accuracy on each part of the corrections, on MNIST, and on redrawn digits."
     rows = {name: right_share(reader, *arrays) for name, arrays in parts.items() if len(arrays[1])}
-    for name, (images, labels) in {'MNIST, validation': split(mnist.train_images, mnist.train_labels)[1], 'MNIST, test': (mnist.test_images, mnist.test_labels)}.items():
+    for name, (images, labels) in {
+        "MNIST, validation": split(mnist.train_images, mnist.train_labels)[1],
+        "MNIST, test": (mnist.test_images, mnist.test_labels),
+    }.items():
         rows[name] = float((reader.probabilities(images).argmax(1) == labels).mean())
     table = framing_table(reader, mnist.test_images[:100], mnist.test_labels[:100])
-    return rows | {'redrawn digits': float(np.mean([row['accuracy'] for row in table.values()]))}
+    return rows | {"redrawn digits": float(np.mean([row["accuracy"] for row in table.values()]))}
 
 # %% ../nbs/21_teaching.ipynb #b0b6e5ee
 def warning_of(rows: Sequence[tuple[str, float, float]]) -> str:
     "What speaks against a version: that it reads MNIST worse than is worth anything, or the corrections no better."
-    fallen = [f'{name} fell by {100*(old - new):.2f} points' for name, old, new in rows if name.startswith('MNIST') and old - new > WORSE]
-    if fallen: return f"{' and '.join(fallen)}; perhaps some labels are wrong"
-    unseen = [(old, new) for name, old, new in rows if name == 'corrections, held out']
-    return 'it reads the corrections that it was not taught no better' if unseen and unseen[0][1] <= unseen[0][0] < 1 else ''
+    fallen = [
+        f"{name} fell by {100 * (old - new):.2f} points"
+        for name, old, new in rows
+        if name.startswith("MNIST") and old - new > WORSE
+    ]
+    if fallen:
+        return f"{' and '.join(fallen)}; perhaps some labels are wrong"
+    unseen = [(old, new) for name, old, new in rows if name == "corrections, held out"]
+    return (
+        "it reads the corrections that it was not taught no better"
+        if unseen and unseen[0][1] <= unseen[0][0] < 1
+        else ""
+    )
 
 # %% ../nbs/21_teaching.ipynb #a9a90bae
-def teach(corrections: Sequence[Correction], version: str | None = None, store: Store | None = None, mnist: Mnist | None = None,
-          on_event: Callable[[dict], None] | None = None, control: Callable[[], list[dict]] | None = None) -> Taught:
+def teach(
+    corrections: Sequence[Correction],
+    version: str | None = None,
+    store: Store | None = None,
+    mnist: Mnist | None = None,
+    on_event: Callable[[dict], None] | None = None,
+    control: Callable[[], list[dict]] | None = None,
+) -> Taught:
     """Let a version learn from corrections; what comes of it is a new version, which is not put in use.
 
     Parameters
@@ -134,18 +181,43 @@ def teach(corrections: Sequence[Correction], version: str | None = None, store: 
     check_enough(corrections)
     store, mnist = store or Store(), mnist or load_mnist()
     before = Reader.load(version, store)
-    model, config = load_keras(store.path(before.version)/'model.keras'), read_record(store.path(before.version)/'config.json', 'config')['config']
+    model, config = (
+        load_keras(store.path(before.version) / "model.keras"),
+        read_record(store.path(before.version) / "config.json", "config")["config"],
+    )
     refusal = model.output_shape[-1] > CLASSES
-    parts = {name: known_to(arrays_of(part), refusal) for name, part in zip(('corrections, learnt', 'corrections, held out'), held_out(corrections))}
+    parts = {
+        name: known_to(arrays_of(part), refusal)
+        for name, part in zip(
+            ("corrections, learnt", "corrections, held out"), held_out(corrections)
+        )
+    }
     digits, validation = split(mnist.train_images, mnist.train_labels)
-    trained = train(lesson(config, refusal), mixed_in(*parts['corrections, learnt'], digits), validation, None, on_event, model=model, control=control)
+    trained = train(
+        lesson(config, refusal),
+        mixed_in(*parts["corrections, learnt"], digits),
+        validation,
+        None,
+        on_event,
+        model=model,
+        control=control,
+    )
     taught = keep(trained, LABEL, store, mnist)
     old, new = (judged(reader, parts, mnist) for reader in (before, Reader.load(taught, store)))
     rows = tuple((name, old[name], new[name]) for name in old)
     learnt, unseen = (len(arrays[1]) for arrays in parts.values())
-    report = read_record(store.path(taught)/'report.json', 'train', 'validation', 'test')
-    found = Taught(taught, before.version, learnt, unseen, rows, warning_of(rows), trained.reason, *(report[part]['accuracy'] for part in ('train', 'validation', 'test')))
-    write_atomic(store.path(taught)/'teaching.json', json.dumps(asdict(found), indent=1) + '\n')
+    report = read_record(store.path(taught) / "report.json", "train", "validation", "test")
+    found = Taught(
+        taught,
+        before.version,
+        learnt,
+        unseen,
+        rows,
+        warning_of(rows),
+        trained.reason,
+        *(report[part]["accuracy"] for part in ("train", "validation", "test")),
+    )
+    write_atomic(store.path(taught) / "teaching.json", json.dumps(asdict(found), indent=1) + "\n")
     return found
 
 # %% ../nbs/21_teaching.ipynb #aa0958ea
@@ -170,10 +242,18 @@ def lesson_of(version: str | None, visitor: str | None, store: Store) -> Trainin
     ModelMissing, ModelCorrupt : there is no such version, or it cannot be read.
     """
     check_enough(Corrections().list(visitor))
-    config = read_record(store.path(version)/'config.json', 'config')['config']
+    config = read_record(store.path(version) / "config.json", "config")["config"]
     return lesson(config, restore_config(config).non_digits > 0)
 
 # %% ../nbs/21_teaching.ipynb #4e5e3d35
-def give_lesson(plan: dict, store: Store | None, on_event: Callable[[dict], None], control: Callable[[], list[dict]], mnist: Mnist) -> Taught:
+def give_lesson(
+    plan: dict,
+    store: Store | None,
+    on_event: Callable[[dict], None],
+    control: Callable[[], list[dict]],
+    mnist: Mnist,
+) -> Taught:
     "Teach as a job's `plan` says, which has the `version` and the `visitor`; arguments as in `teach`."
-    return teach(Corrections().list(plan['visitor']), plan['version'], store, mnist, on_event, control)
+    return teach(
+        Corrections().list(plan["visitor"]), plan["version"], store, mnist, on_event, control
+    )

@@ -35,14 +35,31 @@ from .printed import printed_digits
 
 # %% ../nbs/09_training.ipynb #4bbae321
 LIMITS = {
-    'epochs': (int, 1, 1000), 'batch_size': (int, 1, 4096), 'learning_rate': (float, 1e-7, 1.), 'augmentation': (float, 0., 2.),
-    'averaging': (float, 0., .9999), 'label_smoothing': (float, 0., .5), 'weight_decay': (float, 0., 1.), 'patience': (int, 1, 1000),
-    'time_limit': (float, 1., 1e6), 'seed': (int, 0, 2**31 - 1), 'dense': (int, 1, 4096), 'dropout': (float, 0., .99),
-    'non_digits': (float, 0., 1.), 'handwriting': (float, 0., 1.), 'printed': (float, 0., 1.), 'teachers': (int, 0, 16),
+    "epochs": (int, 1, 1000),
+    "batch_size": (int, 1, 4096),
+    "learning_rate": (float, 1e-7, 1.0),
+    "augmentation": (float, 0.0, 2.0),
+    "averaging": (float, 0.0, 0.9999),
+    "label_smoothing": (float, 0.0, 0.5),
+    "weight_decay": (float, 0.0, 1.0),
+    "patience": (int, 1, 1000),
+    "time_limit": (float, 1.0, 1e6),
+    "seed": (int, 0, 2**31 - 1),
+    "dense": (int, 1, 4096),
+    "dropout": (float, 0.0, 0.99),
+    "non_digits": (float, 0.0, 1.0),
+    "handwriting": (float, 0.0, 1.0),
+    "printed": (float, 0.0, 1.0),
+    "teachers": (int, 0, 16),
 }
-CHOICES = {'schedule': ('one-cycle', 'constant'), 'normalisation': (None, 'batch'), 'padding': ('valid', 'same'), 'pooling': ('max', 'average'),
-           'strategy': (None, 'mirrored')}
-OPTIONAL = {'patience', 'time_limit'}
+CHOICES = {
+    "schedule": ("one-cycle", "constant"),
+    "normalisation": (None, "batch"),
+    "padding": ("valid", "same"),
+    "pooling": ("max", "average"),
+    "strategy": (None, "mirrored"),
+}
+OPTIONAL = {"patience", "time_limit"}
 
 # %% ../nbs/09_training.ipynb #fd086cca
 @dataclass(frozen=True)
@@ -73,86 +90,129 @@ class TrainingConfig:
     ------
     ValueError : a value cannot be used; names each one, what came and what was expected.
     """
+
     epochs: int = 12
     batch_size: int = 128
     learning_rate: float = 2e-3
-    schedule: str = 'one-cycle'
-    augmentation: float = 0.
-    averaging: float = 0.
-    label_smoothing: float = 0.
-    weight_decay: float = 0.
+    schedule: str = "one-cycle"
+    augmentation: float = 0.0
+    averaging: float = 0.0
+    label_smoothing: float = 0.0
+    weight_decay: float = 0.0
     patience: int | None = None
     time_limit: float | None = None
     seed: int = 0
     normalisation: str | None = None
-    padding: str = 'valid'
-    pooling: str = 'max'
+    padding: str = "valid"
+    pooling: str = "max"
     dense: int = 64
-    dropout: float = .5
-    non_digits: float = 0.
-    handwriting: float = 0.
-    printed: float = 0.
+    dropout: float = 0.5
+    non_digits: float = 0.0
+    handwriting: float = 0.0
+    printed: float = 0.0
     teachers: int = 0
     strategy: str | None = None
 
     def __post_init__(self):
         problems = [text for name in LIMITS if (text := limit_problem(name, getattr(self, name)))]
         for name, allowed in CHOICES.items():
-            try: check_choice(name, getattr(self, name), allowed)
-            except ValueError as e: problems.append(str(e))
-        if problems: raise ValueError('; '.join(problems))
+            try:
+                check_choice(name, getattr(self, name), allowed)
+            except ValueError as e:
+                problems.append(str(e))
+        if problems:
+            raise ValueError("; ".join(problems))
 
     def network(self) -> dict:
         "The arguments of `build_model`."
-        return {name: getattr(self, name) for name in ('normalisation', 'padding', 'pooling', 'dense', 'dropout')} | dict(refusal=self.non_digits > 0)
+        return {
+            name: getattr(self, name)
+            for name in ("normalisation", "padding", "pooling", "dense", "dropout")
+        } | {"refusal": self.non_digits > 0}
 
 # %% ../nbs/09_training.ipynb #ded94625
 def limit_problem(name: str, value) -> str | None:
     "What is wrong with a number of the configuration, or None."
     kind, low, high = LIMITS[name]
-    if value is None and name in OPTIONAL: return None
-    numeric = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
-    if numeric and low <= value <= high: return None
+    if value is None and name in OPTIONAL:
+        return None
+    numeric = isinstance(value, int if kind is int else (int, float)) and not isinstance(
+        value, bool
+    )
+    if numeric and low <= value <= high:
+        return None
     return f"{name}: expected {'a whole number' if kind is int else 'a number'} from {low:g} to {high:g}, got {value!r}"
 
 # %% ../nbs/09_training.ipynb #e0b6e003
 PRESETS = {
-    'quick': TrainingConfig(epochs=2, batch_size=96, learning_rate=4e-3, augmentation=.4, averaging=.99, normalisation='batch', dropout=.1, non_digits=.08),
-    'full': TrainingConfig(epochs=26, batch_size=96, augmentation=1., learning_rate=3e-3, averaging=.999, normalisation='batch', dense=152,
-                           dropout=.1, non_digits=.3, handwriting=.15, printed=.03, time_limit=3600),
+    "quick": TrainingConfig(
+        epochs=2,
+        batch_size=96,
+        learning_rate=4e-3,
+        augmentation=0.4,
+        averaging=0.99,
+        normalisation="batch",
+        dropout=0.1,
+        non_digits=0.08,
+    ),
+    "full": TrainingConfig(
+        epochs=26,
+        batch_size=96,
+        augmentation=1.0,
+        learning_rate=3e-3,
+        averaging=0.999,
+        normalisation="batch",
+        dense=152,
+        dropout=0.1,
+        non_digits=0.3,
+        handwriting=0.15,
+        printed=0.03,
+        time_limit=3600,
+    ),
 }
-PRESETS['record'] = replace(PRESETS['full'], teachers=3, time_limit=4*3600)
+PRESETS["record"] = replace(PRESETS["full"], teachers=3, time_limit=4 * 3600)
 
 # %% ../nbs/09_training.ipynb #3f0e437d
-def configure(preset: str = 'full', **changes) -> TrainingConfig:
+def configure(preset: str = "full", **changes) -> TrainingConfig:
     "A preset with some of its values changed; None leaves a value as it is. Raises ValueError as `TrainingConfig` does."
-    check_choice('preset', preset, tuple(PRESETS))
-    return replace(PRESETS[preset], **{name: value for name, value in changes.items() if value is not None})
+    check_choice("preset", preset, tuple(PRESETS))
+    return replace(
+        PRESETS[preset], **{name: value for name, value in changes.items() if value is not None}
+    )
 
 # %% ../nbs/09_training.ipynb #5c9d20ab
 def restore_config(saved: dict) -> TrainingConfig:
     "A configuration from the values that were saved with a version or a training, of this release or an earlier one."
-    renamed = {'negatives': 'non_digits'}
+    renamed = {"negatives": "non_digits"}
     values = {renamed.get(name, name): value for name, value in saved.items()}
-    return TrainingConfig(**{name: values[name] for name in TrainingConfig.__dataclass_fields__ if name in values})
+    return TrainingConfig(
+        **{name: values[name] for name in TrainingConfig.__dataclass_fields__ if name in values}
+    )
 
 # %% ../nbs/09_training.ipynb #58507434
 def learning_rate_at(done: float, config: TrainingConfig) -> float:
     "The learning rate when the share `done` (0 to 1) of all steps is done."
-    if config.schedule == 'constant': return config.learning_rate
-    if done < .25: return config.learning_rate*(.1 + .9*done/.25)
-    return config.learning_rate*max(1e-3, .5 + .5*math.cos(math.pi*(done - .25)/.75))
+    if config.schedule == "constant":
+        return config.learning_rate
+    if done < 0.25:
+        return config.learning_rate * (0.1 + 0.9 * done / 0.25)
+    return config.learning_rate * max(1e-3, 0.5 + 0.5 * math.cos(math.pi * (done - 0.25) / 0.75))
 
 # %% ../nbs/09_training.ipynb #6b7bdacd
 def strength_at(epoch: int, config: TrainingConfig) -> float:
     "The strength of the variations in an epoch, the first being 1."
-    return config.augmentation*(.5 if epoch > .8*config.epochs else 1)
+    return config.augmentation * (0.5 if epoch > 0.8 * config.epochs else 1)
 
 # %% ../nbs/09_training.ipynb #e6f2f4d4
 PIECE = 8
 
 # %% ../nbs/09_training.ipynb #4c91007d
-def batches(originals: Originals, config: TrainingConfig, epoch: int, strength: Callable[[], float] | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def batches(
+    originals: Originals,
+    config: TrainingConfig,
+    epoch: int,
+    strength: Callable[[], float] | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The epoch's batches, in random order and varied.
 
     Parameters
@@ -166,20 +226,24 @@ def batches(originals: Originals, config: TrainingConfig, epoch: int, strength: 
     """
     order = np.random.default_rng((config.seed, epoch)).permutation(len(originals.images))
     size = min(config.batch_size, len(order))
-    parts = order[:len(order)//size*size].reshape(-1, size)
+    parts = order[: len(order) // size * size].reshape(-1, size)
 
     def make(start):
-        chosen = parts[start:start + PIECE]
+        chosen = parts[start : start + PIECE]
         now = strength() if strength else strength_at(epoch, config)
-        varied = originals.vary(chosen.ravel(), np.random.default_rng((config.seed, epoch, start)), now)
+        varied = originals.vary(
+            chosen.ravel(), np.random.default_rng((config.seed, epoch, start)), now
+        )
         return zip(varied.reshape(*chosen.shape, *varied.shape[1:]), originals.labels[chosen])
 
     with ThreadPoolExecutor(1) as pool:
         ahead = deque()
         for start in range(0, len(parts), PIECE):
             ahead.append(pool.submit(make, start))
-            if len(ahead) > 2: yield from ahead.popleft().result()
-        while ahead: yield from ahead.popleft().result()
+            if len(ahead) > 2:
+                yield from ahead.popleft().result()
+        while ahead:
+            yield from ahead.popleft().result()
 
 # %% ../nbs/09_training.ipynb #8b575645
 def originals_of(digits: tuple, config: TrainingConfig) -> Originals:
@@ -203,27 +267,59 @@ def originals_of(digits: tuple, config: TrainingConfig) -> Originals:
 def normalise(values, layer):
     "A BatchNormalization layer in training."
     import tensorflow as tf
-    flat = tf.reshape(values, [tf.shape(values)[0], *([1, 1] if len(values.shape) == 2 else values.shape[1:-1]), values.shape[-1]])
-    result, mean, variance = tf.compat.v1.nn.fused_batch_norm(flat, tf.convert_to_tensor(layer.gamma), tf.convert_to_tensor(layer.beta), epsilon=layer.epsilon)
-    biased = variance*(1 - tf.cast(tf.shape(flat)[-1], tf.float32)/tf.cast(tf.size(flat), tf.float32))
-    for kept, now in zip((layer.moving_mean, layer.moving_variance), (mean, biased)): kept.assign(kept*layer.momentum + now*(1 - layer.momentum))
+
+    flat = tf.reshape(
+        values,
+        [
+            tf.shape(values)[0],
+            *([1, 1] if len(values.shape) == 2 else values.shape[1:-1]),
+            values.shape[-1],
+        ],
+    )
+    result, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+        flat,
+        tf.convert_to_tensor(layer.gamma),
+        tf.convert_to_tensor(layer.beta),
+        epsilon=layer.epsilon,
+    )
+    biased = variance * (
+        1 - tf.cast(tf.shape(flat)[-1], tf.float32) / tf.cast(tf.size(flat), tf.float32)
+    )
+    for kept, now in zip((layer.moving_mean, layer.moving_variance), (mean, biased)):
+        kept.assign(kept * layer.momentum + now * (1 - layer.momentum))
     return tf.reshape(result, tf.shape(values))
 
 # %% ../nbs/09_training.ipynb #683f5265
 def train_pass(model, pictures, cropped: bool):
     "What a network from `build_model` answers in training: as `model(pictures, training=True)`."
     values = pictures[:, :26, :26] if cropped else pictures
-    for layer in model.layers[1:]: values = normalise(values, layer) if type(layer).__name__ == 'BatchNormalization' else layer(values, training=True)
+    for layer in model.layers[1:]:
+        values = (
+            normalise(values, layer)
+            if type(layer).__name__ == "BatchNormalization"
+            else layer(values, training=True)
+        )
     return values
 
 # %% ../nbs/09_training.ipynb #9963dee0
 def strategy_of(config: TrainingConfig):
     "TensorFlow's strategy for a configuration; raises ValueError where a batch is too small to be shared."
     import tensorflow as tf
-    if not config.strategy: return tf.distribute.get_strategy()
-    strategy = tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices('GPU') or tf.config.list_logical_devices('CPU')])
+
+    if not config.strategy:
+        return tf.distribute.get_strategy()
+    strategy = tf.distribute.MirroredStrategy(
+        [
+            device.name
+            for device in tf.config.list_logical_devices("GPU")
+            or tf.config.list_logical_devices("CPU")
+        ]
+    )
     devices = strategy.num_replicas_in_sync
-    if config.batch_size < devices: raise ValueError(f'batch_size: expected at least {devices}, a digit for each of the {devices} devices, got {config.batch_size}')
+    if config.batch_size < devices:
+        raise ValueError(
+            f"batch_size: expected at least {devices}, a digit for each of the {devices} devices, got {config.batch_size}"
+        )
     return strategy
 
 # %% ../nbs/09_training.ipynb #5040e797
@@ -234,30 +330,47 @@ def copied(model):
     return twin
 
 # %% ../nbs/09_training.ipynb #51645c2f
-SOFT = .7
+SOFT = 0.7
 
 # %% ../nbs/09_training.ipynb #056b96f1
-def wanted_of(learner: 'Learner', labels, pictures):
+def wanted_of(learner: "Learner", labels, pictures):
     "What a network is to answer: its labels, smoothed, and mixed with what its teachers answer on average."
     import tensorflow as tf
-    classes, smoothing, teachers = learner.model.output_shape[-1], learner.config.label_smoothing, learner.teachers
-    wanted = tf.one_hot(labels, classes)*(1 - smoothing) + smoothing/classes
-    if not teachers: return wanted
-    return wanted*(1 - SOFT) + tf.add_n([teacher(pictures, training=False) for teacher in teachers])*(SOFT/len(teachers))
+
+    classes, smoothing, teachers = (
+        learner.model.output_shape[-1],
+        learner.config.label_smoothing,
+        learner.teachers,
+    )
+    wanted = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+    if not teachers:
+        return wanted
+    return wanted * (1 - SOFT) + tf.add_n(
+        [teacher(pictures, training=False) for teacher in teachers]
+    ) * (SOFT / len(teachers))
 
 # %% ../nbs/09_training.ipynb #05928da8
-def learn_share(learner: 'Learner', images, labels, keep) -> tuple:
+def learn_share(learner: "Learner", images, labels, keep) -> tuple:
     "A device's share of a step, from its part of a batch; gives its part of the loss, and how many digits were right."
     import tensorflow as tf
-    here, all_of_them = tf.distribute.get_replica_context(), tf.cast(tf.shape(labels)[0], tf.float32)
-    images, labels = (values[here.replica_id_in_sync_group::here.num_replicas_in_sync] for values in (images, labels))
-    pictures = tf.cast(images, tf.float32)[..., None]/255
+
+    here, all_of_them = (
+        tf.distribute.get_replica_context(),
+        tf.cast(tf.shape(labels)[0], tf.float32),
+    )
+    images, labels = (
+        values[here.replica_id_in_sync_group :: here.num_replicas_in_sync]
+        for values in (images, labels)
+    )
+    pictures = tf.cast(images, tf.float32)[..., None] / 255
     wanted = wanted_of(learner, labels, pictures)
     with tf.GradientTape() as tape:
         found = learner._answer(pictures)
-        loss = -tf.reduce_sum(wanted*tf.math.log(found + 1e-7))/all_of_them
+        loss = -tf.reduce_sum(wanted * tf.math.log(found + 1e-7)) / all_of_them
     learner._update(tape.gradient(loss, learner.model.trainable_variables), keep)
-    return loss, tf.reduce_sum(tf.cast(tf.argmax(found, 1) == tf.cast(labels, tf.int64), tf.float32))
+    return loss, tf.reduce_sum(
+        tf.cast(tf.argmax(found, 1) == tf.cast(labels, tf.int64), tf.float32)
+    )
 
 # %% ../nbs/09_training.ipynb #433b1b3a
 class Learner:
@@ -269,45 +382,71 @@ class Learner:
     model : a Keras model to go on with; else a new one is built.
     teachers : Keras models to learn from beside the labels.
     """
-    def __init__(self, config: TrainingConfig, model: 'keras.Model | None' = None, teachers: Sequence = ()):
+
+    def __init__(
+        self, config: TrainingConfig, model: "keras.Model | None" = None, teachers: Sequence = ()
+    ):
         keras = import_keras()
         import tensorflow as tf
+
         keras.utils.set_random_seed(config.seed)
         self.config, self.steps, self.strategy = config, 0, strategy_of(config)
         with self.strategy.scope():
-            self.model = build_model(**config.network()) if model is None else copied(model) if config.strategy else model
-            self.teachers = [copied(teacher) if config.strategy else teacher for teacher in teachers]
-            self.optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
+            self.model = (
+                build_model(**config.network())
+                if model is None
+                else copied(model)
+                if config.strategy
+                else model
+            )
+            self.teachers = [
+                copied(teacher) if config.strategy else teacher for teacher in teachers
+            ]
+            self.optimizer = keras.optimizers.AdamW(
+                config.learning_rate, weight_decay=config.weight_decay
+            )
             self.optimizer.build(self.model.trainable_variables)
             self.average = [tf.Variable(weight) for weight in self.model.trainable_variables]
-        self._answer = (lambda pictures: train_pass(self.model, pictures, config.padding == 'valid')) if model is None else partial(self.model, training=True)
+        self._answer = (
+            (lambda pictures: train_pass(self.model, pictures, config.padding == "valid"))
+            if model is None
+            else partial(self.model, training=True)
+        )
         self._trace()
 
     def _trace(self):
         import tensorflow as tf
+
         some = tf.TensorSpec([None, 28, 28], tf.uint8), tf.TensorSpec([None], tf.uint8)
-        self._step = tf.function(self._learn, input_signature=[*some, tf.TensorSpec([], tf.float32)])
+        self._step = tf.function(
+            self._learn, input_signature=[*some, tf.TensorSpec([], tf.float32)]
+        )
 
     def _learn(self, images, labels, keep):
-        return [self.strategy.reduce('SUM', value, axis=None) for value in self.strategy.run(partial(learn_share, self), (images, labels, keep))]
+        return [
+            self.strategy.reduce("SUM", value, axis=None)
+            for value in self.strategy.run(partial(learn_share, self), (images, labels, keep))
+        ]
 
     def _update(self, gradients, keep):
         weights = self.model.trainable_variables
         self.optimizer.apply(gradients, weights)
-        for mean, weight in zip(self.average, weights): mean.assign_sub((mean - weight)*(1 - keep))
+        for mean, weight in zip(self.average, weights):
+            mean.assign_sub((mean - weight) * (1 - keep))
 
     def learn(self, images: np.ndarray, labels: np.ndarray, rate: float) -> tuple[float, int]:
         "One step on a batch; its loss and how many of its digits were read rightly before the step."
         self.optimizer.learning_rate = rate
         self.steps += 1
-        keep = min(self.config.averaging, self.steps/(self.steps + 10))
+        keep = min(self.config.averaging, self.steps / (self.steps + 10))
         loss, right = self._step(images, labels, np.float32(keep))
         return float(loss), int(right)
 
     def set_dropout(self, share: float) -> None:
         "Let the network leave out another share of its dense units from now on, 0 to below 1."
         for layer in self.model.layers:
-            if type(layer).__name__ == 'Dropout': layer.rate = share
+            if type(layer).__name__ == "Dropout":
+                layer.rate = share
         self._trace()
 
 # %% ../nbs/09_training.ipynb #8fbfb4be
@@ -319,14 +458,22 @@ def swap_average(learner: Learner) -> None:
         mean.assign(kept)
 
 # %% ../nbs/09_training.ipynb #f7710f1f
-def judge(learner: Learner, images: np.ndarray, labels: np.ndarray) -> tuple[float, float, np.ndarray]:
+def judge(
+    learner: Learner, images: np.ndarray, labels: np.ndarray
+) -> tuple[float, float, np.ndarray]:
     "Mean loss and accuracy of the averaged weights on some digits, and the probabilities that they give, shape (n, 10)."
     swap_average(learner)
     parts = range(0, len(images), 500)
-    found = np.concatenate([learner.model(network_input(images[i:i + 500]), training=False).numpy() for i in parts])
+    found = np.concatenate(
+        [learner.model(network_input(images[i : i + 500]), training=False).numpy() for i in parts]
+    )
     swap_average(learner)
     found, _ = given_a_digit(found)
-    return float(-np.log(found[np.arange(len(labels)), labels] + 1e-7).mean()), float((found.argmax(1) == labels).mean()), found
+    return (
+        float(-np.log(found[np.arange(len(labels)), labels] + 1e-7).mean()),
+        float((found.argmax(1) == labels).mean()),
+        found,
+    )
 
 # %% ../nbs/09_training.ipynb #efcae569
 def weights_of(learner: Learner) -> list[np.ndarray]:
@@ -355,6 +502,7 @@ class Trained:
     seconds : that it took, resumed parts together.
     changes : what was changed while it ran, as in the `change` events.
     """
+
     model: object
     config: TrainingConfig
     history: tuple
@@ -363,23 +511,34 @@ class Trained:
     changes: tuple = ()
 
     def __repr__(self):
-        last = f", validation accuracy {self.history[-1]['validation_accuracy']:.2%}" if self.history else ''
-        return f'Trained({len(self.history)} of {self.config.epochs} epochs, {self.reason}{last})'
+        last = (
+            f", validation accuracy {self.history[-1]['validation_accuracy']:.2%}"
+            if self.history
+            else ""
+        )
+        return f"Trained({len(self.history)} of {self.config.epochs} epochs, {self.reason}{last})"
 
 # %% ../nbs/09_training.ipynb #e0de1b9a
 def draw_curves(axes, history: Sequence[dict], name: str) -> None:
     "Draw the loss or the accuracy, epoch by epoch."
-    for prefix, label in (('', 'training (varied digits)'), ('validation_', 'validation')):
-        axes.plot([row['epoch'] for row in history], [row[prefix + name] for row in history], marker='.', label=label)
-    axes.set(xlabel='epoch', ylabel=name)
+    for prefix, label in (("", "training (varied digits)"), ("validation_", "validation")):
+        axes.plot(
+            [row["epoch"] for row in history],
+            [row[prefix + name] for row in history],
+            marker=".",
+            label=label,
+        )
+    axes.set(xlabel="epoch", ylabel=name)
     axes.legend()
 
 # %% ../nbs/09_training.ipynb #05bb2376
-def history_figure(history: Sequence[dict]) -> 'matplotlib.figure.Figure':
+def history_figure(history: Sequence[dict]) -> "matplotlib.figure.Figure":
     "Loss and accuracy, epoch by epoch, as a matplotlib figure."
     from matplotlib.figure import Figure
-    figure = Figure(figsize=(8, 2.8), layout='constrained')
-    for axes, name in zip(figure.subplots(1, 2), ('loss', 'accuracy')): draw_curves(axes, history, name)
+
+    figure = Figure(figsize=(8, 2.8), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy")):
+        draw_curves(axes, history, name)
     return figure
 
 # %% ../nbs/09_training.ipynb #3b54b1ee
@@ -387,13 +546,13 @@ def history_csv(history: Sequence[dict]) -> str:
     "The history as CSV, a line an epoch."
     text = io.StringIO()
     if history:
-        writer = csv.DictWriter(text, history[0].keys(), lineterminator='\n')
+        writer = csv.DictWriter(text, history[0].keys(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
     return text.getvalue()
 
 # %% ../nbs/09_training.ipynb #7c34ff64
-STEERABLE = 'learning_rate', 'augmentation', 'dropout'
+STEERABLE = "learning_rate", "augmentation", "dropout"
 
 # %% ../nbs/09_training.ipynb #a5bd0986
 def check_order(order: dict) -> dict:
@@ -403,16 +562,18 @@ def check_order(order: dict) -> dict:
     ------
     ValueError : it is not; says what came and what was expected.
     """
-    check_choice('do', order.get('do'), ('stop', 'pause', 'resume', 'extend', 'set'))
-    if order['do'] == 'set':
-        check_choice('name', order.get('name'), STEERABLE)
-        if problem := limit_problem(order['name'], order.get('value')): raise ValueError(problem)
+    check_choice("do", order.get("do"), ("stop", "pause", "resume", "extend", "set"))
+    if order["do"] == "set":
+        check_choice("name", order.get("name"), STEERABLE)
+        if problem := limit_problem(order["name"], order.get("value")):
+            raise ValueError(problem)
     return order
 
 # %% ../nbs/09_training.ipynb #4423e51c
 @dataclass
 class Training:
     "A training under way: what `train` was told, and what has come of it so far; `now` is the configuration with all changes."
+
     config: TrainingConfig
     originals: Originals
     validation: tuple
@@ -424,21 +585,27 @@ class Training:
     history: list = field(default_factory=list)
     changes: list = field(default_factory=list)
     best: tuple | None = None
-    seconds: float = 0.
-    started: float = 0.
+    seconds: float = 0.0
+    started: float = 0.0
 
-    def __post_init__(self): self.now = self.config
+    def __post_init__(self):
+        self.now = self.config
 
     @property
-    def batches(self) -> int: return max(1, len(self.originals.images)//self.config.batch_size)
+    def batches(self) -> int:
+        return max(1, len(self.originals.images) // self.config.batch_size)
 
 # %% ../nbs/09_training.ipynb #f84b2938
 def change(training: Training, name: str, value, batch: int) -> None:
     "Do what an order says, write it down and tell."
-    if name in LIMITS: training.now = replace(training.now, **{name: value})
-    if name == 'dropout': training.learner.set_dropout(value)
-    training.changes.append(dict(name=name, value=value, epoch=len(training.history) + 1, batch=batch))
-    training.tell(dict(kind='change', **training.changes[-1]))
+    if name in LIMITS:
+        training.now = replace(training.now, **{name: value})
+    if name == "dropout":
+        training.learner.set_dropout(value)
+    training.changes.append(
+        {"name": name, "value": value, "epoch": len(training.history) + 1, "batch": batch}
+    )
+    training.tell(dict(kind="change", **training.changes[-1]))
 
 # %% ../nbs/09_training.ipynb #663b7946
 def obey(training: Training, batch: int) -> str | None:
@@ -446,16 +613,21 @@ def obey(training: Training, batch: int) -> str | None:
     paused, waiting = False, time.monotonic()
     while True:
         for order in map(check_order, training.control()):
-            match order['do']:
-                case 'stop': return 'stopped'
-                case 'set': change(training, order['name'], order['value'], batch)
-                case 'extend': change(training, 'epochs', training.now.epochs + 1, batch)
-                case todo if paused != (todo == 'pause'):
+            match order["do"]:
+                case "stop":
+                    return "stopped"
+                case "set":
+                    change(training, order["name"], order["value"], batch)
+                case "extend":
+                    change(training, "epochs", training.now.epochs + 1, batch)
+                case todo if paused != (todo == "pause"):
                     paused = not paused
-                    change(training, 'paused', paused, batch)
-        if training.stop(): return 'stopped'
-        if not paused: break
-        time.sleep(.05)
+                    change(training, "paused", paused, batch)
+        if training.stop():
+            return "stopped"
+        if not paused:
+            break
+        time.sleep(0.05)
         training.started += time.monotonic() - waiting
         waiting = time.monotonic()
 
@@ -463,156 +635,340 @@ def obey(training: Training, batch: int) -> str | None:
 def cut_short(training: Training, batch: int) -> str | None:
     "Why the training should end before its next batch, or None."
     limit = training.config.time_limit
-    return obey(training, batch) or ('time limit' if limit and time.monotonic() - training.started > limit else None)
+    return obey(training, batch) or (
+        "time limit" if limit and time.monotonic() - training.started > limit else None
+    )
 
 # %% ../nbs/09_training.ipynb #e38d1809
 def tired(training: Training) -> str | None:
     "'no improvement' where the validation loss has not improved for longer than the patience allows."
-    losses = [row['validation_loss'] for row in training.history]
+    losses = [row["validation_loss"] for row in training.history]
     waited = len(losses) - 1 - int(np.argmin(losses)) if losses else 0
-    return 'no improvement' if training.config.patience and waited >= training.config.patience else None
+    return (
+        "no improvement"
+        if training.config.patience and waited >= training.config.patience
+        else None
+    )
 
 # %% ../nbs/09_training.ipynb #09e20678
 def diverged(training: Training, epoch: int, batch: int) -> TrainingError:
     "The error for a loss that is no longer a number."
-    kept = f'. The epochs before are kept in {training.folder}' if training.folder and training.history else ''
-    return TrainingError(f'the loss is not a number after batch {batch} of epoch {epoch}; try a learning rate below '
-                         f'{training.now.learning_rate:g}{kept}')
+    kept = (
+        f". The epochs before are kept in {training.folder}"
+        if training.folder and training.history
+        else ""
+    )
+    return TrainingError(
+        f"the loss is not a number after batch {batch} of epoch {epoch}; try a learning rate below "
+        f"{training.now.learning_rate:g}{kept}"
+    )
 
 # %% ../nbs/09_training.ipynb #75c013fd
 def run_epoch(training: Training) -> str | None:
     "Learn from all digits once, judge, and write it down; returns the reason where it was cut short."
-    epoch, begun, loss, right, seen = len(training.history) + 1, training.started - time.monotonic(), 0., 0, 0
-    for batch, (images, labels) in enumerate(batches(training.originals, training.config, epoch, lambda: strength_at(epoch, training.now)), 1):
-        rate = learning_rate_at((epoch - 1 + batch/training.batches)/training.now.epochs, training.now)
+    epoch, begun, loss, right, seen = (
+        len(training.history) + 1,
+        training.started - time.monotonic(),
+        0.0,
+        0,
+        0,
+    )
+    for batch, (images, labels) in enumerate(
+        batches(
+            training.originals, training.config, epoch, lambda: strength_at(epoch, training.now)
+        ),
+        1,
+    ):
+        rate = learning_rate_at(
+            (epoch - 1 + batch / training.batches) / training.now.epochs, training.now
+        )
         lost, good = training.learner.learn(images, labels, rate)
-        if not math.isfinite(lost): raise diverged(training, epoch, batch)
-        loss, right, seen = loss + lost*len(images), right + good, seen + len(images)
+        if not math.isfinite(lost):
+            raise diverged(training, epoch, batch)
+        loss, right, seen = loss + lost * len(images), right + good, seen + len(images)
         taken = begun + time.monotonic() - training.started
-        so_far = dict(epoch=epoch, loss=loss/seen, accuracy=right/seen, images_per_second=seen/taken)
-        left = taken/batch*(training.batches*(training.now.epochs - epoch + 1) - batch)
-        training.tell(dict(kind='batch', batch=batch, batches=training.batches, seconds_left=left, **so_far))
-        if reason := cut_short(training, batch): return reason
-    book(training, so_far | dict(learning_rate=rate, augmentation=strength_at(epoch, training.now), dropout=training.now.dropout, seconds=taken))
+        so_far = {
+            "epoch": epoch,
+            "loss": loss / seen,
+            "accuracy": right / seen,
+            "images_per_second": seen / taken,
+        }
+        left = taken / batch * (training.batches * (training.now.epochs - epoch + 1) - batch)
+        training.tell(
+            dict(kind="batch", batch=batch, batches=training.batches, seconds_left=left, **so_far)
+        )
+        if reason := cut_short(training, batch):
+            return reason
+    book(
+        training,
+        so_far
+        | {
+            "learning_rate": rate,
+            "augmentation": strength_at(epoch, training.now),
+            "dropout": training.now.dropout,
+            "seconds": taken,
+        },
+    )
 
 # %% ../nbs/09_training.ipynb #47636872
 def first_filters(learner: Learner) -> list:
     "The averaged filters of the first convolution, brightest 255: 32 lists of 3 rows of 3 whole numbers."
     filters = np.moveaxis(learner.average[0].numpy()[:, :, 0], -1, 0)
     low, high = filters.min(), filters.max()
-    return np.rint((filters - low)*255/max(high - low, 1e-9)).astype(int).tolist()
+    return np.rint((filters - low) * 255 / max(high - low, 1e-9)).astype(int).tolist()
 
 # %% ../nbs/09_training.ipynb #bf9b40fd
-def mistakes(found: np.ndarray, images: np.ndarray, labels: np.ndarray, most: int = 12) -> list[dict]:
+def mistakes(
+    found: np.ndarray, images: np.ndarray, labels: np.ndarray, most: int = 12
+) -> list[dict]:
     "Index, label, digit, confidence and picture (a PNG data URL) of the surest mistakes in probabilities of shape (n, 10)."
     digits, sure = found.argmax(1), found.max(1)
     wrong = np.flatnonzero(digits != labels)
-    return [dict(index=int(i), label=int(labels[i]), digit=int(digits[i]), confidence=float(sure[i]), picture=png_data_url(images[i]))
-            for i in wrong[np.argsort(-sure[wrong])][:most]]
+    return [
+        {
+            "index": int(i),
+            "label": int(labels[i]),
+            "digit": int(digits[i]),
+            "confidence": float(sure[i]),
+            "picture": png_data_url(images[i]),
+        }
+        for i in wrong[np.argsort(-sure[wrong])][:most]
+    ]
 
 # %% ../nbs/09_training.ipynb #b40ef018
 def book(training: Training, row: dict) -> None:
     "Judge the epoch, remember the best weights, save and tell."
     loss, accuracy, found = judge(training.learner, *training.validation)
     training.seconds = time.monotonic() - training.started
-    left = row['seconds']*(training.now.epochs - row['epoch'])
-    training.history.append(row | dict(validation_loss=loss, validation_accuracy=accuracy, seconds_left=left))
-    if not training.best or accuracy >= training.best[0]: training.best = accuracy, weights_of(training.learner)
-    if training.folder: save_state(training)
-    training.tell(dict(kind='epoch', **training.history[-1], filters=first_filters(training.learner), mistakes=mistakes(found, *training.validation)))
+    left = row["seconds"] * (training.now.epochs - row["epoch"])
+    training.history.append(
+        row | {"validation_loss": loss, "validation_accuracy": accuracy, "seconds_left": left}
+    )
+    if not training.best or accuracy >= training.best[0]:
+        training.best = accuracy, weights_of(training.learner)
+    if training.folder:
+        save_state(training)
+    training.tell(
+        dict(
+            kind="epoch",
+            **training.history[-1],
+            filters=first_filters(training.learner),
+            mistakes=mistakes(found, *training.validation),
+        )
+    )
 
 # %% ../nbs/09_training.ipynb #48c90804
 def save_state(training: Training) -> None:
     "Write state.npz, which holds all that `resume` needs, and history.csv."
-    books = dict(config=asdict(training.config), now=asdict(training.now), history=training.history, changes=training.changes,
-                 steps=training.learner.steps, seconds=training.seconds, best=training.best[0])
-    arrays = {f'now_{i}': variable.numpy() for i, variable in enumerate(variables_of(training.learner))}
-    arrays |= {f'best_{i}': array for i, array in enumerate(training.best[1])}
-    with atomic_path(training.folder/'state.npz') as temporary, open(temporary, 'wb') as file:
+    books = {
+        "config": asdict(training.config),
+        "now": asdict(training.now),
+        "history": training.history,
+        "changes": training.changes,
+        "steps": training.learner.steps,
+        "seconds": training.seconds,
+        "best": training.best[0],
+    }
+    arrays = {
+        f"now_{i}": variable.numpy() for i, variable in enumerate(variables_of(training.learner))
+    }
+    arrays |= {f"best_{i}": array for i, array in enumerate(training.best[1])}
+    with atomic_path(training.folder / "state.npz") as temporary, open(temporary, "wb") as file:
         np.savez(file, books=json.dumps(books), **arrays)
-    write_atomic(training.folder/'history.csv', history_csv(training.history))
+    write_atomic(training.folder / "history.csv", history_csv(training.history))
 
 # %% ../nbs/09_training.ipynb #40bcecd2
 def read_state(folder: str | Path) -> tuple[dict, dict]:
     "The books and the arrays in state.npz; raises TrainingError where there is nothing that can be resumed."
     try:
-        with np.load(Path(folder)/'state.npz', allow_pickle=False) as state:
+        with np.load(Path(folder) / "state.npz", allow_pickle=False) as state:
             arrays = dict(state)
-        return json.loads(str(arrays.pop('books'))), arrays
+        return json.loads(str(arrays.pop("books"))), arrays
     except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as e:
-        raise TrainingError(f'{folder}: no training to resume ({one_line(e)}). Start a new one with `mnist_nb train`') from e
+        raise TrainingError(
+            f"{folder}: no training to resume ({one_line(e)}). Start a new one with `mnist_nb train`"
+        ) from e
 
 # %% ../nbs/09_training.ipynb #539a2aa2
 def restore_state(training: Training, books: dict, arrays: dict) -> None:
     "Put the training where it was when its state was saved."
-    for i, variable in enumerate(variables_of(training.learner)): variable.assign(arrays[f'now_{i}'])
-    training.history, training.changes, training.seconds, training.learner.steps = (books[name] for name in ('history', 'changes', 'seconds', 'steps'))
-    training.now = restore_config(books['now'])
-    if training.now.dropout != training.config.dropout: training.learner.set_dropout(training.now.dropout)
-    training.best = books['best'], [arrays[f'best_{i}'] for i in range(len(training.learner.model.variables))]
+    for i, variable in enumerate(variables_of(training.learner)):
+        variable.assign(arrays[f"now_{i}"])
+    training.history, training.changes, training.seconds, training.learner.steps = (
+        books[name] for name in ("history", "changes", "seconds", "steps")
+    )
+    training.now = restore_config(books["now"])
+    if training.now.dropout != training.config.dropout:
+        training.learner.set_dropout(training.now.dropout)
+    training.best = (
+        books["best"],
+        [arrays[f"best_{i}"] for i in range(len(training.learner.model.variables))],
+    )
 
 # %% ../nbs/09_training.ipynb #c1e8ec87
 def run(training: Training) -> Trained:
     "Run a training to its end, whichever that is."
-    training.tell(dict(kind='start', epochs=training.now.epochs, batches=training.batches, images=len(training.originals.images),
-                       parameters=training.learner.model.count_params(), first=len(training.history) + 1))
+    training.tell(
+        {
+            "kind": "start",
+            "epochs": training.now.epochs,
+            "batches": training.batches,
+            "images": len(training.originals.images),
+            "parameters": training.learner.model.count_params(),
+            "first": len(training.history) + 1,
+        }
+    )
     training.started, reason = time.monotonic() - training.seconds, tired(training)
-    while not reason and len(training.history) < training.now.epochs: reason = run_epoch(training) or tired(training)
+    while not reason and len(training.history) < training.now.epochs:
+        reason = run_epoch(training) or tired(training)
     last = not reason or not training.best
-    for variable, kept in zip(training.learner.model.variables, weights_of(training.learner) if last else training.best[1]): variable.assign(kept)
+    for variable, kept in zip(
+        training.learner.model.variables, weights_of(training.learner) if last else training.best[1]
+    ):
+        variable.assign(kept)
     training.seconds = time.monotonic() - training.started
-    training.tell(dict(kind='end', reason=reason or 'finished', epochs=len(training.history), seconds=training.seconds))
+    training.tell(
+        {
+            "kind": "end",
+            "reason": reason or "finished",
+            "epochs": len(training.history),
+            "seconds": training.seconds,
+        }
+    )
     model = copied(training.learner.model) if training.config.strategy else training.learner.model
-    return Trained(model, training.config, tuple(training.history), reason or 'finished', training.seconds, tuple(training.changes))
+    return Trained(
+        model,
+        training.config,
+        tuple(training.history),
+        reason or "finished",
+        training.seconds,
+        tuple(training.changes),
+    )
 
 # %% ../nbs/09_training.ipynb #44feefb7
-def opened(config: TrainingConfig, digits: tuple, validation: tuple, folder, on_event, stop, control, model=None, teachers: Sequence[Trained] = ()) -> Training:
+def opened(
+    config: TrainingConfig,
+    digits: tuple,
+    validation: tuple,
+    folder,
+    on_event,
+    stop,
+    control,
+    model=None,
+    teachers: Sequence[Trained] = (),
+) -> Training:
     "A training at its start; who does not watch or steer gets a viewer that looks away and a control without orders."
-    return Training(config, originals_of(digits, config), validation, Path(folder) if folder else None, on_event or (lambda event: None),
-                    stop or (lambda: False), control or (lambda: []), Learner(config, model, [one.model for one in teachers]), seconds=teachers[-1].seconds if teachers else 0.)
+    return Training(
+        config,
+        originals_of(digits, config),
+        validation,
+        Path(folder) if folder else None,
+        on_event or (lambda event: None),
+        stop or (lambda: False),
+        control or (lambda: []),
+        Learner(config, model, [one.model for one in teachers]),
+        seconds=teachers[-1].seconds if teachers else 0.0,
+    )
 
 # %% ../nbs/09_training.ipynb #0132eb3a
 def numbered(on_event, number: int, config: TrainingConfig):
     "A viewer of one network's events, which adds to each which network it is of, where there are several."
-    if not (on_event and config.teachers): return on_event
-    return lambda event: on_event(event | dict(network=number, networks=config.teachers + 1))
+    if not (on_event and config.teachers):
+        return on_event
+    return lambda event: on_event(event | {"network": number, "networks": config.teachers + 1})
 
 # %% ../nbs/09_training.ipynb #e78a0c4d
-CUT_SHORT = 'stopped', 'time limit'
+CUT_SHORT = "stopped", "time limit"
 
 # %% ../nbs/09_training.ipynb #bcfa19db
-def taught_by(config: TrainingConfig, digits: tuple, validation: tuple, folder, on_event, stop, control) -> list[Trained]:
+def taught_by(
+    config: TrainingConfig, digits: tuple, validation: tuple, folder, on_event, stop, control
+) -> list[Trained]:
     "The teachers that a configuration asks for; fewer where one of them was cut short, which is then the last."
-    done, spent = [], 0.
+    done, spent = [], 0.0
     for number in range(1, config.teachers + 1):
-        own, place = replace(config, teachers=0, seed=(config.seed + number) % 2**31), Path(folder)/f'teacher{number}' if folder else None
-        training = opened(own, digits, validation, place, numbered(on_event, number, config), stop, control)
+        own, place = (
+            replace(config, teachers=0, seed=(config.seed + number) % 2**31),
+            Path(folder) / f"teacher{number}" if folder else None,
+        )
+        training = opened(
+            own, digits, validation, place, numbered(on_event, number, config), stop, control
+        )
         training.seconds = spent
-        if place and (place/'state.npz').exists() and restore_config((state := read_state(place))[0]['config']) == own: restore_state(training, *state)
+        if (
+            place
+            and (place / "state.npz").exists()
+            and restore_config((state := read_state(place))[0]["config"]) == own
+        ):
+            restore_state(training, *state)
         done.append(run(training))
         spent = done[-1].seconds
-        if done[-1].reason in CUT_SHORT: break
+        if done[-1].reason in CUT_SHORT:
+            break
     return done
 
 # %% ../nbs/09_training.ipynb #30e2aa1a
 def best_of(networks: Sequence[Trained], config: TrainingConfig) -> Trained:
     "The network that reads the validation digits best of those that were trained before there was no more time."
-    def kept_accuracy(one): return max((row['validation_accuracy'] for row in (one.history[-1:] if one.reason == 'finished' else one.history)), default=0.)
-    return replace(max(networks, key=kept_accuracy), config=config, reason=networks[-1].reason, seconds=networks[-1].seconds)
+
+    def kept_accuracy(one):
+        return max(
+            (
+                row["validation_accuracy"]
+                for row in (one.history[-1:] if one.reason == "finished" else one.history)
+            ),
+            default=0.0,
+        )
+
+    return replace(
+        max(networks, key=kept_accuracy),
+        config=config,
+        reason=networks[-1].reason,
+        seconds=networks[-1].seconds,
+    )
 
 # %% ../nbs/09_training.ipynb #342a3bbf
-def run_taught(config: TrainingConfig, digits: tuple, validation: tuple, folder, on_event, stop, control, model=None, state: tuple | None = None) -> Trained:
+def run_taught(
+    config: TrainingConfig,
+    digits: tuple,
+    validation: tuple,
+    folder,
+    on_event,
+    stop,
+    control,
+    model=None,
+    state: tuple | None = None,
+) -> Trained:
     "Train the teachers that there are to be, then the network itself, from its saved state where there is one."
     teachers = taught_by(config, digits, validation, folder, on_event, stop, control)
-    if teachers and teachers[-1].reason in CUT_SHORT: return best_of(teachers, config)
-    training = opened(config, digits, validation, folder, numbered(on_event, config.teachers + 1, config), stop, control, model, teachers)
-    if state: restore_state(training, *state)
+    if teachers and teachers[-1].reason in CUT_SHORT:
+        return best_of(teachers, config)
+    training = opened(
+        config,
+        digits,
+        validation,
+        folder,
+        numbered(on_event, config.teachers + 1, config),
+        stop,
+        control,
+        model,
+        teachers,
+    )
+    if state:
+        restore_state(training, *state)
     return run(training)
 
 # %% ../nbs/09_training.ipynb #1967c097
-def train(config: TrainingConfig, digits: tuple, validation: tuple, folder: str | Path | None = None,
-          on_event: Callable[[dict], None] | None = None, stop: Callable[[], bool] | None = None,
-          model: 'keras.Model | None' = None, control: Callable[[], list[dict]] | None = None) -> Trained:
+def train(
+    config: TrainingConfig,
+    digits: tuple,
+    validation: tuple,
+    folder: str | Path | None = None,
+    on_event: Callable[[dict], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    model: "keras.Model | None" = None,
+    control: Callable[[], list[dict]] | None = None,
+) -> Trained:
     """Train a network.
 
     Parameters
@@ -633,8 +989,14 @@ def train(config: TrainingConfig, digits: tuple, validation: tuple, folder: str 
     return run_taught(config, digits, validation, folder, on_event, stop, control, model)
 
 # %% ../nbs/09_training.ipynb #6d523d13
-def resume(folder: str | Path, digits: tuple, validation: tuple, on_event: Callable[[dict], None] | None = None,
-           stop: Callable[[], bool] | None = None, control: Callable[[], list[dict]] | None = None) -> Trained:
+def resume(
+    folder: str | Path,
+    digits: tuple,
+    validation: tuple,
+    on_event: Callable[[dict], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    control: Callable[[], list[dict]] | None = None,
+) -> Trained:
     """Go on with the training in `folder`, from its last finished epoch to its end; arguments as in `train`.
 
     Raises
@@ -642,49 +1004,87 @@ def resume(folder: str | Path, digits: tuple, validation: tuple, on_event: Calla
     TrainingError : there is none that can be resumed.
     """
     state = read_state(folder)
-    return run_taught(restore_config(state[0]['config']), digits, validation, folder, on_event, stop, control, state=state)
+    return run_taught(
+        restore_config(state[0]["config"]),
+        digits,
+        validation,
+        folder,
+        on_event,
+        stop,
+        control,
+        state=state,
+    )
 
 # %% ../nbs/09_training.ipynb #2ec8da16
 def mosaic(pictures: np.ndarray, columns: int) -> np.ndarray:
     "Pictures in rows of so many, with a white line between them: uint8 array of shape (n, height, width) to one of two axes."
-    framed = np.pad(np.asarray(pictures, np.uint8), ((0, -len(pictures) % columns), (0, 1), (0, 1)), constant_values=255)
+    framed = np.pad(
+        np.asarray(pictures, np.uint8),
+        ((0, -len(pictures) % columns), (0, 1), (0, 1)),
+        constant_values=255,
+    )
     n, height, width = framed.shape
-    return framed.reshape(n//columns, columns, height, width).swapaxes(1, 2).reshape(n//columns*height, columns*width)
+    return (
+        framed.reshape(n // columns, columns, height, width)
+        .swapaxes(1, 2)
+        .reshape(n // columns * height, columns * width)
+    )
 
 # %% ../nbs/09_training.ipynb #60dfee32
 def from_data_url(url: str) -> np.ndarray:
     "The picture in a PNG data URL, uint8 array of shape (height, width)."
-    return cv2.imdecode(np.frombuffer(base64.b64decode(url.partition(',')[2]), np.uint8), cv2.IMREAD_GRAYSCALE)
+    return cv2.imdecode(
+        np.frombuffer(base64.b64decode(url.partition(",")[2]), np.uint8), cv2.IMREAD_GRAYSCALE
+    )
 
 # %% ../nbs/09_training.ipynb #fa8e7908
-def watch_figure(history: Sequence[dict], changes: Sequence[dict]) -> 'matplotlib.figure.Figure':
+def watch_figure(history: Sequence[dict], changes: Sequence[dict]) -> "matplotlib.figure.Figure":
     "Curves, first filters and surest mistakes, as the last `epoch` event has them."
     from matplotlib.figure import Figure
-    figure, wrong = Figure(figsize=(9, 4.6), layout='constrained'), history[-1]['mistakes']
-    axes = figure.subplot_mosaic([['loss', 'accuracy'], ['filters', 'mistakes']])
-    for name in ('loss', 'accuracy'):
+
+    figure, wrong = Figure(figsize=(9, 4.6), layout="constrained"), history[-1]["mistakes"]
+    axes = figure.subplot_mosaic([["loss", "accuracy"], ["filters", "mistakes"]])
+    for name in ("loss", "accuracy"):
         draw_curves(axes[name], history, name)
-        for change in changes: axes[name].axvline(change['epoch'], color='grey', linestyle=':')
-    for name, pictures, columns in (('filters', history[-1]['filters'], 8), ('mistakes', [from_data_url(one['picture']) for one in wrong], 6)):
-        axes[name].axis('off')
-        if len(pictures): axes[name].imshow(mosaic(pictures, columns), cmap='gray')
-    axes['filters'].set_title('first filters', fontsize=9)
-    axes['mistakes'].set_title('\n'.join(', '.join(f"{one['label']} as {one['digit']}" for one in wrong[at:at + 6]) for at in (0, 6)), fontsize=8)
+        for change in changes:
+            axes[name].axvline(change["epoch"], color="grey", linestyle=":")
+    for name, pictures, columns in (
+        ("filters", history[-1]["filters"], 8),
+        ("mistakes", [from_data_url(one["picture"]) for one in wrong], 6),
+    ):
+        axes[name].axis("off")
+        if len(pictures):
+            axes[name].imshow(mosaic(pictures, columns), cmap="gray")
+    axes["filters"].set_title("first filters", fontsize=9)
+    axes["mistakes"].set_title(
+        "\n".join(
+            ", ".join(f"{one['label']} as {one['digit']}" for one in wrong[at : at + 6])
+            for at in (0, 6)
+        ),
+        fontsize=8,
+    )
     return figure
 
 # %% ../nbs/09_training.ipynb #869a0abd
 class LiveView:
     "A viewer of events for a notebook: curves, first filters and surest mistakes, drawn anew after each epoch."
-    def __init__(self): self.history, self.changes, self.shown = [], [], None
+
+    def __init__(self):
+        self.history, self.changes, self.shown = [], [], None
 
     def __call__(self, event: dict) -> None:
-        if event['kind'] == 'start': self.history = self.history[:event['first'] - 1]
-        if event['kind'] == 'change': self.changes.append(event)
-        if event['kind'] == 'epoch':
+        if event["kind"] == "start":
+            self.history = self.history[: event["first"] - 1]
+        if event["kind"] == "change":
+            self.changes.append(event)
+        if event["kind"] == "epoch":
             self.history.append(event)
             self._show(watch_figure(self.history, self.changes))
 
     def _show(self, figure) -> None:
         from IPython.display import display
-        if self.shown: self.shown.update(figure)
-        else: self.shown = display(figure, display_id=True)
+
+        if self.shown:
+            self.shown.update(figure)
+        else:
+            self.shown = display(figure, display_id=True)

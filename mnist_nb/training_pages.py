@@ -10,9 +10,18 @@ import time
 from collections.abc import Callable, Sequence
 from html import escape
 
-from ipywidgets import HTML, BoundedFloatText, BoundedIntText, Button, Dropdown, GridBox, HBox, ToggleButtons, VBox
-
 import numpy as np
+from ipywidgets import (
+    HTML,
+    BoundedFloatText,
+    BoundedIntText,
+    Button,
+    Dropdown,
+    GridBox,
+    HBox,
+    ToggleButtons,
+    VBox,
+)
 
 from .preprocessing import png_data_url
 from .store import rollback, use_version
@@ -25,135 +34,257 @@ def curves(events: Sequence[dict], name: str) -> dict[str, list]:
     "The course of 'loss' or 'accuracy', over epochs, on the digits learnt from and on the validation digits."
     learnt, judged, last = [], [], {}
     for event in events:
-        if event['kind'] == 'start':
-            before = event['first'] - 1
-            learnt, judged = [point for point in learnt if point[0] <= before], [point for point in judged if point[0] <= before]
-        if event['kind'] == 'batch':
-            learnt.append((event['epoch'] - 1 + event['batch']/event['batches'], since(last, event, name)))
+        if event["kind"] == "start":
+            before = event["first"] - 1
+            learnt, judged = (
+                [point for point in learnt if point[0] <= before],
+                [point for point in judged if point[0] <= before],
+            )
+        if event["kind"] == "batch":
+            learnt.append(
+                (event["epoch"] - 1 + event["batch"] / event["batches"], since(last, event, name))
+            )
             last = event
-        if event['kind'] == 'epoch': judged.append((event['epoch'], event[f'validation_{name}']))
-    return {'learning (varied digits)': learnt[len(learnt)//10::max(1, len(learnt)//300)], 'validation': judged}
+        if event["kind"] == "epoch":
+            judged.append((event["epoch"], event[f"validation_{name}"]))
+    return {
+        "learning (varied digits)": learnt[len(learnt) // 10 :: max(1, len(learnt) // 300)],
+        "validation": judged,
+    }
 
 # %% ../nbs/28_training_pages.ipynb #9ffd629f
 def since(last: dict, event: dict, name: str) -> float:
     "The mean of 'loss' or 'accuracy' since the last event; events hold the mean since their epoch's begin."
-    before = last if last.get('epoch') == event['epoch'] and last['batch'] < event['batch'] else {'batch': 0, name: 0}
-    return (event[name]*event['batch'] - before[name]*before['batch'])/(event['batch'] - before['batch'])
+    before = (
+        last
+        if last.get("epoch") == event["epoch"] and last["batch"] < event["batch"]
+        else {"batch": 0, name: 0}
+    )
+    return (event[name] * event["batch"] - before[name] * before["batch"]) / (
+        event["batch"] - before["batch"]
+    )
 
 # %% ../nbs/28_training_pages.ipynb #188f3d89
 def duration(seconds: float) -> str:
     "A time as one says it."
     seconds = round(seconds)
-    return f'{seconds} s' if seconds < 60 else f'{seconds//60} min {seconds % 60} s' if seconds < 3600 else f'{seconds//3600} h {seconds % 3600//60} min'
+    return (
+        f"{seconds} s"
+        if seconds < 60
+        else f"{seconds // 60} min {seconds % 60} s"
+        if seconds < 3600
+        else f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    )
 
 # %% ../nbs/28_training_pages.ipynb #a0ed36c3
 def changed(name: str, value: float) -> str:
     "What was changed in a training, in words."
-    if name == 'paused': return 'paused' if value else 'goes on'
-    return f'to end after {value} epochs' if name == 'epochs' else f'{name.replace("_", " ")} {value:g}'
+    if name == "paused":
+        return "paused" if value else "goes on"
+    return (
+        f"to end after {value} epochs"
+        if name == "epochs"
+        else f"{name.replace('_', ' ')} {value:g}"
+    )
 
 # %% ../nbs/28_training_pages.ipynb #ff8f00e5
 def log_line(event: dict) -> str:
     "An event of a training as a line of its log; '' for those that are not worth one."
-    kind, at = event['kind'], time.strftime('%H:%M:%S', time.localtime(event['time']))
-    text = {'job': lambda: f'training {event["id"]}', 'start': lambda: f'{event["images"]:,} pictures, {event["parameters"]:,} parameters, from epoch {event["first"]} of {event["epochs"]}',
-            'epoch': lambda: f'epoch {event["epoch"]}: loss {event["loss"]:.4f}, accuracy {event["accuracy"]:.2%}; validation {event["validation_loss"]:.4f}, {event["validation_accuracy"]:.2%}',
-            'change': lambda: f'epoch {event["epoch"]}, step {event["batch"]}: {changed(event["name"], event["value"])}',
-            'end': lambda: f'{event["reason"]} after {duration(event["seconds"])}', 'kept': lambda: f'kept as {event["version"]}',
-            'failed': lambda: event['error'], 'interrupted': lambda: 'interrupted ' + event['error']}.get(kind)
-    return f'{at}  {text()}' if text else ''
+    kind, at = event["kind"], time.strftime("%H:%M:%S", time.localtime(event["time"]))
+    text = {
+        "job": lambda: f"training {event['id']}",
+        "start": lambda: (
+            f"{event['images']:,} pictures, {event['parameters']:,} parameters, from epoch {event['first']} of {event['epochs']}"
+        ),
+        "epoch": lambda: (
+            f"epoch {event['epoch']}: loss {event['loss']:.4f}, accuracy {event['accuracy']:.2%}; validation {event['validation_loss']:.4f}, {event['validation_accuracy']:.2%}"
+        ),
+        "change": lambda: (
+            f"epoch {event['epoch']}, step {event['batch']}: {changed(event['name'], event['value'])}"
+        ),
+        "end": lambda: f"{event['reason']} after {duration(event['seconds'])}",
+        "kept": lambda: f"kept as {event['version']}",
+        "failed": lambda: event["error"],
+        "interrupted": lambda: "interrupted " + event["error"],
+    }.get(kind)
+    return f"{at}  {text()}" if text else ""
 
 # %% ../nbs/28_training_pages.ipynb #fb67ecc2
 def settings(job, events: Sequence[dict]) -> dict:
     "What a training goes by now: its configuration with all changes, and whether it is `paused`."
     now = dict(job.config, paused=False)
     for event in events:
-        if event['kind'] == 'start':
-            if event['first'] == 1: now = dict(job.config)
-            now |= dict(epochs=event['epochs'], paused=False)
-        if event['kind'] == 'change': now[event['name']] = event['value']
+        if event["kind"] == "start":
+            if event["first"] == 1:
+                now = dict(job.config)
+            now |= {"epochs": event["epochs"], "paused": False}
+        if event["kind"] == "change":
+            now[event["name"]] = event["value"]
     return now
 
 # %% ../nbs/28_training_pages.ipynb #ab3173de
 def stage(job, events: Sequence[dict]) -> str:
     "What a running training is doing."
-    last = events[-1] if events else dict(kind='')
-    if last['kind'] == 'download': return f'fetching {last["source"]}' + (f', {last["done"]/last["total"]:.0%}' if last['total'] else '')
-    if last['kind'] == 'end': return 'judging the new version'
-    at = next((event['epoch'] for event in reversed(events) if event['kind'] == 'batch'), 0)
-    now, start = settings(job, events), next((event for event in reversed(events) if event['kind'] == 'start'), {})
-    network = f'network {start["network"]} of {start["networks"]}, ' if start.get('networks', 1) > 1 else ''
-    return f'{"paused in "*now["paused"]}{network}epoch {at} of {now["epochs"]}' if at else 'getting ready'
+    last = events[-1] if events else {"kind": ""}
+    if last["kind"] == "download":
+        return f"fetching {last['source']}" + (
+            f", {last['done'] / last['total']:.0%}" if last["total"] else ""
+        )
+    if last["kind"] == "end":
+        return "judging the new version"
+    at = next((event["epoch"] for event in reversed(events) if event["kind"] == "batch"), 0)
+    now, start = (
+        settings(job, events),
+        next((event for event in reversed(events) if event["kind"] == "start"), {}),
+    )
+    network = (
+        f"network {start['network']} of {start['networks']}, "
+        if start.get("networks", 1) > 1
+        else ""
+    )
+    return (
+        f"{'paused in ' * now['paused']}{network}epoch {at} of {now['epochs']}"
+        if at
+        else "getting ready"
+    )
 
 # %% ../nbs/28_training_pages.ipynb #a9ec3b10
 def state_html(job, events: Sequence[dict]) -> str:
     "How far a training has come: a sentence, a bar and the latest figures."
-    if job is None: return '<h2>No training yet</h2><p class="mnb-soft">Start one, and everybody on this page can watch it.</p>'
-    said = {'running': stage(job, events), 'finished': 'finished', 'stopped': 'stopped, its best weights are kept', 'interrupted': 'interrupted, it can be resumed', 'failed': 'failed'}[job.status]
-    left = f', {duration(job.seconds_left)} left' if job.seconds_left and 'epoch' in said and not said.startswith('paused') else ''
-    share = round(100*job.progress)
-    last = next((event for event in reversed(events) if event['kind'] in ('batch', 'epoch')), {})
-    figures = [('loss', f'{last["loss"]:.4f}'), ('accuracy', f'{last["accuracy"]:.2%}'), ('digits a second', f'{last["images_per_second"]:,.0f}')] if last else []
-    if job.history: figures.insert(2, ('validation', f'{job.history[-1]["validation_accuracy"]:.2%}'))
-    return (f'<h2>{escape(job.label)}: {escape(said)}{left}</h2><div class="mnb-progress" role="progressbar" aria-valuenow="{share}" aria-valuemin="0" aria-valuemax="100" '
-            f'aria-label="progress of the training"><i style="--share:{share}%"></i></div>'
-            f'<dl class="mnb-figures">{"".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures)}</dl>{problem_html(job.error)}')
+    if job is None:
+        return '<h2>No training yet</h2><p class="mnb-soft">Start one, and everybody on this page can watch it.</p>'
+    said = {
+        "running": stage(job, events),
+        "finished": "finished",
+        "stopped": "stopped, its best weights are kept",
+        "interrupted": "interrupted, it can be resumed",
+        "failed": "failed",
+    }[job.status]
+    left = (
+        f", {duration(job.seconds_left)} left"
+        if job.seconds_left and "epoch" in said and not said.startswith("paused")
+        else ""
+    )
+    share = round(100 * job.progress)
+    last = next((event for event in reversed(events) if event["kind"] in ("batch", "epoch")), {})
+    figures = (
+        [
+            ("loss", f"{last['loss']:.4f}"),
+            ("accuracy", f"{last['accuracy']:.2%}"),
+            ("digits a second", f"{last['images_per_second']:,.0f}"),
+        ]
+        if last
+        else []
+    )
+    if job.history:
+        figures.insert(2, ("validation", f"{job.history[-1]['validation_accuracy']:.2%}"))
+    return (
+        f'<h2>{escape(job.label)}: {escape(said)}{left}</h2><div class="mnb-progress" role="progressbar" aria-valuenow="{share}" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-label="progress of the training"><i style="--share:{share}%"></i></div>'
+        f'<dl class="mnb-figures">{"".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures)}</dl>{problem_html(job.error)}'
+    )
 
 # %% ../nbs/28_training_pages.ipynb #01b9b904
 def inside_html(events: Sequence[dict]) -> str:
     "The filters and the surest mistakes after the last epoch; nothing before."
-    epoch = next((event for event in reversed(events) if event['kind'] == 'epoch' and 'filters' in event), None)
-    if not epoch: return ''
-    filters = ''.join(f'<img alt="" src="{png_data_url(np.array(each, np.uint8))}">' for each in epoch['filters'])
-    wrong = ''.join(f'<li><img alt="" src="{escape(each["picture"])}">{each["label"]} → {each["digit"]}</li>' for each in epoch['mistakes'] if 'picture' in each)
-    return (f'<div class="mnb-inside"><section><h3>First filters after epoch {epoch["epoch"]}</h3><div class="mnb-kernels" role="img" aria-label="{len(epoch["filters"])} filters of 3 by 3 pixels">{filters}</div></section>'
-            f'<section><h3>Surest mistakes on validation digits, really → read as</h3><ol class="mnb-mistakes">{wrong or "<li>none</li>"}</ol></section></div>')
+    epoch = next(
+        (event for event in reversed(events) if event["kind"] == "epoch" and "filters" in event),
+        None,
+    )
+    if not epoch:
+        return ""
+    filters = "".join(
+        f'<img alt="" src="{png_data_url(np.array(each, np.uint8))}">' for each in epoch["filters"]
+    )
+    wrong = "".join(
+        f'<li><img alt="" src="{escape(each["picture"])}">{each["label"]} → {each["digit"]}</li>'
+        for each in epoch["mistakes"]
+        if "picture" in each
+    )
+    return (
+        f'<div class="mnb-inside"><section><h3>First filters after epoch {epoch["epoch"]}</h3><div class="mnb-kernels" role="img" aria-label="{len(epoch["filters"])} filters of 3 by 3 pixels">{filters}</div></section>'
+        f'<section><h3>Surest mistakes on validation digits, really → read as</h3><ol class="mnb-mistakes">{wrong or "<li>none</li>"}</ol></section></div>'
+    )
 
 # %% ../nbs/28_training_pages.ipynb #8e2c1386
 def outcome_html(job, report: dict | None, current: str) -> str:
     "What came out of a training, against the version in use."
-    if not job or not job.result: return ''
-    found = f'<b>{100*job.result["test_accuracy"]:.2f} %</b> of the test digits right, {100*job.result["validation_accuracy"]:.2f} % of the validation digits'
-    if job.version == current: return f'<p>{escape(job.version)}: {found}. It is in use.</p>'
-    against = f'; the version in use: {100*report["accuracy"]:.2f} %' if report else ''
-    return f'<p>{escape(job.version)}: {found}{against}.</p>'
+    if not job or not job.result:
+        return ""
+    found = f"<b>{100 * job.result['test_accuracy']:.2f} %</b> of the test digits right, {100 * job.result['validation_accuracy']:.2f} % of the validation digits"
+    if job.version == current:
+        return f"<p>{escape(job.version)}: {found}. It is in use.</p>"
+    against = f"; the version in use: {100 * report['accuracy']:.2f} %" if report else ""
+    return f"<p>{escape(job.version)}: {found}{against}.</p>"
 
 # %% ../nbs/28_training_pages.ipynb #866c0dd2
-FIELDS = {'epochs': 'Epochs', 'batch_size': 'Digits a step', 'learning_rate': 'Learning rate', 'augmentation': 'Variation, 0 to 2',
-          'handwriting': 'Handwriting', 'printed': 'Print', 'dropout': 'Dropout', 'time_limit': 'Time limit in s, 0: none', 'seed': 'Seed'}
-WORDS = {'epochs': 'how often each digit is shown', 'batch_size': 'after how many digits the weights change', 'learning_rate': 'how far the weights go at each step, at its peak',
-         'augmentation': 'how much the digits are turned, shifted and bent', 'handwriting': 'digits of simulated handwriting that are mixed in, as a share',
-         'printed': 'printed digits that are mixed in, as a share', 'dropout': 'which share of the last layer is left out at each step', 'time_limit': 'stop after so many seconds and keep the best weights',
-         'seed': 'of weights, order and variations'}
+FIELDS = {
+    "epochs": "Epochs",
+    "batch_size": "Digits a step",
+    "learning_rate": "Learning rate",
+    "augmentation": "Variation, 0 to 2",
+    "handwriting": "Handwriting",
+    "printed": "Print",
+    "dropout": "Dropout",
+    "time_limit": "Time limit in s, 0: none",
+    "seed": "Seed",
+}
+WORDS = {
+    "epochs": "how often each digit is shown",
+    "batch_size": "after how many digits the weights change",
+    "learning_rate": "how far the weights go at each step, at its peak",
+    "augmentation": "how much the digits are turned, shifted and bent",
+    "handwriting": "digits of simulated handwriting that are mixed in, as a share",
+    "printed": "printed digits that are mixed in, as a share",
+    "dropout": "which share of the last layer is left out at each step",
+    "time_limit": "stop after so many seconds and keep the best weights",
+    "seed": "of weights, order and variations",
+}
 UNLIMITED = 1e6
-AFTERWARDS = {'use it if no worse': None, 'use it': True, 'only keep it': False}
+AFTERWARDS = {"use it if no worse": None, "use it": True, "only keep it": False}
 
 # %% ../nbs/28_training_pages.ipynb #6456da70
 def field(name: str):
     "A field for a number of the configuration, within its limits."
     kind, low, high = LIMITS[name]
-    made = (BoundedIntText if kind is int else BoundedFloatText)(description=FIELDS[name], min=0 if name == 'time_limit' else low, max=high, tooltip=WORDS[name])
+    made = (BoundedIntText if kind is int else BoundedFloatText)(
+        description=FIELDS[name],
+        min=0 if name == "time_limit" else low,
+        max=high,
+        tooltip=WORDS[name],
+    )
     return made
 
 # %% ../nbs/28_training_pages.ipynb #5c939a76
 class TrainForm(VBox):
     "What to train: a preset, and what shall differ from it."
+
     def __init__(self):
-        self.preset, self.fields = ToggleButtons(options=[*PRESETS]), {name: field(name) for name in FIELDS}
-        self.use = Dropdown(description='Afterwards', options=[*AFTERWARDS])
-        super().__init__([self.preset, classed(GridBox([*self.fields.values(), self.use]), 'mnb-fields')])
-        self.preset.observe(lambda _: self.fill(), 'value')
-        classed(self, 'mnb-column').fill()
+        self.preset, self.fields = (
+            ToggleButtons(options=[*PRESETS]),
+            {name: field(name) for name in FIELDS},
+        )
+        self.use = Dropdown(description="Afterwards", options=[*AFTERWARDS])
+        super().__init__(
+            [self.preset, classed(GridBox([*self.fields.values(), self.use]), "mnb-fields")]
+        )
+        self.preset.observe(lambda _: self.fill(), "value")
+        classed(self, "mnb-column").fill()
 
     def fill(self) -> None:
         "Put the preset's values into the fields."
-        for name, each in self.fields.items(): each.value = getattr(PRESETS[self.preset.value], name) or 0
+        for name, each in self.fields.items():
+            each.value = getattr(PRESETS[self.preset.value], name) or 0
 
     def changes(self) -> dict:
         "What differs from the preset."
         values = {name: each.value for name, each in self.fields.items()}
-        values['time_limit'] = values['time_limit'] or None
-        changed = {name: value for name, value in values.items() if value != getattr(PRESETS[self.preset.value], name)}
+        values["time_limit"] = values["time_limit"] or None
+        changed = {
+            name: value
+            for name, value in values.items()
+            if value != getattr(PRESETS[self.preset.value], name)
+        }
         return {name: UNLIMITED if value is None else value for name, value in changed.items()}
 
 # %% ../nbs/28_training_pages.ipynb #6444e71c
@@ -164,61 +295,143 @@ class Steering(VBox):
     ----------
     order : called with an order, see `check_order`.
     """
+
     def __init__(self, order: Callable[[dict], object]):
         self.order, self.now, self.fields = order, {}, {name: field(name) for name in STEERABLE}
-        self.pause = button('Pause', lambda: order(dict(do='resume' if self.now['paused'] else 'pause')), 'wait after the step at hand, or go on')
-        self.extend = button('One more epoch', lambda: order(dict(do='extend')), 'show each digit once more than was planned')
-        self.change = button('Change', self.set, 'let the training go on with these values')
-        row = lambda *parts: classed(HBox(parts), 'mnb-row')
-        super().__init__([row(self.pause, self.extend), classed(GridBox([*self.fields.values(), self.change]), 'mnb-fields')])
-        classed(self, 'mnb-column', 'mnb-steering')
+        self.pause = button(
+            "Pause",
+            lambda: order({"do": "resume" if self.now["paused"] else "pause"}),
+            "wait after the step at hand, or go on",
+        )
+        self.extend = button(
+            "One more epoch",
+            lambda: order({"do": "extend"}),
+            "show each digit once more than was planned",
+        )
+        self.change = button("Change", self.set, "let the training go on with these values")
+        row = lambda *parts: classed(HBox(parts), "mnb-row")
+        super().__init__(
+            [
+                row(self.pause, self.extend),
+                classed(GridBox([*self.fields.values(), self.change]), "mnb-fields"),
+            ]
+        )
+        classed(self, "mnb-column", "mnb-steering")
 
     def set(self) -> None:
         "Order what differs from what holds now."
         for name, each in self.fields.items():
-            if each.value != self.now[name]: self.order(check_order(dict(do='set', name=name, value=each.value)))
+            if each.value != self.now[name]:
+                self.order(check_order({"do": "set", "name": name, "value": each.value}))
 
     def show(self, now: dict) -> None:
         "Show what holds now, see `settings`; what a visitor is typing stays unless it has changed meanwhile."
-        self.pause.description = 'Go on' if now['paused'] else 'Pause'
+        self.pause.description = "Go on" if now["paused"] else "Pause"
         for name, each in self.fields.items():
-            if now.get(name) != self.now.get(name): each.value = now[name]
+            if now.get(name) != self.now.get(name):
+                each.value = now[name]
         self.now = now
 
 # %% ../nbs/28_training_pages.ipynb #52b11160
 def act(page, work: Callable[[], object]) -> None:
     "Do something for a widget with a `visit` and a place for a `problem`, and show what came of it."
-    attempt(work, lambda problem: setattr(page.problem, 'value', problem_html(problem)))
+    attempt(work, lambda problem: setattr(page.problem, "value", problem_html(problem)))
     attempt(page.visit.refresh, lambda problem: None)
     page.show()
 
 # %% ../nbs/28_training_pages.ipynb #670db04d
 def back_button(page) -> Button:
     "A button that takes back, for everybody, what was put in use last."
-    return button('Go back to the version before', lambda: act(page, lambda: rollback(page.visit.store)), 'make the version that was used before current again')
+    return button(
+        "Go back to the version before",
+        lambda: act(page, lambda: rollback(page.visit.store)),
+        "make the version that was used before current again",
+    )
 
 # %% ../nbs/28_training_pages.ipynb #b6633e7d
 class TrainPage(HBox):
     "Start, steer, stop and resume a training, watch it, and decide what becomes of it."
+
     def __init__(self, visit: Visit):
-        self.visit, self.form, self.problem, self.state, self.outcome, self.inside, self.title = visit, TrainForm(), HTML(), HTML(), HTML(), HTML(), HTML()
+        self.visit, self.form, self.problem, self.state, self.outcome, self.inside, self.title = (
+            visit,
+            TrainForm(),
+            HTML(),
+            HTML(),
+            HTML(),
+            HTML(),
+            HTML(),
+        )
         self.steering = Steering(lambda order: act(self, lambda: visit.jobs.order(**order)))
-        self.start = button('Start training', lambda: act(self, self.begin), 'train a new version', button_style='primary')
-        self.resume = button('Resume', lambda: act(self, visit.jobs.resume), 'go on with the training that was cut off')
-        self.stop = button('Stop and keep', lambda: act(self, visit.jobs.stop), 'end the training; its best weights become a version', button_style='danger')
-        self.promote = button('Use it for everybody', lambda: act(self, lambda: use_version(visit.store, visit.job.version)), 'make the new version the current one')
+        self.start = button(
+            "Start training",
+            lambda: act(self, self.begin),
+            "train a new version",
+            button_style="primary",
+        )
+        self.resume = button(
+            "Resume",
+            lambda: act(self, visit.jobs.resume),
+            "go on with the training that was cut off",
+        )
+        self.stop = button(
+            "Stop and keep",
+            lambda: act(self, visit.jobs.stop),
+            "end the training; its best weights become a version",
+            button_style="danger",
+        )
+        self.promote = button(
+            "Use it for everybody",
+            lambda: act(self, lambda: use_version(visit.store, visit.job.version)),
+            "make the new version the current one",
+        )
         self.back = back_button(self)
-        self.charts, self.diary = {name: LineChart('epoch', name) for name in ('loss', 'accuracy')}, HTML()
-        row = lambda *parts: classed(HBox(parts), 'mnb-row')
-        super().__init__([classed(VBox([self.title, self.form, self.steering, row(self.start, self.resume, self.stop), self.problem]), 'mnb-card'),
-                          classed(VBox([self.state, classed(HBox([*self.charts.values()]), 'mnb-charts'), self.inside, classed(row(self.outcome, row(self.promote, self.back)), 'mnb-spread', 'mnb-outcome'), self.diary]), 'mnb-card')])
-        classed(self, 'mnb-two', 'mnb-train')
-        visit.observe(lambda _: self.show(), ['job', 'reader'])
+        self.charts, self.diary = (
+            {name: LineChart("epoch", name) for name in ("loss", "accuracy")},
+            HTML(),
+        )
+        row = lambda *parts: classed(HBox(parts), "mnb-row")
+        super().__init__(
+            [
+                classed(
+                    VBox(
+                        [
+                            self.title,
+                            self.form,
+                            self.steering,
+                            row(self.start, self.resume, self.stop),
+                            self.problem,
+                        ]
+                    ),
+                    "mnb-card",
+                ),
+                classed(
+                    VBox(
+                        [
+                            self.state,
+                            classed(HBox([*self.charts.values()]), "mnb-charts"),
+                            self.inside,
+                            classed(
+                                row(self.outcome, row(self.promote, self.back)),
+                                "mnb-spread",
+                                "mnb-outcome",
+                            ),
+                            self.diary,
+                        ]
+                    ),
+                    "mnb-card",
+                ),
+            ]
+        )
+        classed(self, "mnb-two", "mnb-train")
+        visit.observe(lambda _: self.show(), ["job", "reader"])
         self.show()
 
     def begin(self) -> None:
         "Start a training with what the form says."
-        self.visit.jobs.start(self.form.preset.value, self.form.changes(), AFTERWARDS[self.form.use.value])
+        self.visit.jobs.start(
+            self.form.preset.value, self.form.changes(), AFTERWARDS[self.form.use.value]
+        )
 
     def show(self) -> None:
         "Show the training as it stands."
@@ -228,16 +441,34 @@ class TrainPage(HBox):
 def show_training(page: TrainPage) -> None:
     "Bring a training page up to date."
     visit, job, events = page.visit, page.visit.job, page.visit.events
-    used, runs = used_versions(visit), bool(job and job.status == 'running')
+    used, runs = used_versions(visit), bool(job and job.status == "running")
     page.start.disabled, page.stop.disabled = runs, not runs
-    page.title.value = f'<h2>{"Steer the training" if runs else "Train a network"}</h2>'
-    page.form.layout.display, page.steering.layout.display = ('none', '') if runs else ('', 'none')
-    now = settings(job, events) if job else dict(epochs=1)
-    if runs: page.steering.show(now)
+    page.title.value = f"<h2>{'Steer the training' if runs else 'Train a network'}</h2>"
+    page.form.layout.display, page.steering.layout.display = ("none", "") if runs else ("", "none")
+    now = settings(job, events) if job else {"epochs": 1}
+    if runs:
+        page.steering.show(now)
     page.state.value, page.inside.value = state_html(job, events), inside_html(events)
-    for name, chart in page.charts.items(): chart.show(curves(events, name), (0, now['epochs']))
-    new = bool(job and job.version and job.version in visit.store.versions() and job.version not in used[-1:])
-    for each, wanted in ((page.resume, job and job.resumable and not runs), (page.promote, new), (page.back, len(used) > 1)): each.layout.display = '' if wanted else 'none'
-    page.outcome.value = outcome_html(job, version_report(visit.store, used[-1:]), used[-1] if used else '')
+    for name, chart in page.charts.items():
+        chart.show(curves(events, name), (0, now["epochs"]))
+    new = bool(
+        job
+        and job.version
+        and job.version in visit.store.versions()
+        and job.version not in used[-1:]
+    )
+    for each, wanted in (
+        (page.resume, job and job.resumable and not runs),
+        (page.promote, new),
+        (page.back, len(used) > 1),
+    ):
+        each.layout.display = "" if wanted else "none"
+    page.outcome.value = outcome_html(
+        job, version_report(visit.store, used[-1:]), used[-1] if used else ""
+    )
     lines = [line for event in events if (line := log_line(event))] + list(job.log if job else ())
-    page.diary.value = f'<details open><summary>Log</summary><pre class="mnb-log" tabindex="0">{escape(chr(10).join(lines[-200:]))}</pre></details>' if lines else ''
+    page.diary.value = (
+        f'<details open><summary>Log</summary><pre class="mnb-log" tabindex="0">{escape(chr(10).join(lines[-200:]))}</pre></details>'
+        if lines
+        else ""
+    )

@@ -46,11 +46,29 @@ class Visit(HasTraits):
     subject : the `Subject` that was looked at last; None at first.
     corrected : changes whenever somebody's corrections do.
     """
-    reader, status, problem, job, page, subject, corrected = Any(), Unicode(), Unicode(), Any(), Unicode(), Any(), Any()
 
-    def __init__(self, store: Store | None = None, jobs: Jobs | None = None, corrections: Corrections | None = None):
+    reader, status, problem, job, page, subject, corrected = (
+        Any(),
+        Unicode(),
+        Unicode(),
+        Any(),
+        Unicode(),
+        Any(),
+        Any(),
+    )
+
+    def __init__(
+        self,
+        store: Store | None = None,
+        jobs: Jobs | None = None,
+        corrections: Corrections | None = None,
+    ):
         super().__init__()
-        self.store, self.corrections, self.name = store or Store(), corrections or Corrections(), secrets.token_hex(4)
+        self.store, self.corrections, self.name = (
+            store or Store(),
+            corrections or Corrections(),
+            secrets.token_hex(4),
+        )
         self.jobs, self.chosen, self.events = jobs or Jobs(store=self.store), None, []
         self._current, self._next, self._answers = CurrentReader(self.store), 0, (None, None)
         self.refresh()
@@ -68,41 +86,67 @@ class Visit(HasTraits):
     def answers(self) -> np.ndarray:
         "The probabilities that the visitor's version gives the test digits; float32 array of shape (10000, 10). Raises DataError, ModelError."
         reader, images = self.reader, self.digits[0]
-        if reader is None: raise ModelError(self.problem)
+        if reader is None:
+            raise ModelError(self.problem)
         if self._answers[0] is not reader:
-            self._answers = reader, np.concatenate([reader.probabilities(images[at:at + 500]) for at in range(0, len(images), 500)])
+            self._answers = (
+                reader,
+                np.concatenate(
+                    [
+                        reader.probabilities(images[at : at + 500])
+                        for at in range(0, len(images), 500)
+                    ]
+                ),
+            )
         return self._answers[1]
 
     def refresh(self) -> None:
         "See what has changed."
-        with self.hold_trait_notifications(): self.reader, self.status, self.problem = self._read()
+        with self.hold_trait_notifications():
+            self.reader, self.status, self.problem = self._read()
         job = self.jobs.latest()
-        if job and (not self.job or job.id != self.job.id): self.events, self._next = [], 0
-        if job: told, self._next = self.jobs.events(job.id, self._next)
-        else: told = []
+        if job and (not self.job or job.id != self.job.id):
+            self.events, self._next = [], 0
+        if job:
+            told, self._next = self.jobs.events(job.id, self._next)
+        else:
+            told = []
         self.events = thinned(self.events, told)
         self.job, self.corrected = job, changed_at(self.corrections.path)
 
     def _read(self):
         try:
-            if not self.chosen: return self._current.get(), 'damaged' if self._current.problem else 'ready', self._current.problem
+            if not self.chosen:
+                return (
+                    self._current.get(),
+                    "damaged" if self._current.problem else "ready",
+                    self._current.problem,
+                )
             kept = self.reader and self.reader.version == self.chosen
-            return self.reader if kept else Reader.load(self.chosen, self.store), 'ready', ''
-        except ModelError as e: return None, 'missing' if isinstance(e, ModelMissing) else 'damaged', str(e)
+            return self.reader if kept else Reader.load(self.chosen, self.store), "ready", ""
+        except ModelError as e:
+            return None, "missing" if isinstance(e, ModelMissing) else "damaged", str(e)
 
 # %% ../nbs/25_visit.ipynb #deb035ca
 def changed_at(path: Path) -> int:
     "When a file changed last, 0 where there is none."
-    try: return path.stat().st_mtime_ns
-    except OSError: return 0
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 # %% ../nbs/25_visit.ipynb #fe74c298
 def thinned(events: list[dict], told: list[dict]) -> list[dict]:
     "All events, those of batches not nearer than a second."
-    kept, last = list(events), next((event['time'] for event in reversed(events) if event['kind'] == 'batch'), 0)
+    kept, last = (
+        list(events),
+        next((event["time"] for event in reversed(events) if event["kind"] == "batch"), 0),
+    )
     for event in told:
-        if event['kind'] == 'batch' and event['time'] - last < 1: continue
-        if event['kind'] == 'batch': last = event['time']
+        if event["kind"] == "batch" and event["time"] - last < 1:
+            continue
+        if event["kind"] == "batch":
+            last = event["time"]
         kept.append(event)
     return kept
 
@@ -117,6 +161,7 @@ class Subject:
     words : what it is, e.g. 'your drawing'.
     label : what it really is, where that is known.
     """
+
     prepared: Prepared
     words: str
     label: int | None = None
@@ -125,65 +170,95 @@ class Subject:
 def read_subject(reading: Reading | Number | None, words: str) -> Subject | None:
     "The subject of a reading; of a number its least sure digit; None where nothing was drawn."
     if isinstance(reading, Number):
-        if not reading: return None
-        reading, words = min(reading.digits, key=lambda digit: digit.confidence), f'the least sure digit of {words}'
+        if not reading:
+            return None
+        reading, words = (
+            min(reading.digits, key=lambda digit: digit.confidence),
+            f"the least sure digit of {words}",
+        )
     return Subject(reading.prepared, words) if reading and not reading.prepared.empty else None
 
 # %% ../nbs/25_visit.ipynb #68010a73
 def sample_subject(picture: np.ndarray, label: int, index: int) -> Subject:
     "A test digit as a subject, untouched."
-    return Subject(Prepared(picture, False, 'light', (0, 0, SIDE, SIDE), 1., 2.5, 0), f'test digit {index}', label)
+    return Subject(
+        Prepared(picture, False, "light", (0, 0, SIDE, SIDE), 1.0, 2.5, 0),
+        f"test digit {index}",
+        label,
+    )
 
 # %% ../nbs/25_visit.ipynb #3c06c2e8
 def why_button(visit: Visit, choose: Callable[[], object] = lambda: None) -> Button:
     "A button that turns to the page which explains; `choose` sets the subject before, where it is not set yet."
+
     def ask():
         choose()
-        if visit.subject: visit.page = 'Why'
-    return button('Why?', ask, 'which pixels spoke for this answer, and which against it')
+        if visit.subject:
+            visit.page = "Why"
+
+    return button("Why?", ask, "which pixels spoke for this answer, and which against it")
 
 # %% ../nbs/25_visit.ipynb #23d36776
 def test_report(visit: Visit) -> dict | None:
     "How the visitor's version read the test digits, as report.json has it."
-    try: return visit.reader and read_record(visit.store.path(visit.reader.version)/'report.json', 'test')['test']
-    except ModelError: return None
+    try:
+        return (
+            visit.reader
+            and read_record(visit.store.path(visit.reader.version) / "report.json", "test")["test"]
+        )
+    except ModelError:
+        return None
 
 # %% ../nbs/25_visit.ipynb #6defd8ab
 def accuracy_html(report: dict) -> str:
     "The accuracy, with its interval."
-    low, high = report['interval']
-    return f'<b>{100*report["accuracy"]:.2f} %</b> of {report["images"]:,} test digits right<span class="mnb-wide"> ({100*low:.2f} to {100*high:.2f} %)</span>'
+    low, high = report["interval"]
+    return f'<b>{100 * report["accuracy"]:.2f} %</b> of {report["images"]:,} test digits right<span class="mnb-wide"> ({100 * low:.2f} to {100 * high:.2f} %)</span>'
 
 # %% ../nbs/25_visit.ipynb #4eac78a5
 def version_report(store: Store, versions: Sequence[str]) -> dict | None:
     "The test report of the first of some versions, or None."
-    try: return read_record(store.path(versions[0])/'report.json', 'test')['test'] if versions else None
-    except ModelError: return None
+    try:
+        return (
+            read_record(store.path(versions[0]) / "report.json", "test")["test"]
+            if versions
+            else None
+        )
+    except ModelError:
+        return None
 
 # %% ../nbs/25_visit.ipynb #3de010da
 def used_versions(visit: Visit) -> list[str]:
     "The versions that were used, in order; none where that cannot be read."
-    try: return visit.store.used()
-    except ModelError: return []
+    try:
+        return visit.store.used()
+    except ModelError:
+        return []
 
 # %% ../nbs/25_visit.ipynb #36105d8f
 def attempt(work: Callable[[], object], say: Callable[[object], None]) -> bool:
     "Do some work; where that fails for a reason that one can name, say it. Returns whether it went well."
-    try: work()
+    try:
+        work()
     except (MnistNbError, ValueError, OSError) as e:
         say(e)
         return False
-    say('')
+    say("")
     return True
 
 # %% ../nbs/25_visit.ipynb #01dc157b
 def aside(work: Callable[[], object], then: Callable[[object, object], None]) -> None:
     "Do some work without holding up the page, then hand on its result, or None and the error."
+
     def run():
-        try: return work(), ''
-        except MnistNbError as e: return None, e
+        try:
+            return work(), ""
+        except MnistNbError as e:
+            return None, e
+
     loop = page_loop()
-    if loop is None: return then(*run())
+    if loop is None:
+        return then(*run())
     loop.run_in_executor(None, run).add_done_callback(lambda done: then(*done.result()))
 
 # %% ../nbs/25_visit.ipynb #c5d66989
@@ -201,10 +276,22 @@ except (MnistNbError, OSError) as e: sys.exit(str(e))"""
 # %% ../nbs/25_visit.ipynb #0e62d93a
 def sent(words: list[str]) -> str:
     "Let a child process do an errand, and wait for it; what went wrong, or ''."
-    try: child = subprocess.Popen([sys.executable, '-c', ERRAND, *words], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    except OSError as e: return f'a child process cannot be started ({one_line(e)})'
-    with child: said = child.stderr.read().decode(errors='replace').strip()
-    return (said.splitlines() or [f'a child process ended with code {child.returncode}'])[-1] if child.returncode else ''
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-c", ERRAND, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+    except OSError as e:
+        return f"a child process cannot be started ({one_line(e)})"
+    with child:
+        said = child.stderr.read().decode(errors="replace").strip()
+    return (
+        (said.splitlines() or [f"a child process ended with code {child.returncode}"])[-1]
+        if child.returncode
+        else ""
+    )
 
 # %% ../nbs/25_visit.ipynb #014e861c
 def errand(visit: Visit, path: Path, then: Callable[[str], None], *words: str) -> None:
@@ -216,5 +303,10 @@ def errand(visit: Visit, path: Path, then: Callable[[str], None], *words: str) -
     then : called with '', or with what went wrong.
     words : a module, a function of it and its arguments; `store` is added to them.
     """
-    if path.exists(): return then('')
-    if page_loop(): aside(lambda: sent([*words[:2], str(visit.store.folder), *words[2:]]), lambda said, problem: then(said))
+    if path.exists():
+        return then("")
+    if page_loop():
+        aside(
+            lambda: sent([*words[:2], str(visit.store.folder), *words[2:]]),
+            lambda said, problem: then(said),
+        )

@@ -20,7 +20,17 @@ import cv2
 import numpy as np
 from ipycanvas import Canvas, hold_canvas
 from ipycanvas.canvas import _CANVAS_MANAGER
-from ipywidgets import HTML, Button, ButtonStyle, FileUpload, GridBox, HBox, Layout, ToggleButtons, VBox
+from ipywidgets import (
+    HTML,
+    Button,
+    ButtonStyle,
+    FileUpload,
+    GridBox,
+    HBox,
+    Layout,
+    ToggleButtons,
+    VBox,
+)
 
 from .core import CLASSES
 from .inference import Number, Reading
@@ -29,24 +39,25 @@ from .preprocessing import png_data_url
 # %% ../nbs/24_widgets.ipynb #7d07f765
 def page_file(name: str) -> str:
     "A file of the pages that the package brings, as text."
-    package = Path(__file__).parent if '__file__' in globals() else Path('../mnist_nb')
-    return (package/'pages'/name).read_text(encoding='utf8')
+    package = Path(__file__).parent if "__file__" in globals() else Path("../mnist_nb")
+    return (package / "pages" / name).read_text(encoding="utf8")
 
 # %% ../nbs/24_widgets.ipynb #8c96d352
 def style_sheet() -> HTML:
     "The style of all widgets, to show once, anywhere on a page; it holds for whatever has the class `mnb`."
     style = HTML(f"<style>{page_file('dashboard.css')}</style>")
-    style.add_class('mnb-style')
+    style.add_class("mnb-style")
     return style
 
 # %% ../nbs/24_widgets.ipynb #3ecfff36
 def classed(widget, *names: str):
     "The widget, with these CSS classes."
-    for name in names: widget.add_class(name)
+    for name in names:
+        widget.add_class(name)
     return widget
 
 # %% ../nbs/24_widgets.ipynb #6434f6b6
-def button(text: str, on_click: Callable, tooltip: str = '', **options) -> Button:
+def button(text: str, on_click: Callable, tooltip: str = "", **options) -> Button:
     "A button that calls a function without arguments."
     made = Button(description=text, tooltip=tooltip or None, **options)
     made.on_click(lambda _: on_click())
@@ -55,7 +66,7 @@ def button(text: str, on_click: Callable, tooltip: str = '', **options) -> Butto
 # %% ../nbs/24_widgets.ipynb #3f66bc6e
 def problem_html(text: object) -> str:
     "What went wrong, as one sentence that stands out; nothing if there is nothing to say."
-    return f'<p class="mnb-problem" role="alert">{escape(str(text))}</p>' if text else ''
+    return f'<p class="mnb-problem" role="alert">{escape(str(text))}</p>' if text else ""
 
 # %% ../nbs/24_widgets.ipynb #3d3678a1
 class Joined:
@@ -70,46 +81,62 @@ class Joined:
     ----------
     at_once : for all of them: whether to call at once also where an event loop runs, as the checks of a notebook want it.
     """
+
     at_once = False
 
-    def __init__(self, call: Callable[[], object], pause: float = .03):
-        self.call, self.pause, self._timer, self._free = call, pause, None, 0.
+    def __init__(self, call: Callable[[], object], pause: float = 0.03):
+        self.call, self.pause, self._timer, self._free = call, pause, None, 0.0
 
     def __call__(self) -> None:
         "Ask for the call; where no event loop runs it is made at once."
         loop = page_loop()
-        if loop is None: return self._run()
-        if self._timer is None: self._timer = loop.call_later(max(0, self._free - time.monotonic()), self._run)
+        if loop is None:
+            return self._run()
+        if self._timer is None:
+            self._timer = loop.call_later(max(0, self._free - time.monotonic()), self._run)
 
     def _run(self):
         self._timer, begun = None, time.monotonic()
-        try: self.call()
-        finally: self._free = time.monotonic() + max(self.pause, (time.monotonic() - begun)/3)
+        try:
+            self.call()
+        finally:
+            self._free = time.monotonic() + max(self.pause, (time.monotonic() - begun) / 3)
 
 # %% ../nbs/24_widgets.ipynb #e5d4f4c0
 def page_loop() -> asyncio.AbstractEventLoop | None:
     "The event loop that a page runs in; None where there is none, or where everything is wanted at once."
-    try: return None if Joined.at_once else asyncio.get_running_loop()
-    except RuntimeError: return None
+    try:
+        return None if Joined.at_once else asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 # %% ../nbs/24_widgets.ipynb #d9a7310c
 def percent(share: float) -> str:
     "A share as a percentage that neither claims certainty nor none."
-    return '&lt;0.1&nbsp;%' if 0 < share < .0005 else f'{100*share:.1f}&nbsp;%' if share < .9995 else '&gt;99.9&nbsp;%'
+    return (
+        "&lt;0.1&nbsp;%"
+        if 0 < share < 0.0005
+        else f"{100 * share:.1f}&nbsp;%"
+        if share < 0.9995
+        else "&gt;99.9&nbsp;%"
+    )
 
 # %% ../nbs/24_widgets.ipynb #4b26ef79
 def bars_html(probabilities: Sequence[float], best: int | None = None) -> str:
     "Ten probabilities, 0 to 1, as bars; `best` is emphasised."
-    rows = ''.join(f'<li{" class=best" if digit == best else ""}><b>{digit}</b><i style="--share:{100*p:.1f}%"></i><span>{percent(p)}</span></li>'
-                   for digit, p in enumerate(probabilities))
+    rows = "".join(
+        f'<li{" class=best" if digit == best else ""}><b>{digit}</b><i style="--share:{100 * p:.1f}%"></i><span>{percent(p)}</span></li>'
+        for digit, p in enumerate(probabilities)
+    )
     return f'<ol class="mnb-bars" aria-label="probability of each digit">{rows}</ol>'
 
 # %% ../nbs/24_widgets.ipynb #ea81d907
 class ProbabilityBars(HTML):
     "The probabilities of the ten digits as bars, empty at first."
+
     def __init__(self):
         super().__init__()
-        classed(self, 'mnb').show()
+        classed(self, "mnb").show()
 
     def show(self, probabilities: Sequence[float] | None = None) -> None:
         "Show ten probabilities, or empty bars."
@@ -117,43 +144,54 @@ class ProbabilityBars(HTML):
         self.value = bars_html(np.zeros(CLASSES) if probabilities is None else probabilities, best)
 
 # %% ../nbs/24_widgets.ipynb #04692542
-SURE = (.99, 'very sure'), (.9, 'sure'), (.7, 'fairly sure'), (.5, 'not sure'), (0., 'a guess')
+SURE = (0.99, "very sure"), (0.9, "sure"), (0.7, "fairly sure"), (0.5, "not sure"), (0.0, "a guess")
 
 # %% ../nbs/24_widgets.ipynb #efbda92e
 def sureness(confidence: float) -> str:
     "A probability as words and a number."
-    return f'{next(word for least, word in SURE if confidence >= least)}, {percent(confidence)}'
+    return f"{next(word for least, word in SURE if confidence >= least)}, {percent(confidence)}"
 
 # %% ../nbs/24_widgets.ipynb #46964789
-def digit_html(picture: np.ndarray, words: str, caption: str = '') -> str:
+def digit_html(picture: np.ndarray, words: str, caption: str = "") -> str:
     "A picture of 28 by 28 pixels, what it shows in words, and a caption."
-    below = f'<figcaption>{caption}</figcaption>' if caption else ''
+    below = f"<figcaption>{caption}</figcaption>" if caption else ""
     return f'<figure class="mnb-seen"><img src="{png_data_url(picture)}" alt="{escape(words)}">{below}</figure>'
 
 # %% ../nbs/24_widgets.ipynb #0b55bfa2
 def named(digit: int | None) -> str:
     "A digit as one says it; what is none may be None or the class after 9."
-    if digit is None or digit >= CLASSES: return 'no digit'
-    return f'an {digit}' if digit == 8 else f'a {digit}'
+    if digit is None or digit >= CLASSES:
+        return "no digit"
+    return f"an {digit}" if digit == 8 else f"a {digit}"
 
 # %% ../nbs/24_widgets.ipynb #a38ca881
 def other_html(*others: tuple[str, float]) -> str:
     "The likeliest of some other things that it may be, each with its probability."
     name, share = max(others, key=lambda other: other[1])
-    return f'or {name}, {percent(share)}' if share >= .0005 else 'nothing else comes near'
+    return f"or {name}, {percent(share)}" if share >= 0.0005 else "nothing else comes near"
 
 # %% ../nbs/24_widgets.ipynb #73c15ffc
 def answer_html(reading: Reading) -> str:
     "One digit's reading: the answer large, how sure, the runner-up, what the network saw, and the bars."
-    if reading.reason == 'nothing drawn': return empty_html()
+    if reading.reason == "nothing drawn":
+        return empty_html()
     best, second = np.argsort(reading.probabilities)[:-3:-1]
-    seen = digit_html(reading.picture, 'the digit as the network saw it, 28 by 28 pixels', 'what it saw')
+    seen = digit_html(
+        reading.picture, "the digit as the network saw it, 28 by 28 pixels", "what it saw"
+    )
     if reading.rejected:
-        digit, sure, also = '<div class="mnb-digit none">?</div>', 'Not a digit', f'were it one, most likely {named(best)}'
+        digit, sure, also = (
+            '<div class="mnb-digit none">?</div>',
+            "Not a digit",
+            f"were it one, most likely {named(best)}",
+        )
     else:
-        digit, sure = f'<div class="mnb-digit">{reading.digit}</div>', sureness(reading.confidence).capitalize()
-        none = 1 - reading.confidence/reading.probabilities[best]
-        also = other_html(('no digit at all', none), (named(second), reading.probabilities[second]))
+        digit, sure = (
+            f'<div class="mnb-digit">{reading.digit}</div>',
+            sureness(reading.confidence).capitalize(),
+        )
+        none = 1 - reading.confidence / reading.probabilities[best]
+        also = other_html(("no digit at all", none), (named(second), reading.probabilities[second]))
     words = f'<div><span class="mnb-sure">{sure}</span><span class="mnb-soft">{also}</span></div>'
     bars = bars_html(reading.probabilities, None if reading.rejected else best)
     return f'<div class="mnb-answer">{digit}{words}{seen}</div><div{" class=mnb-doubt" if reading.rejected else ""}>{bars}</div>'
@@ -162,29 +200,41 @@ def answer_html(reading: Reading) -> str:
 def empty_html() -> str:
     "The place of an answer before there is anything to read."
     words = '<div><span class="mnb-sure">Nothing drawn</span><span class="mnb-soft">the answer appears while you write</span></div>'
-    seen = digit_html(np.zeros((28, 28), np.uint8), 'an empty picture', 'what it saw')
+    seen = digit_html(np.zeros((28, 28), np.uint8), "an empty picture", "what it saw")
     return f'<div class="mnb-answer"><div class="mnb-digit none">–</div>{words}{seen}</div>{bars_html(np.zeros(CLASSES))}'
 
 # %% ../nbs/24_widgets.ipynb #021d9e77
 def number_html(number: Number) -> str:
     "A number's reading: its digits large, how sure, and each of its parts."
-    if not number: return empty_html()
-    parts = ''.join(f'<li>{digit_html(each.picture, f"part {place}: {digit}")}<b>{digit}</b>{percent(each.confidence)}</li>'
-                    for place, (digit, each) in enumerate(zip(number, number.digits), 1))
-    count = f'{len(number)} digit{"s"*(len(number) > 1)}'
-    return (f'<div class="mnb-number">{number}</div><span class="mnb-sure">{sureness(number.confidence).capitalize()}</span>'
-            f'<span class="mnb-soft">{count}, all right at once</span><ol class="mnb-parts">{parts}</ol>')
+    if not number:
+        return empty_html()
+    parts = "".join(
+        f"<li>{digit_html(each.picture, f'part {place}: {digit}')}<b>{digit}</b>{percent(each.confidence)}</li>"
+        for place, (digit, each) in enumerate(zip(number, number.digits), 1)
+    )
+    count = f"{len(number)} digit{'s' * (len(number) > 1)}"
+    return (
+        f'<div class="mnb-number">{number}</div><span class="mnb-sure">{sureness(number.confidence).capitalize()}</span>'
+        f'<span class="mnb-soft">{count}, all right at once</span><ol class="mnb-parts">{parts}</ol>'
+    )
 
 # %% ../nbs/24_widgets.ipynb #b7042f34
 class ReadingView(HTML):
     "What was read, one digit or a number; empty at first."
+
     def __init__(self, reading: Reading | Number | None = None):
         super().__init__()
-        classed(self, 'mnb', 'mnb-reading').show(reading)
+        classed(self, "mnb", "mnb-reading").show(reading)
 
-    def show(self, reading: Reading | Number | None = None, problem: object = '') -> None:
+    def show(self, reading: Reading | Number | None = None, problem: object = "") -> None:
         "Show a reading, or none, or why there can be none."
-        self.value = problem_html(problem) or (empty_html() if reading is None else number_html(reading) if isinstance(reading, Number) else answer_html(reading))
+        self.value = problem_html(problem) or (
+            empty_html()
+            if reading is None
+            else number_html(reading)
+            if isinstance(reading, Number)
+            else answer_html(reading)
+        )
 
 # %% ../nbs/24_widgets.ipynb #6641a453
 class Strokes:
@@ -196,45 +246,51 @@ class Strokes:
     hand : 'mouse' or 'touch' while the pen is down, else ''.
     fresh : pieces of line that nobody has shown yet.
     """
-    def __init__(self): self.lines, self.hand, self.fresh = [], '', []
 
-    def press(self, x: float, y: float, hand: str = 'mouse') -> None:
+    def __init__(self):
+        self.lines, self.hand, self.fresh = [], "", []
+
+    def press(self, x: float, y: float, hand: str = "mouse") -> None:
         "Put the pen down, unless it is."
-        if self.hand: return
+        if self.hand:
+            return
         self.hand = hand
         self.lines.append([(x, y)])
         self.fresh.append([(x, y)])
 
     def move(self, points: Sequence) -> None:
         "Move the pen along some points; nothing happens while it is up."
-        if not self.hand or not points: return
+        if not self.hand or not points:
+            return
         self.fresh.append([self.lines[-1][-1], *points])
         self.lines[-1] += points
 
     def lift(self) -> None:
         "Take the pen up."
-        self.hand = ''
+        self.hand = ""
 
 # %% ../nbs/24_widgets.ipynb #5e759d94
 def sheet_picture(lines: Sequence, size: tuple[int, int], pen: int) -> np.ndarray:
     "A sheet of (width, height) pixels with strokes on it; uint8 array of shape (height, width), dark ink on white."
     picture = np.full(size[::-1], 255, np.uint8)
     for line in lines:
-        places = np.rint(np.array([line[0], *line])*16).astype(np.int32)
+        places = np.rint(np.array([line[0], *line]) * 16).astype(np.int32)
         cv2.polylines(picture, [places], False, 0, pen, cv2.LINE_AA, 4)
     return picture
 
 # %% ../nbs/24_widgets.ipynb #a829f6d2
 SHEET = 640, 480
-PENS = {'Thin': 9, 'Medium': 17, 'Thick': 28}
-INK, PAPER = '#101820', '#ffffff'
+PENS = {"Thin": 9, "Medium": 17, "Thick": 28}
+INK, PAPER = "#101820", "#ffffff"
 
 # %% ../nbs/24_widgets.ipynb #7ece5772
-def over_html(pad: 'DrawingPad', boxes: Sequence = ()) -> str:
+def over_html(pad: "DrawingPad", boxes: Sequence = ()) -> str:
     "What lies over the sheet: an invitation while it is empty, and a labelled box for each part of a number."
     width, height = pad.size
-    framed = ''.join(f'<div class="mnb-box" style="left:{100*x/width:.2f}%;top:{100*y/height:.2f}%;width:{100*w/width:.2f}%;height:{100*h/height:.2f}%"><b>{escape(label)}</b></div>'
-                     for label, (x, y, w, h) in boxes)
+    framed = "".join(
+        f'<div class="mnb-box" style="left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%;width:{100 * w / width:.2f}%;height:{100 * h / height:.2f}%"><b>{escape(label)}</b></div>'
+        for label, (x, y, w, h) in boxes
+    )
     return f'<div class="{"mnb-inked" if pad.lines else ""}" data-pen="{pad.pen.value}"><div class="mnb-hint">{escape(pad.hint)}</div>{framed}</div>'
 
 # %% ../nbs/24_widgets.ipynb #e577e623
@@ -247,15 +303,45 @@ class DrawingPad(VBox):
     size : width and height of the sheet in pixels.
     hint : what an empty sheet says.
     """
-    def __init__(self, on_change: Callable[[], object] | None = None, size: tuple[int, int] = SHEET, hint: str = 'Write a digit here'):
-        self.size, self.hint, self.on_change, self.strokes = size, hint, on_change or (lambda: None), Strokes()
-        self.pen = ToggleButtons(options=PENS.items(), value=PENS['Medium'], tooltips=[f'{name.lower()} pen' for name in PENS])
-        self.canvas, self.over, self.changed = Canvas(width=size[0], height=size[1]), classed(HTML(), 'mnb-over'), Joined(self._show)
-        self.undo_button = classed(button('Undo', self.undo, 'take the last stroke back (Ctrl+Z)'), 'mnb-undo')
-        tools = classed(HBox([self.undo_button, button('Clear', self.clear, 'clear the drawing and its answer'), self.pen]), 'mnb-tools')
-        super().__init__([classed(VBox([self.canvas, self.over]), 'mnb-sheet'), tools])
-        self.pen.observe(lambda _: self.redraw(), 'value')
-        classed(self, 'mnb', 'mnb-column').over.value = over_html(self)
+
+    def __init__(
+        self,
+        on_change: Callable[[], object] | None = None,
+        size: tuple[int, int] = SHEET,
+        hint: str = "Write a digit here",
+    ):
+        self.size, self.hint, self.on_change, self.strokes = (
+            size,
+            hint,
+            on_change or (lambda: None),
+            Strokes(),
+        )
+        self.pen = ToggleButtons(
+            options=PENS.items(),
+            value=PENS["Medium"],
+            tooltips=[f"{name.lower()} pen" for name in PENS],
+        )
+        self.canvas, self.over, self.changed = (
+            Canvas(width=size[0], height=size[1]),
+            classed(HTML(), "mnb-over"),
+            Joined(self._show),
+        )
+        self.undo_button = classed(
+            button("Undo", self.undo, "take the last stroke back (Ctrl+Z)"), "mnb-undo"
+        )
+        tools = classed(
+            HBox(
+                [
+                    self.undo_button,
+                    button("Clear", self.clear, "clear the drawing and its answer"),
+                    self.pen,
+                ]
+            ),
+            "mnb-tools",
+        )
+        super().__init__([classed(VBox([self.canvas, self.over]), "mnb-sheet"), tools])
+        self.pen.observe(lambda _: self.redraw(), "value")
+        classed(self, "mnb", "mnb-column").over.value = over_html(self)
         follow_pen(self)
 
     @property
@@ -287,14 +373,17 @@ class DrawingPad(VBox):
         self.over.value = over_html(self, boxes)
 
     def _show(self):
-        with hold_canvas(): draw(self)
+        with hold_canvas():
+            draw(self)
         self.on_change()
 
 # %% ../nbs/24_widgets.ipynb #713ad2f5
 def draw(pad: DrawingPad) -> None:
     "Draw the pieces of line that nobody has shown yet."
     for piece in pad.strokes.fresh:
-        pad.canvas.stroke_lines(np.array(piece if len(piece) > 1 else [*piece, (piece[0][0] + .1, piece[0][1])]))
+        pad.canvas.stroke_lines(
+            np.array(piece if len(piece) > 1 else [*piece, (piece[0][0] + 0.1, piece[0][1])])
+        )
     pad.strokes.fresh.clear()
 
 # %% ../nbs/24_widgets.ipynb #422cea2e
@@ -302,21 +391,29 @@ def repaint(pad: DrawingPad) -> None:
     "Draw the whole sheet."
     with hold_canvas():
         canvas, pad.strokes.fresh = pad.canvas, [list(line) for line in pad.lines]
-        canvas.fill_style, canvas.stroke_style, canvas.line_width, canvas.line_cap, canvas.line_join = PAPER, INK, pad.pen.value, 'round', 'round'
+        (
+            canvas.fill_style,
+            canvas.stroke_style,
+            canvas.line_width,
+            canvas.line_cap,
+            canvas.line_join,
+        ) = PAPER, INK, pad.pen.value, "round", "round"
         canvas.fill_rect(0, 0, *pad.size)
         draw(pad)
 
 # %% ../nbs/24_widgets.ipynb #4b1f0b4c
 def follow_pen(pad: DrawingPad) -> None:
     "Let the canvas's events move the pen."
+
     def then(change):
         def follow(*event):
             change(*event)
             pad.changed()
+
         return follow
 
     def touched(points):
-        pad.strokes.move(points if pad.strokes.hand == 'mouse' else points[:1])
+        pad.strokes.move(points if pad.strokes.hand == "mouse" else points[:1])
 
     def ready():
         _CANVAS_MANAGER._current_canvas = None
@@ -324,23 +421,37 @@ def follow_pen(pad: DrawingPad) -> None:
 
     strokes, canvas = pad.strokes, pad.canvas
     canvas.on_mouse_down(then(strokes.press))
-    canvas.on_mouse_move(lambda x, y: then(strokes.move)([(x, y)]) if strokes.hand == 'mouse' else None)
-    canvas.on_touch_start(then(lambda points: strokes.press(*points[0], 'touch') if points else None))
+    canvas.on_mouse_move(
+        lambda x, y: then(strokes.move)([(x, y)]) if strokes.hand == "mouse" else None
+    )
+    canvas.on_touch_start(
+        then(lambda points: strokes.press(*points[0], "touch") if points else None)
+    )
     canvas.on_touch_move(then(touched))
     canvas.on_touch_end(lambda points: None if points else strokes.lift())
-    for lift in (canvas.on_mouse_up, canvas.on_mouse_out, canvas.on_touch_cancel): lift(lambda *_: strokes.lift())
+    for lift in (canvas.on_mouse_up, canvas.on_mouse_out, canvas.on_touch_cancel):
+        lift(lambda *_: strokes.lift())
     canvas.on_client_ready(ready)
 
 # %% ../nbs/24_widgets.ipynb #26a3aa5c
-FORMATS = 'image/png,image/jpeg,image/gif,image/bmp,image/webp'
+FORMATS = "image/png,image/jpeg,image/gif,image/bmp,image/webp"
 SENT_LIMIT = 8_000_000
 
 # %% ../nbs/24_widgets.ipynb #2472e552
 def received(file: dict) -> tuple[str, bytes, str]:
     "A file's name, its bytes, and why they cannot be used, or ''."
-    size = int(file['type'].partition('/')[2]) if file['type'].startswith('too-large/') else file['size']
-    if size <= SENT_LIMIT: return file['name'], bytes(file['content']), ''
-    return file['name'], b'', f'{size/1e6:.1f} MB are too large, at most {SENT_LIMIT/1e6:.0f} MB can be sent; reduce the picture first'
+    size = (
+        int(file["type"].partition("/")[2])
+        if file["type"].startswith("too-large/")
+        else file["size"]
+    )
+    if size <= SENT_LIMIT:
+        return file["name"], bytes(file["content"]), ""
+    return (
+        file["name"],
+        b"",
+        f"{size / 1e6:.1f} MB are too large, at most {SENT_LIMIT / 1e6:.0f} MB can be sent; reduce the picture first",
+    )
 
 # %% ../nbs/24_widgets.ipynb #4201d8c2
 class ImageUpload(FileUpload):
@@ -350,13 +461,21 @@ class ImageUpload(FileUpload):
     ----------
     on_pictures : called with a list of (name, bytes, problem); the problem says why there are no bytes, or is ''.
     """
+
     def __init__(self, on_pictures: Callable[[list], object]):
-        super().__init__(accept=FORMATS, multiple=True, description='', icon='', tooltip='Choose pictures, drop them anywhere, or paste them')
-        classed(self, 'mnb-drop').observe(self._take, 'value')
+        super().__init__(
+            accept=FORMATS,
+            multiple=True,
+            description="",
+            icon="",
+            tooltip="Choose pictures, drop them anywhere, or paste them",
+        )
+        classed(self, "mnb-drop").observe(self._take, "value")
         self.on_pictures = on_pictures
 
     def _take(self, change):
-        if not change.new: return
+        if not change.new:
+            return
         files, self.value = [received(file) for file in change.new], ()
         self.on_pictures(files)
 
@@ -371,51 +490,76 @@ class DigitGrid(VBox):
     ----------
     on_pick : called with the place of the digit that was chosen, the first being 0.
     """
+
     def __init__(self, on_pick: Callable[[int], object] | None = None):
-        self.on_pick, self.name, self.tiles, self.chosen = on_pick or (lambda place: None), f'mnb-grid-{next(grids)}', [], None
-        self.pictures, self.box = classed(HTML(), 'mnb-style'), classed(GridBox(), 'mnb-grid')
-        self.shared = dict(layout=Layout(), style=ButtonStyle())
+        self.on_pick, self.name, self.tiles, self.chosen = (
+            on_pick or (lambda place: None),
+            f"mnb-grid-{next(grids)}",
+            [],
+            None,
+        )
+        self.pictures, self.box = classed(HTML(), "mnb-style"), classed(GridBox(), "mnb-grid")
+        self.shared = {"layout": Layout(), "style": ButtonStyle()}
         super().__init__([self.pictures, self.box])
-        classed(self, 'mnb')
+        classed(self, "mnb")
 
     def _tile(self) -> Button:
         place = len(self.tiles)
-        return classed(button('', lambda: self.on_pick(place), **self.shared), 'mnb-tile', f'{self.name}-{place}')
+        return classed(
+            button("", lambda: self.on_pick(place), **self.shared),
+            "mnb-tile",
+            f"{self.name}-{place}",
+        )
 
-    def show(self, pictures: Sequence[np.ndarray], labels: Sequence[int], digits: Sequence[int]) -> None:
+    def show(
+        self, pictures: Sequence[np.ndarray], labels: Sequence[int], digits: Sequence[int]
+    ) -> None:
         "Show pictures of 28 by 28 pixels, each with what it is and what it was read as; 10 stands for no digit."
-        while len(self.tiles) < len(pictures): self.tiles.append(self._tile())
+        while len(self.tiles) < len(pictures):
+            self.tiles.append(self._tile())
         self.pictures.value = tiles_style(self.name, pictures)
         for tile, label, digit in zip(self.tiles, labels, digits):
-            truth, said = ('–' if each == CLASSES else each for each in (label, digit))
-            tile.description = f'{truth} ✓' if label == digit else f'{truth} → {said} ✗'
-            tile.tooltip = f'really {truth}, read as {said}: {"right" if label == digit else "wrong"}'
-            tile.remove_class('mnb-wrong') if label == digit else tile.add_class('mnb-wrong')
-        self.box.children = self.tiles[:len(pictures)]
+            truth, said = ("–" if each == CLASSES else each for each in (label, digit))
+            tile.description = f"{truth} ✓" if label == digit else f"{truth} → {said} ✗"
+            tile.tooltip = (
+                f"really {truth}, read as {said}: {'right' if label == digit else 'wrong'}"
+            )
+            tile.remove_class("mnb-wrong") if label == digit else tile.add_class("mnb-wrong")
+        self.box.children = self.tiles[: len(pictures)]
         self.choose(None)
 
     def choose(self, place: int | None) -> None:
         "Frame a digit, or none."
-        if self.chosen is not None: self.tiles[self.chosen].remove_class('mnb-chosen')
-        if place is not None: self.tiles[place].add_class('mnb-chosen')
+        if self.chosen is not None:
+            self.tiles[self.chosen].remove_class("mnb-chosen")
+        if place is not None:
+            self.tiles[place].add_class("mnb-chosen")
         self.chosen = place
 
 # %% ../nbs/24_widgets.ipynb #4d2f6bca
 def tiles_style(name: str, pictures: Sequence[np.ndarray]) -> str:
     "The pictures of a grid's buttons as a style sheet."
-    return '<style>' + ''.join(f'.{name}-{place}::before{{background-image:url({png_data_url(picture)})}}' for place, picture in enumerate(pictures)) + '</style>'
+    return (
+        "<style>"
+        + "".join(
+            f".{name}-{place}::before{{background-image:url({png_data_url(picture)})}}"
+            for place, picture in enumerate(pictures)
+        )
+        + "</style>"
+    )
 
 # %% ../nbs/24_widgets.ipynb #04cfee0c
 def ticks(low: float, high: float, about: int = 5) -> np.ndarray:
     "Round numbers from low to high, at most `about` and one."
-    step = 10**np.floor(np.log10((high - low)/about))
-    step *= next(factor for factor in (1, 2, 5, 10) if (high - low)/(step*factor) <= about)
-    return np.arange(np.ceil(low/step - 1e-9), np.floor(high/step + 1e-9) + 1)*step + 0.
+    step = 10 ** np.floor(np.log10((high - low) / about))
+    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= about)
+    return np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) * step + 0.0
 
 # %% ../nbs/24_widgets.ipynb #ee66b07d
 @dataclass(frozen=True)
 class Frame:
     "Where numbers are on a chart."
+
     x: tuple[float, float]
     y: tuple[float, float]
     width: int = 360
@@ -426,17 +570,29 @@ class Frame:
         "The place of a point in pixels, from the left and from above; what is off the chart is put on its edge."
         y = min(max(y, self.y[0]), self.y[1])
         left, top, right, bottom = self.margins
-        return (left + (x - self.x[0])/(self.x[1] - self.x[0])*(self.width - left - right),
-                self.height - bottom - (y - self.y[0])/(self.y[1] - self.y[0])*(self.height - top - bottom))
+        return (
+            left + (x - self.x[0]) / (self.x[1] - self.x[0]) * (self.width - left - right),
+            self.height
+            - bottom
+            - (y - self.y[0]) / (self.y[1] - self.y[0]) * (self.height - top - bottom),
+        )
 
 # %% ../nbs/24_widgets.ipynb #91c2260b
 def axes_svg(frame: Frame, x_name: str, y_name: str) -> str:
     "A chart's axes, with round numbers and names."
-    rows = ''.join(f'<line x1="{frame.at(frame.x[0], y)[0]:.1f}" x2="{frame.at(frame.x[1], y)[0]:.1f}" y1="{frame.at(0, y)[1]:.1f}" y2="{frame.at(0, y)[1]:.1f}"/>'
-                   f'<text x="{frame.at(frame.x[0], y)[0] - 7:.1f}" y="{frame.at(0, y)[1] + 4:.1f}" text-anchor="end">{y:.6g}</text>' for y in ticks(*frame.y))
-    columns = ''.join(f'<text x="{frame.at(x, 0)[0]:.1f}" y="{frame.height - frame.margins[3] + 16}" text-anchor="middle">{x:.6g}</text>' for x in ticks(*frame.x, 6))
-    names = (f'<text x="{(frame.at(frame.x[0], 0)[0] + frame.at(frame.x[1], 0)[0])/2:.1f}" y="{frame.height - 4}" text-anchor="middle">{escape(x_name)}</text>'
-             f'<text transform="translate(11 {frame.height/2 - 12:.1f}) rotate(-90)" text-anchor="middle">{escape(y_name)}</text>')
+    rows = "".join(
+        f'<line x1="{frame.at(frame.x[0], y)[0]:.1f}" x2="{frame.at(frame.x[1], y)[0]:.1f}" y1="{frame.at(0, y)[1]:.1f}" y2="{frame.at(0, y)[1]:.1f}"/>'
+        f'<text x="{frame.at(frame.x[0], y)[0] - 7:.1f}" y="{frame.at(0, y)[1] + 4:.1f}" text-anchor="end">{y:.6g}</text>'
+        for y in ticks(*frame.y)
+    )
+    columns = "".join(
+        f'<text x="{frame.at(x, 0)[0]:.1f}" y="{frame.height - frame.margins[3] + 16}" text-anchor="middle">{x:.6g}</text>'
+        for x in ticks(*frame.x, 6)
+    )
+    names = (
+        f'<text x="{(frame.at(frame.x[0], 0)[0] + frame.at(frame.x[1], 0)[0]) / 2:.1f}" y="{frame.height - 4}" text-anchor="middle">{escape(x_name)}</text>'
+        f'<text transform="translate(11 {frame.height / 2 - 12:.1f}) rotate(-90)" text-anchor="middle">{escape(y_name)}</text>'
+    )
     return f'<g class="mnb-axes">{rows}{columns}{names}</g>'
 
 # %% ../nbs/24_widgets.ipynb #b1a2cf64
@@ -444,7 +600,11 @@ def path_svg(frame: Frame, points: Sequence, kind: str, dots: bool = False) -> s
     "A line through some points, with dots on them where asked for."
     places = [frame.at(*point) for point in points]
     line = f'<polyline class="{kind}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>'
-    return line + ''.join(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>' for x, y in places)*dots
+    return (
+        line
+        + "".join(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>' for x, y in places)
+        * dots
+    )
 
 # %% ../nbs/24_widgets.ipynb #beac682b
 def svg(frame: Frame, inner: str, words: str) -> str:
@@ -452,14 +612,26 @@ def svg(frame: Frame, inner: str, words: str) -> str:
     return f'<svg class="mnb-chart" viewBox="0 0 {frame.width} {frame.height}" role="img" aria-label="{escape(words)}">{inner}</svg>'
 
 # %% ../nbs/24_widgets.ipynb #5dd7c12f
-def line_chart_html(series: dict[str, Sequence], x_name: str, y_name: str, x: tuple[float, float], y: tuple[float, float] | None = None) -> str:
+def line_chart_html(
+    series: dict[str, Sequence],
+    x_name: str,
+    y_name: str,
+    x: tuple[float, float],
+    y: tuple[float, float] | None = None,
+) -> str:
     "Named lines, each a list of points, in one chart over a range of x; y's range is theirs unless told otherwise."
     values = [value for points in series.values() for _, value in points]
     low, high = y or (min(values, default=0), max(values, default=1))
     frame = Frame(x, (low, high if high > low else low + max(abs(low), 1e-3)))
-    lines = ''.join(path_svg(frame, points, f'mnb-line{place}', dots=len(points) <= x[1] - x[0] + 1) for place, points in enumerate(series.values()) if points)
-    last = ', '.join(f'{name} {points[-1][1]:.4g}' for name, points in series.items() if points)
-    legend = ''.join(f'<li class="mnb-line{place}">{escape(name)}</li>' for place, name in enumerate(series))
+    lines = "".join(
+        path_svg(frame, points, f"mnb-line{place}", dots=len(points) <= x[1] - x[0] + 1)
+        for place, points in enumerate(series.values())
+        if points
+    )
+    last = ", ".join(f"{name} {points[-1][1]:.4g}" for name, points in series.items() if points)
+    legend = "".join(
+        f'<li class="mnb-line{place}">{escape(name)}</li>' for place, name in enumerate(series)
+    )
     return f'{svg(frame, axes_svg(frame, x_name, y_name) + lines, f"{y_name} by {x_name}; last: {last}")}<ul class="mnb-legend">{legend}</ul>'
 
 # %% ../nbs/24_widgets.ipynb #aed14dc6
@@ -470,12 +642,18 @@ class LineChart(HTML):
     ----------
     x_name, y_name : what the axes show.
     """
+
     def __init__(self, x_name: str, y_name: str):
         super().__init__()
         self.names = x_name, y_name
-        classed(self, 'mnb').show({}, (0, 1))
+        classed(self, "mnb").show({}, (0, 1))
 
-    def show(self, series: dict[str, Sequence], x: tuple[float, float], y: tuple[float, float] | None = None) -> None:
+    def show(
+        self,
+        series: dict[str, Sequence],
+        x: tuple[float, float],
+        y: tuple[float, float] | None = None,
+    ) -> None:
         "Show lines by their names, each a list of points, over a range of x; the range of y is theirs unless told otherwise."
         self.value = line_chart_html(series, *self.names, x, y)
 
@@ -487,13 +665,24 @@ class ConfusionMatrix(GridBox):
     ----------
     on_pick : called with the true digit and the digit read.
     """
+
     def __init__(self, on_pick: Callable[[int, int], object] | None = None):
-        self.on_pick, self.chosen, shared = on_pick or (lambda label, digit: None), None, dict(layout=Layout(), style=ButtonStyle())
-        self.cells = {pair: classed(button('', partial(self.pick, *pair), **shared), 'mnb-cell') for pair in np.ndindex(CLASSES, CLASSES)}
-        digits = ''.join(f'<b>{digit}</b>' for digit in range(CLASSES))
-        heads = [classed(HTML(f'<div><i>{words}</i>{digits}</div>'), 'mnb-heads', f'mnb-{side}') for side, words in (('above', 'read as'), ('beside', 'is a'))]
+        self.on_pick, self.chosen, shared = (
+            on_pick or (lambda label, digit: None),
+            None,
+            {"layout": Layout(), "style": ButtonStyle()},
+        )
+        self.cells = {
+            pair: classed(button("", partial(self.pick, *pair), **shared), "mnb-cell")
+            for pair in np.ndindex(CLASSES, CLASSES)
+        }
+        digits = "".join(f"<b>{digit}</b>" for digit in range(CLASSES))
+        heads = [
+            classed(HTML(f"<div><i>{words}</i>{digits}</div>"), "mnb-heads", f"mnb-{side}")
+            for side, words in (("above", "read as"), ("beside", "is a"))
+        ]
         super().__init__([*heads, *self.cells.values()])
-        classed(self, 'mnb', 'mnb-matrix')
+        classed(self, "mnb", "mnb-matrix")
 
     def pick(self, label: int, digit: int) -> None:
         "Choose a cell, as a click does."
@@ -502,31 +691,43 @@ class ConfusionMatrix(GridBox):
 
     def choose(self, pair: tuple[int, int] | None) -> None:
         "Frame a cell, or none."
-        if self.chosen: self.cells[self.chosen].remove_class('mnb-chosen')
-        if pair: self.cells[pair].add_class('mnb-chosen')
+        if self.chosen:
+            self.cells[self.chosen].remove_class("mnb-chosen")
+        if pair:
+            self.cells[pair].add_class("mnb-chosen")
         self.chosen = pair
 
     def show(self, confusion: Sequence[Sequence[int]]) -> None:
         "Show how often: 10 rows (true digit) of 10 counts (digit read)."
-        most = max((confusion[label][digit] for label, digit in self.cells if label != digit), default=0)
+        most = max(
+            (confusion[label][digit] for label, digit in self.cells if label != digit), default=0
+        )
         for (label, digit), cell in self.cells.items():
             n = int(confusion[label][digit])
             cell.description, cell.disabled = str(n), not n
-            cell.tooltip = f'{n} of the digit {label}, read as {digit}'
-            level = 'mnb-right' if label == digit else f'mnb-level{int(np.ceil(4*(n/most)**.5)) if most else 0}'
-            for name in set(cell._dom_classes) - {level, 'mnb-cell', 'mnb-chosen'}: cell.remove_class(name)
+            cell.tooltip = f"{n} of the digit {label}, read as {digit}"
+            level = (
+                "mnb-right"
+                if label == digit
+                else f"mnb-level{int(np.ceil(4 * (n / most) ** 0.5)) if most else 0}"
+            )
+            for name in set(cell._dom_classes) - {level, "mnb-cell", "mnb-chosen"}:
+                cell.remove_class(name)
             cell.add_class(level)
 
 # %% ../nbs/24_widgets.ipynb #3298189d
 MAP = 640, 480
-TOWARDS = {'ArrowLeft': (-1, 0), 'ArrowRight': (1, 0), 'ArrowUp': (0, -1), 'ArrowDown': (0, 1)}
+TOWARDS = {"ArrowLeft": (-1, 0), "ArrowRight": (1, 0), "ArrowUp": (0, -1), "ArrowDown": (0, 1)}
 
 # %% ../nbs/24_widgets.ipynb #f51fdf92
 def marks_svg(places: np.ndarray, labels: Sequence[int], wrong: Sequence[bool]) -> str:
     "Digits as marks, those read wrongly on top, ringed."
-    def mark(x, y, label, ring): return f'{f"<circle cx={x:.0f} cy={y:.0f} r=9 />" if ring else ""}<text x="{x:.0f}" y="{y + 4:.0f}" class="mnb-mark{label}">{label}</text>'
-    order = np.argsort(wrong, kind='stable')
-    return ''.join(mark(*places[at], labels[at], wrong[at]) for at in order)
+
+    def mark(x, y, label, ring):
+        return f'{f"<circle cx={x:.0f} cy={y:.0f} r=9 />" if ring else ""}<text x="{x:.0f}" y="{y + 4:.0f}" class="mnb-mark{label}">{label}</text>'
+
+    order = np.argsort(wrong, kind="stable")
+    return "".join(mark(*places[at], labels[at], wrong[at]) for at in order)
 
 # %% ../nbs/24_widgets.ipynb #6ce59fbd
 def neighbour(places: np.ndarray, at: int, towards: tuple[int, int]) -> int:
@@ -544,27 +745,44 @@ class DigitMap(VBox):
     ----------
     on_pick : called with the place of the digit that was chosen, the first being 0.
     """
+
     def __init__(self, on_pick: Callable[[int], object] | None = None):
-        self.on_pick, self.places, self.chosen = on_pick or (lambda place: None), np.zeros((0, 2)), None
-        self.marks, self.ring, self.canvas = HTML(), classed(HTML(), 'mnb-over'), Canvas(width=MAP[0], height=MAP[1])
+        self.on_pick, self.places, self.chosen = (
+            on_pick or (lambda place: None),
+            np.zeros((0, 2)),
+            None,
+        )
+        self.marks, self.ring, self.canvas = (
+            HTML(),
+            classed(HTML(), "mnb-over"),
+            Canvas(width=MAP[0], height=MAP[1]),
+        )
         super().__init__([self.marks, self.ring, self.canvas])
-        classed(self, 'mnb', 'mnb-map')
+        classed(self, "mnb", "mnb-map")
         self.canvas.on_mouse_down(self.point)
         self.canvas.on_key_down(lambda key, *_: self.step(key))
 
-    def show(self, x: np.ndarray, y: np.ndarray, labels: Sequence[int], wrong: Sequence[bool]) -> None:
+    def show(
+        self, x: np.ndarray, y: np.ndarray, labels: Sequence[int], wrong: Sequence[bool]
+    ) -> None:
         "Show digits at places from 0 to 1, each with what it is and whether it was read wrongly."
         room = np.array(MAP) - 28
-        self.places = 14 + room*np.stack([x, 1 - np.asarray(y)], 1)
-        self.marks.value = (f'<svg class="mnb-chart" viewBox="0 0 {MAP[0]} {MAP[1]}" role="img" aria-label="{len(self.places)} test digits on a map, '
-                            f'{int(np.sum(wrong))} of them read wrongly">{marks_svg(self.places, labels, wrong)}</svg>')
+        self.places = 14 + room * np.stack([x, 1 - np.asarray(y)], 1)
+        self.marks.value = (
+            f'<svg class="mnb-chart" viewBox="0 0 {MAP[0]} {MAP[1]}" role="img" aria-label="{len(self.places)} test digits on a map, '
+            f'{int(np.sum(wrong))} of them read wrongly">{marks_svg(self.places, labels, wrong)}</svg>'
+        )
         self.choose(None)
 
     def choose(self, place: int | None) -> None:
         "Put a ring around a digit, or none."
         self.chosen = place
-        left, top = (0, 0) if place is None else 100*self.places[place]/MAP
-        self.ring.value = '' if place is None else f'<div class="mnb-ring" style="left:{left:.2f}%;top:{top:.2f}%"></div>'
+        left, top = (0, 0) if place is None else 100 * self.places[place] / MAP
+        self.ring.value = (
+            ""
+            if place is None
+            else f'<div class="mnb-ring" style="left:{left:.2f}%;top:{top:.2f}%"></div>'
+        )
 
     def pick(self, place: int) -> None:
         "Choose a digit, as a click does."
@@ -573,27 +791,52 @@ class DigitMap(VBox):
 
     def point(self, x: float, y: float) -> None:
         "Choose what is nearest to a point of the canvas."
-        if len(self.places): self.pick(int(np.hypot(*(self.places - (x, y)).T).argmin()))
+        if len(self.places):
+            self.pick(int(np.hypot(*(self.places - (x, y)).T).argmin()))
 
     def step(self, key: str) -> None:
         "Go to the next digit in the direction of an arrow key."
-        if key in TOWARDS and len(self.places): self.pick(0 if self.chosen is None else neighbour(self.places, self.chosen, TOWARDS[key]))
+        if key in TOWARDS and len(self.places):
+            self.pick(
+                0 if self.chosen is None else neighbour(self.places, self.chosen, TOWARDS[key])
+            )
 
 # %% ../nbs/24_widgets.ipynb #2c00384b
 def scores_html(digits: Sequence[dict]) -> str:
     "The scores of each digit, as `Report.digits` has them, as a table."
-    rows = ''.join(f'<tr><th scope="row">{d["digit"]}</th><td>{100*d["precision"]:.2f}</td><td>{100*d["recall"]:.2f}</td><td>{100*d["f1"]:.2f}</td><td>{d["count"]}</td></tr>' for d in digits)
-    head = ''.join(f'<th scope="col" title="{title}">{name}</th>' for name, title in (
-        ('digit', ''), ('precision %', 'of what was read as this digit, the share that is'), ('recall %', 'of this digit, the share that was read as such'),
-        ('F1 %', 'the harmonic mean of the two'), ('count', 'how many of this digit were read')))
+    rows = "".join(
+        f'<tr><th scope="row">{d["digit"]}</th><td>{100 * d["precision"]:.2f}</td><td>{100 * d["recall"]:.2f}</td><td>{100 * d["f1"]:.2f}</td><td>{d["count"]}</td></tr>'
+        for d in digits
+    )
+    head = "".join(
+        f'<th scope="col" title="{title}">{name}</th>'
+        for name, title in (
+            ("digit", ""),
+            ("precision %", "of what was read as this digit, the share that is"),
+            ("recall %", "of this digit, the share that was read as such"),
+            ("F1 %", "the harmonic mean of the two"),
+            ("count", "how many of this digit were read"),
+        )
+    )
     return f'<table class="mnb-scores"><tr>{head}</tr>{rows}</table>'
 
 # %% ../nbs/24_widgets.ipynb #e8be6765
 def reliability_html(curve: Sequence[dict]) -> str:
     "How often the answers of each confidence were right, as `Report.curve` has it; larger dots stand for more answers."
-    frame, most = Frame((0, 1), (0, 1), 340, 250), max((b['count'] for b in curve), default=1)
-    points = [(b['confidence'], b['accuracy']) for b in curve]
-    dots = ''.join(f'<circle class="mnb-line0" cx="{x:.1f}" cy="{y:.1f}" r="{2.5 + 5*(b["count"]/most)**.25:.1f}"><title>{b["count"]} answers, {100*b["confidence"]:.0f} % sure, '
-                   f'{100*b["accuracy"]:.0f} % right</title></circle>' for b in curve for x, y in [frame.at(b['confidence'], b['accuracy'])])
-    ideal = path_svg(frame, [(0, 0), (1, 1)], 'mnb-ideal')
-    return svg(frame, axes_svg(frame, 'how sure', 'how often right') + ideal + path_svg(frame, points, 'mnb-line0') + dots, 'reliability curve')
+    frame, most = Frame((0, 1), (0, 1), 340, 250), max((b["count"] for b in curve), default=1)
+    points = [(b["confidence"], b["accuracy"]) for b in curve]
+    dots = "".join(
+        f'<circle class="mnb-line0" cx="{x:.1f}" cy="{y:.1f}" r="{2.5 + 5 * (b["count"] / most) ** 0.25:.1f}"><title>{b["count"]} answers, {100 * b["confidence"]:.0f} % sure, '
+        f"{100 * b['accuracy']:.0f} % right</title></circle>"
+        for b in curve
+        for x, y in [frame.at(b["confidence"], b["accuracy"])]
+    )
+    ideal = path_svg(frame, [(0, 0), (1, 1)], "mnb-ideal")
+    return svg(
+        frame,
+        axes_svg(frame, "how sure", "how often right")
+        + ideal
+        + path_svg(frame, points, "mnb-line0")
+        + dots,
+        "reliability curve",
+    )

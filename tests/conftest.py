@@ -1,4 +1,5 @@
 """What the tests share: the digits, a home of one's own, and the command line."""
+
 import os
 import subprocess
 import sys
@@ -11,73 +12,84 @@ from mnist_nb.data import load_mnist
 from tests.serving import at_home
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope="session")
 def mnist():
     "The real digits, fetched once into the user's own cache if they are not there yet."
     return load_mnist()
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope="session")
 def data_file(mnist):
     "Where the digits are on this machine."
-    return Path(os.environ.get('MNIST_NB_DATA') or home_folder()/'data'/'mnist.npz').resolve()
+    return Path(os.environ.get("MNIST_NB_DATA") or home_folder() / "data" / "mnist.npz").resolve()
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope="module")
 def module_home(tmp_path_factory, data_file):
     "A new home for all tests of a module, that takes the digits from where they are."
-    with at_home(tmp_path_factory.mktemp('home'), data_file) as patch: yield patch
+    with at_home(tmp_path_factory.mktemp("home"), data_file) as patch:
+        yield patch
 
 
 @pytest.fixture
 def empty_home(tmp_path, monkeypatch, data_file):
     "A new home with nothing in it, and no word of where the digits could be."
-    monkeypatch.setenv('MNIST_NB_HOME', str(tmp_path/'home'))
-    monkeypatch.delenv('MNIST_NB_DATA', raising=False)
-    return tmp_path/'home'
+    monkeypatch.setenv("MNIST_NB_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MNIST_NB_DATA", raising=False)
+    return tmp_path / "home"
 
 
 @pytest.fixture
 def home(empty_home, monkeypatch, data_file):
     "A new home that takes the digits from where they are."
-    monkeypatch.setenv('MNIST_NB_DATA', str(data_file))
+    monkeypatch.setenv("MNIST_NB_DATA", str(data_file))
     return empty_home
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope="session")
 def program():
     "The installed command."
-    return Path(sys.executable).parent/'mnist_nb'
+    return Path(sys.executable).parent / "mnist_nb"
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope="session")
 def command(program):
     "Runs `mnist_nb` with some arguments in a process of its own."
+
     def run(*arguments, **options):
-        return subprocess.run([program, *map(str, arguments)], capture_output=True, timeout=120, **dict(text=True) | options)
+        return subprocess.run(
+            [program, *map(str, arguments)],
+            capture_output=True,
+            timeout=120,
+            **{"text": True} | options,
+        )
+
     return run
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope="session")
 def one_line():
     "Checks that a command failed with an exit code, and said why in one line; returns that line."
+
     def check(done, code):
         assert done.returncode == code, done.stderr
-        assert done.stdout == ''
-        line, = done.stderr.splitlines()
+        assert done.stdout == ""
+        (line,) = done.stderr.splitlines()
         return line
+
     return check
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope="session")
 def picture(mnist, tmp_path_factory):
     "A file with the first test digit, a seven."
     from PIL import Image
-    path = tmp_path_factory.mktemp('picture')/'seven.png'
+
+    path = tmp_path_factory.mktemp("picture") / "seven.png"
     Image.fromarray(mnist.test_images[0]).save(path)
     return path
 
 
 def pytest_collection_modifyitems(items):
     "The browser's tests come last: while the browser lives, its event loop runs in this thread, and other tests start loops of their own."
-    items.sort(key=lambda item: 'browser' in item.path.parts)
+    items.sort(key=lambda item: "browser" in item.path.parts)

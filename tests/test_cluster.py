@@ -1,4 +1,5 @@
 """Ray, started on this machine: what it answers is what one process answers."""
+
 import json
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from mnist_nb import cli, cluster
 from mnist_nb.data import split
 from mnist_nb.training import configure, train
 
-TINY = dict(epochs=1, dense=8, non_digits=0., augmentation=0.)
+TINY = {"epochs": 1, "dense": 8, "non_digits": 0.0, "augmentation": 0.0}
 
 
 @pytest.fixture
@@ -22,26 +23,44 @@ def ray(home):
 
 
 def test_predict_on_ray(home, mnist, command, tmp_path):
-    for at, image in enumerate(mnist.test_images[:40]): Image.fromarray(image).save(tmp_path/f'{at:02}.png')
-    (tmp_path/'07.png').write_bytes(b'no picture')
-    alone, together = (command('predict', tmp_path, '--json', *words) for words in ((), ('--ray',)))
-    assert (alone.returncode, together.returncode) == (5, 5) and alone.stderr in together.stderr and '07.png' in alone.stderr
+    for at, image in enumerate(mnist.test_images[:40]):
+        Image.fromarray(image).save(tmp_path / f"{at:02}.png")
+    (tmp_path / "07.png").write_bytes(b"no picture")
+    alone, together = (command("predict", tmp_path, "--json", *words) for words in ((), ("--ray",)))
+    assert (
+        (alone.returncode, together.returncode) == (5, 5)
+        and alone.stderr in together.stderr
+        and "07.png" in alone.stderr
+    )
     rows = [[json.loads(line) for line in done.stdout.splitlines()] for done in (alone, together)]
-    assert len(rows[0]) == 40 and [row['image'] for row in rows[0]] == [row['image'] for row in rows[1]]
+    assert len(rows[0]) == 40 and [row["image"] for row in rows[0]] == [
+        row["image"] for row in rows[1]
+    ]
     for one, other in zip(*rows):
-        assert one.get('digit') == other.get('digit') and one.get('probabilities', []) == pytest.approx(other.get('probabilities', []), abs=1e-6)
+        assert one.get("digit") == other.get("digit") and one.get(
+            "probabilities", []
+        ) == pytest.approx(other.get("probabilities", []), abs=1e-6)
 
 
 def test_sweep_on_ray(ray, mnist, monkeypatch):
     "Each training on Ray ends where the same one ends in this process."
-    few = replace(mnist, train_images=mnist.train_images[:5600], train_labels=mnist.train_labels[:5600])
-    monkeypatch.setattr(cluster, 'load_mnist', lambda: few)
-    words = [f'{name}={value}' for name, value in TINY.items()]
-    done = CliRunner().invoke(cli.main, ['sweep', *words, 'learning_rate=1e-6,4e-3', '--seeds', '1', '--cores', '1', '--json'])
+    few = replace(
+        mnist, train_images=mnist.train_images[:5600], train_labels=mnist.train_labels[:5600]
+    )
+    monkeypatch.setattr(cluster, "load_mnist", lambda: few)
+    words = [f"{name}={value}" for name, value in TINY.items()]
+    done = CliRunner().invoke(
+        cli.main,
+        ["sweep", *words, "learning_rate=1e-6,4e-3", "--seeds", "1", "--cores", "1", "--json"],
+    )
     assert done.exit_code == 0, done.output
     rows = json.loads(done.output)
-    assert [row['changes']['learning_rate'] for row in rows] == [4e-3, 1e-6] and rows[0]['mean'] > rows[1]['mean']
+    assert [row["changes"]["learning_rate"] for row in rows] == [4e-3, 1e-6] and rows[0][
+        "mean"
+    ] > rows[1]["mean"]
     parts = split(few.train_images, few.train_labels)
     for row in rows:
-        here = train(configure('quick', **row['changes'] | dict(seed=0)), *parts)
-        assert row['accuracies'] == pytest.approx([here.history[-1]['validation_accuracy']], abs=.01)
+        here = train(configure("quick", **row["changes"] | {"seed": 0}), *parts)
+        assert row["accuracies"] == pytest.approx(
+            [here.history[-1]["validation_accuracy"]], abs=0.01
+        )

@@ -1,4 +1,5 @@
 """The whole path: a small training, its version in the store, chosen, read with, judged; stopped, killed and resumed."""
+
 import csv
 import json
 import subprocess
@@ -17,18 +18,31 @@ from mnist_nb.training import TrainingConfig
 from tests.serving import APART, ENDINGS
 
 BOUND = 180
-FILES = {'model.keras', 'model.tflite', 'report.json', 'history.csv', 'config.json', 'reading.json', 'README.md'}
+FILES = {
+    "model.keras",
+    "model.tflite",
+    "report.json",
+    "history.csv",
+    "config.json",
+    "reading.json",
+    "README.md",
+}
 
 
 def parsed(text):
     "JSON that any program could read: NaN and infinities are none."
-    def refuse(name): raise ValueError(f'{name} is not JSON')
+
+    def refuse(name):
+        raise ValueError(f"{name} is not JSON")
+
     return json.loads(text, parse_constant=refuse)
 
 
 def bounded(*words):
     "A process whose output is read line by line, and which is ended where it takes too long."
-    process = subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **APART)
+    process = subprocess.Popen(
+        list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **APART
+    )
     timer = threading.Timer(BOUND, process.kill)
     timer.daemon = True
     timer.start()
@@ -40,95 +54,121 @@ def read_until(process, kind):
     events = []
     for line in process.stdout:
         events.append(parsed(line))
-        if events[-1]['kind'] == kind: return events
-    pytest.fail(f'no event of kind {kind!r}: {process.stderr.read()}')
+        if events[-1]["kind"] == kind:
+            return events
+    pytest.fail(f"no event of kind {kind!r}: {process.stderr.read()}")
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope="module")
 def tiny(mnist):
     "A thousand digits to learn from, besides the 5,000 that are set aside."
-    return replace(mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000])
+    return replace(
+        mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000]
+    )
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope="module")
 def trained(tiny, data_file, tmp_path_factory):
     "A home in which a small training was kept."
-    home = tmp_path_factory.mktemp('trained')
+    home = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('MNIST_NB_HOME', str(home))
-        kept = train_version(TrainingConfig(epochs=2, batch_size=32), 'tiny', mnist=tiny)
+        patch.setenv("MNIST_NB_HOME", str(home))
+        kept = train_version(TrainingConfig(epochs=2, batch_size=32), "tiny", mnist=tiny)
     return home, kept
 
 
 @pytest.fixture
 def kept(trained, monkeypatch, data_file):
     "What was kept, in the home where it is."
-    monkeypatch.setenv('MNIST_NB_HOME', str(trained[0]))
-    monkeypatch.setenv('MNIST_NB_DATA', str(data_file))
+    monkeypatch.setenv("MNIST_NB_HOME", str(trained[0]))
+    monkeypatch.setenv("MNIST_NB_DATA", str(data_file))
     return trained[1]
 
 
 def test_training_is_kept_whole(kept, mnist):
     folder = Store().path(kept.version)
     assert {path.name for path in folder.iterdir()} == FILES
-    assert kept.reason == 'finished' and not kept.current and .5 < kept.test_accuracy < 1
-    keras = np.asarray(load_keras(folder/'model.keras')(network_input(mnist.test_images[:100])))
-    np.testing.assert_allclose(Reader.load(kept.version).network.probabilities(mnist.test_images[:100]), keras, atol=1e-5)
+    assert kept.reason == "finished" and not kept.current and 0.5 < kept.test_accuracy < 1
+    keras = np.asarray(load_keras(folder / "model.keras")(network_input(mnist.test_images[:100])))
+    np.testing.assert_allclose(
+        Reader.load(kept.version).network.probabilities(mnist.test_images[:100]), keras, atol=1e-5
+    )
 
 
 def test_models_list_use_and_rollback(kept, command):
     def current():
-        rows = parsed(command('models', 'list', '--json').stdout)
-        assert {row['version'] for row in rows} == {'pretrained', kept.version}
-        return [row['version'] for row in rows if row['current']]
-    assert current() == ['pretrained']
-    assert parsed(command('models', 'use', kept.version, '--json').stdout) == dict(current=kept.version)
+        rows = parsed(command("models", "list", "--json").stdout)
+        assert {row["version"] for row in rows} == {"pretrained", kept.version}
+        return [row["version"] for row in rows if row["current"]]
+
+    assert current() == ["pretrained"]
+    assert parsed(command("models", "use", kept.version, "--json").stdout) == {
+        "current": kept.version
+    }
     assert current() == [kept.version]
-    assert f'* {kept.version}' in command('models', 'list').stdout
-    assert parsed(command('models', 'rollback', '--json').stdout) == dict(current='pretrained')
-    assert current() == ['pretrained']
+    assert f"* {kept.version}" in command("models", "list").stdout
+    assert parsed(command("models", "rollback", "--json").stdout) == {"current": "pretrained"}
+    assert current() == ["pretrained"]
 
 
 def test_models_compare(kept, command):
     "A network of a thousand digits is worse than the shipped one, on the 10,000 and everywhere else, and by more than chance."
-    words = 'models', 'compare', kept.version, 'pretrained', '--digits', '20'
-    found = parsed(command(*words, '--json').stdout)
-    first, second = found['only']
-    assert found['better'] == 'pretrained' and found['chance'] < 1e-9 and found['versions'] == [kept.version, 'pretrained']
-    assert found['accuracy'] == pytest.approx([kept.test_accuracy, kept.test_accuracy + (second - first)/10000]) and len(found['differing']) >= first + second
-    for table in (found['framing'], found['distortion']): assert np.diff(np.sum([*table.values()], 0)) > 0
-    assert 'pretrained is better' in command(*words).stdout.splitlines()[0]
+    words = "models", "compare", kept.version, "pretrained", "--digits", "20"
+    found = parsed(command(*words, "--json").stdout)
+    first, second = found["only"]
+    assert (
+        found["better"] == "pretrained"
+        and found["chance"] < 1e-9
+        and found["versions"] == [kept.version, "pretrained"]
+    )
+    assert (
+        found["accuracy"]
+        == pytest.approx([kept.test_accuracy, kept.test_accuracy + (second - first) / 10000])
+        and len(found["differing"]) >= first + second
+    )
+    for table in (found["framing"], found["distortion"]):
+        assert np.diff(np.sum([*table.values()], 0)) > 0
+    assert "pretrained is better" in command(*words).stdout.splitlines()[0]
 
 
 def test_predict_with_a_version(kept, command, picture):
-    answer = parsed(command('predict', picture, '--model', kept.version, '--json').stdout)
+    answer = parsed(command("predict", picture, "--model", kept.version, "--json").stdout)
     reading = Reader.load(kept.version).read(picture)
-    assert answer['model'] == kept.version and answer['digit'] == reading.digit
-    assert answer['probabilities'] == pytest.approx(list(reading.probabilities)) and sum(answer['probabilities']) == pytest.approx(1)
-    assert command('predict', picture, '--model', 'pretrained').stdout.startswith(f'{picture}: 7 (')
+    assert answer["model"] == kept.version and answer["digit"] == reading.digit
+    assert answer["probabilities"] == pytest.approx(list(reading.probabilities)) and sum(
+        answer["probabilities"]
+    ) == pytest.approx(1)
+    assert command("predict", picture, "--model", "pretrained").stdout.startswith(f"{picture}: 7 (")
 
 
 def test_evaluate_a_version(kept, command):
-    answer = parsed(command('evaluate', '--json', '--model', kept.version).stdout)
-    assert answer['version'] == kept.version and answer['images'] == 10000
-    assert answer['accuracy'] == pytest.approx(kept.test_accuracy)
+    answer = parsed(command("evaluate", "--json", "--model", kept.version).stdout)
+    assert answer["version"] == kept.version and answer["images"] == 10000
+    assert answer["accuracy"] == pytest.approx(kept.test_accuracy)
 
 
 def test_evaluate_the_shipped_version(home, command):
-    assert parsed(command('evaluate', '--json').stdout)['accuracy'] >= .995
+    assert parsed(command("evaluate", "--json").stdout)["accuracy"] >= 0.995
 
 
 def test_sigterm_keeps_a_model(home, program):
-    process = bounded(program, 'train', '--preset', 'quick', '--json')
-    read_until(process, 'batch')
+    process = bounded(program, "train", "--preset", "quick", "--json")
+    read_until(process, "batch")
     process.send_signal(ENDINGS[0])
     said, trouble = process.communicate()
     assert process.returncode == 0, trouble
-    assert 'Traceback' not in trouble and 'stopping' in trouble
+    assert "Traceback" not in trouble and "stopping" in trouble
     *_, end, kept = map(parsed, said.splitlines())
-    assert end['kind'] == 'end' and end['reason'] == kept['reason'] == 'stopped' and kept['kind'] == 'kept'
+    assert (
+        end["kind"] == "end"
+        and end["reason"] == kept["reason"] == "stopped"
+        and kept["kind"] == "kept"
+    )
     store = Store()
-    assert store.current() == 'pretrained' and {path.name for path in store.path(kept['version']).iterdir()} == FILES
+    assert (
+        store.current() == "pretrained"
+        and {path.name for path in store.path(kept["version"]).iterdir()} == FILES
+    )
 
 
 TINY_TRAINING = """
@@ -143,19 +183,26 @@ train_version(TrainingConfig(epochs=3, batch_size=32), 'tiny', mnist=tiny, on_ev
 
 
 def test_kill_and_resume(home, tiny):
-    process = bounded(sys.executable, '-c', TINY_TRAINING)
-    read_until(process, 'epoch')
-    read_until(process, 'batch')
+    process = bounded(sys.executable, "-c", TINY_TRAINING)
+    read_until(process, "epoch")
+    read_until(process, "batch")
     process.kill()
     process.communicate()
-    assert Store().versions() == ['pretrained']
+    assert Store().versions() == ["pretrained"]
     events = []
     kept = train_version(None, mnist=tiny, on_event=events.append)
     folder = Store().path(kept.version)
-    assert events[0]['kind'] == 'start' and events[0]['first'] == 2 and kept.reason == 'finished' and kept.version.endswith('-tiny')
-    with open(folder/'history.csv') as file: assert [row['epoch'] for row in csv.DictReader(file)] == ['1', '2', '3']
-    assert parsed((folder/'config.json').read_text())['epochs_done'] == 3
-    with pytest.raises(TrainingError): train_version(None, mnist=tiny)
+    assert (
+        events[0]["kind"] == "start"
+        and events[0]["first"] == 2
+        and kept.reason == "finished"
+        and kept.version.endswith("-tiny")
+    )
+    with open(folder / "history.csv") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+    assert parsed((folder / "config.json").read_text())["epochs_done"] == 3
+    with pytest.raises(TrainingError):
+        train_version(None, mnist=tiny)
 
 
 KILLED_WHILE_KEEPING = """
@@ -169,37 +216,43 @@ add_version(Store(), 'killed', fill)
 
 
 def test_kill_while_a_version_is_kept(home):
-    assert subprocess.run([sys.executable, '-c', KILLED_WHILE_KEEPING], timeout=BOUND).returncode
+    assert subprocess.run([sys.executable, "-c", KILLED_WHILE_KEEPING], timeout=BOUND).returncode
     store = Store()
-    assert store.versions() == ['pretrained'] and Reader.load().version == 'pretrained'
-    version = add_version(store, 'next', lambda folder: (folder/'config.json').write_text('{}'))
-    assert {path.name for path in store.folder.iterdir()} <= {version, '.lock'}
+    assert store.versions() == ["pretrained"] and Reader.load().version == "pretrained"
+    version = add_version(store, "next", lambda folder: (folder / "config.json").write_text("{}"))
+    assert {path.name for path in store.folder.iterdir()} <= {version, ".lock"}
 
 
-@pytest.mark.parametrize('arguments, code, word', [
-    (['train', '--epochs', '-1'], 2, 'epochs'),
-    (['train', '--epochs', '0', '--batch-size', '0'], 2, 'batch_size'),
-    (['train', '--learning-rate', 'nan'], 2, 'learning_rate'),
-    (['train', '--preset', 'best'], 2, 'quick'),
-    (['train', '--resume'], TrainingError.exit_code, 'mnist_nb train'),
-    (['predict', 'nothing.png'], ImageError.exit_code, 'nothing.png'),
-    (['predict', __file__], ImageError.exit_code, __file__),
-    (['predict', '.'], ImageError.exit_code, '.'),
-    (['predict', __file__, '--model', 'none'], ModelMissing.exit_code, 'pretrained'),
-    (['evaluate', '--model', '../models'], ModelMissing.exit_code, 'pretrained'),
-    (['models', 'use', 'none'], ModelMissing.exit_code, 'pretrained'),
-    (['models', 'rollback'], ModelMissing.exit_code, 'nothing to go back to'),
-    (['train', '--data', __file__], DataError.exit_code, __file__),
-], ids=lambda value: ' '.join(value) if isinstance(value, list) and __file__ not in value else None)
+@pytest.mark.parametrize(
+    "arguments, code, word",
+    [
+        (["train", "--epochs", "-1"], 2, "epochs"),
+        (["train", "--epochs", "0", "--batch-size", "0"], 2, "batch_size"),
+        (["train", "--learning-rate", "nan"], 2, "learning_rate"),
+        (["train", "--preset", "best"], 2, "quick"),
+        (["train", "--resume"], TrainingError.exit_code, "mnist_nb train"),
+        (["predict", "nothing.png"], ImageError.exit_code, "nothing.png"),
+        (["predict", __file__], ImageError.exit_code, __file__),
+        (["predict", "."], ImageError.exit_code, "."),
+        (["predict", __file__, "--model", "none"], ModelMissing.exit_code, "pretrained"),
+        (["evaluate", "--model", "../models"], ModelMissing.exit_code, "pretrained"),
+        (["models", "use", "none"], ModelMissing.exit_code, "pretrained"),
+        (["models", "rollback"], ModelMissing.exit_code, "nothing to go back to"),
+        (["train", "--data", __file__], DataError.exit_code, __file__),
+    ],
+    ids=lambda value: (
+        " ".join(value) if isinstance(value, list) and __file__ not in value else None
+    ),
+)
 def test_wrong_input(home, command, one_line, arguments, code, word):
     line = one_line(command(*arguments), code)
-    assert line.startswith('mnist_nb: ') and word in line
+    assert line.startswith("mnist_nb: ") and word in line
 
 
-@pytest.mark.parametrize('damage', [b'\xff\xfe\x00', b'gone\n'], ids=['bytes', 'no such version'])
+@pytest.mark.parametrize("damage", [b"\xff\xfe\x00", b"gone\n"], ids=["bytes", "no such version"])
 def test_damaged_pointer_to_the_current_version(home, command, one_line, picture, damage):
     Store().folder.mkdir(parents=True)
-    (Store().folder/'current').write_bytes(damage)
-    assert 'models' in one_line(command('predict', picture), ModelMissing.exit_code)
-    assert command('models', 'use', 'pretrained').returncode == 0
-    assert command('predict', picture).stdout.startswith(f'{picture}: 7 (')
+    (Store().folder / "current").write_bytes(damage)
+    assert "models" in one_line(command("predict", picture), ModelMissing.exit_code)
+    assert command("models", "use", "pretrained").returncode == 0
+    assert command("predict", picture).stdout.startswith(f"{picture}: 7 (")

@@ -1,4 +1,5 @@
 """What teaching is worth, on the whole path: a strange style is learnt, MNIST is not forgotten, and wrong labels do no quiet harm."""
+
 import json
 
 import numpy as np
@@ -13,27 +14,40 @@ def strange_seven(rng):
     "The strokes of a seven with a hook at its top and a foot."
     lean, foot, hook = rng.uniform(12, 22), rng.uniform(18, 28), rng.uniform(10, 18)
     top = [(8, 20 + hook), (10, 18), (55 + rng.normal(0, 3), 16 + rng.normal(0, 2))]
-    return [[*top, (50 - lean/2, 50 + rng.normal(0, 2)), (46 - lean, 92)], [(46 - lean - foot, 92), (46 - lean + foot, 92 + rng.normal(0, 2))]]
+    return [
+        [*top, (50 - lean / 2, 50 + rng.normal(0, 2)), (46 - lean, 92)],
+        [(46 - lean - foot, 92), (46 - lean + foot, 92 + rng.normal(0, 2))],
+    ]
 
 
 def test_fifty_strange_sevens_are_learnt(home, mnist):
-    rng, reader, corrections, store = np.random.default_rng(0), Reader.load('pretrained'), Corrections(), Store()
-    for strokes in (strange_seven(rng) for _ in range(50)): corrections.add(reader.read_strokes(strokes), 7, source='drawing', strokes=strokes)
-    taught = teach(corrections.list(), 'pretrained', store, mnist)
+    rng, reader, corrections, store = (
+        np.random.default_rng(0),
+        Reader.load("pretrained"),
+        Corrections(),
+        Store(),
+    )
+    for strokes in (strange_seven(rng) for _ in range(50)):
+        corrections.add(reader.read_strokes(strokes), 7, source="drawing", strokes=strokes)
+    taught = teach(corrections.list(), "pretrained", store, mnist)
     new = Reader.load(taught.version, store)
     others = [strange_seven(rng) for _ in range(50)]
-    assert np.mean([new.read_strokes(strokes).digit == 7 for strokes in others]) >= .9
+    assert np.mean([new.read_strokes(strokes).digit == 7 for strokes in others]) >= 0.9
     rows = {name: (before, after) for name, before, after in taught.rows}
-    assert rows['MNIST, test'][0] - rows['MNIST, test'][1] <= .001
-    assert rows['corrections, held out'][1] > rows['corrections, held out'][0]
-    assert store.current() == 'pretrained'
-    assert json.loads((store.path(taught.version)/'teaching.json').read_text())['version'] == taught.version
+    assert rows["MNIST, test"][0] - rows["MNIST, test"][1] <= 0.001
+    assert rows["corrections, held out"][1] > rows["corrections, held out"][0]
+    assert store.current() == "pretrained"
+    assert (
+        json.loads((store.path(taught.version) / "teaching.json").read_text())["version"]
+        == taught.version
+    )
 
 
 def test_wrong_labels_do_no_quiet_harm(home, mnist):
-    reader, corrections = Reader.load('pretrained'), Corrections()
+    reader, corrections = Reader.load("pretrained"), Corrections()
     sevens = mnist.test_images[mnist.test_labels == 7][:60]
-    for reading in reader.read_many(sevens): corrections.add(reading, 1)
-    taught = teach(corrections.list(), 'pretrained', Store(), mnist)
-    fallen = max(before - after for name, before, after in taught.rows if name.startswith('MNIST'))
-    assert fallen <= .001 or taught.warning
+    for reading in reader.read_many(sevens):
+        corrections.add(reading, 1)
+    taught = teach(corrections.list(), "pretrained", Store(), mnist)
+    fallen = max(before - after for name, before, after in taught.rows if name.startswith("MNIST"))
+    assert fallen <= 0.001 or taught.warning

@@ -1,4 +1,5 @@
 """Trainings in full: steered from the command line, killed and gone on with; taught by others; on several devices."""
+
 import csv
 import json
 import subprocess
@@ -26,10 +27,12 @@ train_version(TrainingConfig(**json.loads(sys.argv[1])), 'tiny', mnist=tiny, on_
 """
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope="module")
 def tiny(mnist):
     "A thousand digits to learn from, besides the 5,000 that are set aside."
-    return replace(mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000])
+    return replace(
+        mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000]
+    )
 
 
 @pytest.fixture
@@ -38,8 +41,9 @@ def started(home):
     processes = []
 
     def start(config):
-        processes.append(bounded(sys.executable, '-c', TRAINING, json.dumps(asdict(config))))
+        processes.append(bounded(sys.executable, "-c", TRAINING, json.dumps(asdict(config))))
         return processes[-1]
+
     yield start
     for process in processes:
         process.kill()
@@ -48,57 +52,100 @@ def started(home):
 
 def epochs_of(folder):
     "The rows of a history.csv."
-    with open(folder/'history.csv') as file: return [*csv.DictReader(file)]
+    with open(folder / "history.csv") as file:
+        return [*csv.DictReader(file)]
 
 
 def test_steered_from_the_command_line_killed_and_gone_on_with(started, command, tiny):
     "Whoever pauses, changes and prolongs a training that is then killed finds all of it again."
     process = started(TrainingConfig(epochs=900, batch_size=32, dense=16))
-    read_until(process, 'batch')
-    given = [('paused', True, ['pause']), ('learning_rate', 1e-6, ['set', 'learning_rate', '1e-6']), ('dropout', .1, ['set', 'dropout', '.1']),
-             ('augmentation', .2, ['set', 'augmentation', '.2']), ('epochs', 901, ['extend']), ('paused', False, ['resume'])]
+    read_until(process, "batch")
+    given = [
+        ("paused", True, ["pause"]),
+        ("learning_rate", 1e-6, ["set", "learning_rate", "1e-6"]),
+        ("dropout", 0.1, ["set", "dropout", ".1"]),
+        ("augmentation", 0.2, ["set", "augmentation", ".2"]),
+        ("epochs", 901, ["extend"]),
+        ("paused", False, ["resume"]),
+    ]
     for name, value, words in given:
-        assert parsed(command('steer', *words, '--json').stdout)['job'].endswith('-tiny')
-        change = read_until(process, 'change')[-1]
-        assert (change['name'], change['value']) == (name, value)
-    row = read_until(process, 'epoch')[-1]
+        assert parsed(command("steer", *words, "--json").stdout)["job"].endswith("-tiny")
+        change = read_until(process, "change")[-1]
+        assert (change["name"], change["value"]) == (name, value)
+    row = read_until(process, "epoch")[-1]
     process.kill()
     process.communicate()
     events = []
-    kept = train_version(None, mnist=tiny, on_event=events.append, stop=lambda: any(event['kind'] == 'epoch' for event in events))
+    kept = train_version(
+        None,
+        mnist=tiny,
+        on_event=events.append,
+        stop=lambda: any(event["kind"] == "epoch" for event in events),
+    )
     folder = Store().path(kept.version)
-    assert kept.reason == 'stopped' and (events[0]['first'], events[0]['epochs']) == (row['epoch'] + 1, 901)
+    assert kept.reason == "stopped" and (events[0]["first"], events[0]["epochs"]) == (
+        row["epoch"] + 1,
+        901,
+    )
     last = epochs_of(folder)[-1]
-    assert int(last['epoch']) == row['epoch'] + 1 and float(last['learning_rate']) <= 1e-6 and (last['dropout'], last['augmentation']) == ('0.1', '0.2')
-    assert [(one['name'], one['value']) for one in parsed((folder/'config.json').read_text())['changes']] == [(name, value) for name, value, _ in given]
-    assert 'with the changes that config.json tells' in (folder/'README.md').read_text()
+    assert (
+        int(last["epoch"]) == row["epoch"] + 1
+        and float(last["learning_rate"]) <= 1e-6
+        and (last["dropout"], last["augmentation"]) == ("0.1", "0.2")
+    )
+    assert [
+        (one["name"], one["value"])
+        for one in parsed((folder / "config.json").read_text())["changes"]
+    ] == [(name, value) for name, value, _ in given]
+    assert "with the changes that config.json tells" in (folder / "README.md").read_text()
 
 
 def test_the_record_is_taught_killed_and_gone_on_with(started, tiny):
     "A killed teacher goes on where it was, and one that had ended does not learn again."
-    config = replace(PRESETS['record'], epochs=1, teachers=2, batch_size=50, dense=16, augmentation=0.)
+    config = replace(
+        PRESETS["record"], epochs=1, teachers=2, batch_size=50, dense=16, augmentation=0.0
+    )
     process = started(config)
-    before = read_until(process, 'end')
-    assert {event['network'] for event in before} == {1} and before[-1]['reason'] == 'finished'
-    assert read_until(process, 'batch')[-1]['network'] == 2
+    before = read_until(process, "end")
+    assert {event["network"] for event in before} == {1} and before[-1]["reason"] == "finished"
+    assert read_until(process, "batch")[-1]["network"] == 2
     process.kill()
     process.communicate()
     events = []
     kept = train_version(None, mnist=tiny, on_event=events.append)
-    assert [(event['network'], event['epoch']) for event in events if event['kind'] == 'epoch'] == [(2, 1), (3, 1)]
+    assert [(event["network"], event["epoch"]) for event in events if event["kind"] == "epoch"] == [
+        (2, 1),
+        (3, 1),
+    ]
     folder = Store().path(kept.version)
-    assert kept.reason == 'finished' and {path.name for path in folder.iterdir()} == FILES and len(epochs_of(folder)) == 1
-    assert 'taught by 2 networks of its kind' in (folder/'README.md').read_text() and not [*folder.parent.parent.glob('jobs/**/state.npz')]
+    assert (
+        kept.reason == "finished"
+        and {path.name for path in folder.iterdir()} == FILES
+        and len(epochs_of(folder)) == 1
+    )
+    assert "taught by 2 networks of its kind" in (folder / "README.md").read_text() and not [
+        *folder.parent.parent.glob("jobs/**/state.npz")
+    ]
 
 
 def test_a_version_tells_the_code_that_made_it(started, command):
     process = started(TrainingConfig(epochs=1, batch_size=100, dense=8))
     said, trouble = process.communicate()
     assert process.returncode == 0, trouble
-    made, shipped = (next(row for row in parsed(command('models', 'list', '--json').stdout) if (row['version'] == 'pretrained') == old) for old in (False, True))
-    assert made['code'] == code_hash(Path(mnist_nb.__file__).parent) and len(made['code']) == len(shipped['code']) == 64
-    assert f"code {made['code'][:8]}" in command('models', 'list').stdout
-    assert made['code'][:12] in (Store().path(made['version'])/'README.md').read_text()
+    made, shipped = (
+        next(
+            row
+            for row in parsed(command("models", "list", "--json").stdout)
+            if (row["version"] == "pretrained") == old
+        )
+        for old in (False, True)
+    )
+    assert (
+        made["code"] == code_hash(Path(mnist_nb.__file__).parent)
+        and len(made["code"]) == len(shipped["code"]) == 64
+    )
+    assert f"code {made['code'][:8]}" in command("models", "list").stdout
+    assert made["code"][:12] in (Store().path(made["version"]) / "README.md").read_text()
 
 
 MIRRORED = """
@@ -133,14 +180,27 @@ print(json.dumps(dict(devices=Learner(config).strategy.num_replicas_in_sync, fir
 
 def test_two_devices_learn_as_one(home):
     "The same batches, shared among two devices, give the same steps (until rounding has grown to a difference), and a network that is stopped, resumed and gone on with as any other."
-    done = subprocess.run([sys.executable, '-c', MIRRORED], capture_output=True, text=True, timeout=BOUND)
+    done = subprocess.run(
+        [sys.executable, "-c", MIRRORED], capture_output=True, text=True, timeout=BOUND
+    )
     assert done.returncode == 0, done.stderr
     found = parsed(done.stdout.splitlines()[-1])
-    assert found['devices'] == 2 and found['first'] < 1e-5 and found['last'] < .05 and found['resumed'] < 1e-3
-    assert min(found['accuracies']) > .8 and found['refused'].startswith('batch_size: expected at least 2')
+    assert (
+        found["devices"] == 2
+        and found["first"] < 1e-5
+        and found["last"] < 0.05
+        and found["resumed"] < 1e-3
+    )
+    assert min(found["accuracies"]) > 0.8 and found["refused"].startswith(
+        "batch_size: expected at least 2"
+    )
 
 
 def test_a_network_of_two_devices_is_kept(home, tiny, mnist, command, one_line):
-    kept = train_version(TrainingConfig(epochs=1, batch_size=50, strategy='mirrored'), 'tiny', mnist=tiny)
+    kept = train_version(
+        TrainingConfig(epochs=1, batch_size=50, strategy="mirrored"), "tiny", mnist=tiny
+    )
     assert Reader.load(kept.version).read(mnist.test_images[0]).model == kept.version
-    assert "strategy: expected None or 'mirrored', got 'everywhere'" in one_line(command('train', '--strategy', 'everywhere'), 2)
+    assert "strategy: expected None or 'mirrored', got 'everywhere'" in one_line(
+        command("train", "--strategy", "everywhere"), 2
+    )

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mnist_nb.picture_kinds import BLANKS, KINDS
 from sklearn.datasets import load_digits
 
 from mnist_nb import preprocessing
@@ -20,6 +19,7 @@ from mnist_nb.core import write_atomic
 from mnist_nb.data import load_mnist
 from mnist_nb.distortion import DISTORTIONS
 from mnist_nb.inference import Reader
+from mnist_nb.picture_kinds import BLANKS, KINDS
 from mnist_nb.printed import printed_digits
 from mnist_nb.robustness import CONDITIONS
 from tools.wild import PENS, SIZES, drawn, load_strokes

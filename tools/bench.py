@@ -3,6 +3,7 @@
 One picture through `Reader.read` (from a drawing of 280 by 280 pixels and from MNIST's own), through the light runtime alone, through `keras.Model.predict` and through
 a direct call of the Keras model; pictures per second in batches; seconds to import. The ways take turns, so that a busy machine slows them alike. The ratios are what counts.
 """
+
 import argparse
 import json
 import os
@@ -26,59 +27,103 @@ def timed(calls, rounds):
         for name, call in calls.items():
             start = time.perf_counter()
             call()
-            if i >= 0: taken[name][i] = 1000*(time.perf_counter() - start)
+            if i >= 0:
+                taken[name][i] = 1000 * (time.perf_counter() - start)
     return taken
 
 
 def imported(statement):
     "Median seconds that a new Python takes for a statement, less that of an empty one."
+
     def seconds(code):
         start = time.perf_counter()
-        subprocess.run([sys.executable, '-c', code], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
         return time.perf_counter() - start
-    return np.median([seconds(statement) - seconds('pass') for _ in range(3)])
+
+    return np.median([seconds(statement) - seconds("pass") for _ in range(3)])
 
 
 def aligned(rows):
     "Rows of text by column, as a table for a terminal."
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
     first, *others = widths
-    line = lambda row: f'{row[first]:<{widths[first]}}' + ''.join(f'  {row[name]:>{widths[name]}}' for name in others)
-    return '\n'.join(line(row) for row in [{name: name for name in widths}, *rows])
+    line = lambda row: (
+        f"{row[first]:<{widths[first]}}"
+        + "".join(f"  {row[name]:>{widths[name]}}" for name in others)
+    )
+    return "\n".join(line(row) for row in [{name: name for name in widths}, *rows])
 
 
 def keep(name, found):
     "Write down what was measured, and on how many cores, where the notebooks find it."
-    (Path(__file__).parent.parent/'nbs'/f'{name}.json').write_text(json.dumps(dict(cores=os.cpu_count(), **found), indent=1) + '\n')
+    (Path(__file__).parent.parent / "nbs" / f"{name}.json").write_text(
+        json.dumps(dict(cores=os.cpu_count(), **found), indent=1) + "\n"
+    )
 
 
 def one_picture(calls):
     "How long each of some calls takes: rows of text by column, the ratio first."
-    taken = timed(calls, 60 if 'keras model(x)' in calls else 500)
+    taken = timed(calls, 60 if "keras model(x)" in calls else 500)
     slowest = np.median([*taken.values()][-1])
-    return [{'one picture': name, 'times faster than the last': f'{slowest/np.median(ms):.1f}', 'median ms': f'{np.median(ms):.3f}', '99th percentile ms': f'{np.percentile(ms, 99):.3f}'}
-            for name, ms in taken.items()]
+    return [
+        {
+            "one picture": name,
+            "times faster than the last": f"{slowest / np.median(ms):.1f}",
+            "median ms": f"{np.median(ms):.3f}",
+            "99th percentile ms": f"{np.percentile(ms, 99):.3f}",
+        }
+        for name, ms in taken.items()
+    ]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--without-keras', action='store_true', help='leave Keras out')
-    parser.add_argument('--write', action='store_true', help='keep what was measured in nbs/bench.json, for the notebooks and the README')
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--without-keras", action="store_true", help="leave Keras out")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="keep what was measured in nbs/bench.json, for the notebooks and the README",
+    )
     arguments = parser.parse_args()
     digit, many = load_mnist().test_images[0], load_mnist().test_images[:1000]
     reader, drawing = Reader.load(), 255 - redraw(digit)
-    calls = {'Reader.read, drawing of 280 x 280': lambda: reader.read(drawing), 'Reader.read, 28 x 28': lambda: reader.read(digit),
-             'light runtime alone': lambda: reader.network.outputs(digit)}
+    calls = {
+        "Reader.read, drawing of 280 x 280": lambda: reader.read(drawing),
+        "Reader.read, 28 x 28": lambda: reader.read(digit),
+        "light runtime alone": lambda: reader.network.outputs(digit),
+    }
     if not arguments.without_keras:
         from mnist_nb.model import load_keras, network_input
-        model, one = load_keras(Store().path()/'model.keras'), network_input(digit)
-        calls |= {'keras model(x)': lambda: np.asarray(model(one, training=False)), 'keras model.predict(x)': lambda: model.predict(one, verbose=0)}
-    batches = {'light runtime': lambda: reader.network.outputs(many), 'Reader.read_many': lambda: reader.read_many(many)}
-    statements = 'import mnist_nb', 'from mnist_nb import Reader', *([] if arguments.without_keras else ['import keras'])
-    found = dict(one=one_picture(calls), many=[{'1000 pictures': name, 'pictures/s': f'{1e6/np.median(ms):.0f}'} for name, ms in timed(batches, 3).items()],
-                 imports=[{'import': statement, 'seconds': f'{imported(statement):.2f}'} for statement in statements])
-    print('\n\n'.join(map(aligned, found.values())))
-    if arguments.write: keep('bench', found)
+
+        model, one = load_keras(Store().path() / "model.keras"), network_input(digit)
+        calls |= {
+            "keras model(x)": lambda: np.asarray(model(one, training=False)),
+            "keras model.predict(x)": lambda: model.predict(one, verbose=0),
+        }
+    batches = {
+        "light runtime": lambda: reader.network.outputs(many),
+        "Reader.read_many": lambda: reader.read_many(many),
+    }
+    statements = (
+        "import mnist_nb",
+        "from mnist_nb import Reader",
+        *([] if arguments.without_keras else ["import keras"]),
+    )
+    found = {
+        "one": one_picture(calls),
+        "many": [
+            {"1000 pictures": name, "pictures/s": f"{1e6 / np.median(ms):.0f}"}
+            for name, ms in timed(batches, 3).items()
+        ],
+        "imports": [
+            {"import": statement, "seconds": f"{imported(statement):.2f}"}
+            for statement in statements
+        ],
+    }
+    print("\n\n".join(map(aligned, found.values())))
+    if arguments.write:
+        keep("bench", found)
 
 
-if __name__ == '__main__': main()
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,7 @@ Everything runs on this machine: the server, the visitors' kernels, and a Chromi
 Seconds from opening the page to something worth seeing and to a canvas that can be drawn on, with a kernel that waited and with one that has to start; milliseconds from
 a stroke's last point to the bars that answer it, alone and in company; from a question on the pages that look into the network to its answer; memory of a visitor's kernel; /api/predict with one client and with many.
 """
+
 import argparse
 import http.client
 import io
@@ -23,8 +24,16 @@ from mnist_nb.data import load_test_digits
 from mnist_nb.robustness import redraw
 from tests.serving import Served, patience
 
-FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync',
-         '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows']
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-background-timer-throttling",
+    "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
+]
 
 HAND = """
 Element.prototype.setPointerCapture = () => {};
@@ -67,19 +76,28 @@ window.arrow = (slider, key) => document.querySelector(`.noUi-handle[aria-label=
 def show(name, values, unit, digits=2):
     "A line with the median and the 99th percentile of some values."
     values = np.asarray(values, float)
-    lost = f', {np.isnan(values).sum()} without an answer' if np.isnan(values).any() else ''
-    print(f'{name:<58} median {np.nanmedian(values):>8.{digits}f} {unit}, 99th percentile {np.nanpercentile(values, 99):>8.{digits}f} {unit} of {len(values)}{lost}', flush=True)
+    lost = f", {np.isnan(values).sum()} without an answer" if np.isnan(values).any() else ""
+    print(
+        f"{name:<58} median {np.nanmedian(values):>8.{digits}f} {unit}, 99th percentile {np.nanpercentile(values, 99):>8.{digits}f} {unit} of {len(values)}{lost}",
+        flush=True,
+    )
 
 
 def opened(browser, url):
     "A visitor's page that is ready, and the seconds to its first paint and to its canvas."
-    page = browser.new_context(viewport=dict(width=1280, height=800)).new_page()
+    page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.add_init_script(HAND)
     started = time.perf_counter()
-    page.goto(url, wait_until='commit')
-    page.wait_for_selector('html[data-state=ready] .mnb-sheet canvas', timeout=120_000)
+    page.goto(url, wait_until="commit")
+    page.wait_for_selector("html[data-state=ready] .mnb-sheet canvas", timeout=120_000)
     ready = time.perf_counter() - started
-    return page, page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime/1000 ?? NaN"), ready
+    return (
+        page,
+        page.evaluate(
+            "performance.getEntriesByName('first-contentful-paint')[0]?.startTime/1000 ?? NaN"
+        ),
+        ready,
+    )
 
 
 def opening(browser, name, rounds, warm):
@@ -87,20 +105,30 @@ def opening(browser, name, rounds, warm):
     server, times = Served(warm=warm), []
     try:
         for _ in range(rounds):
-            with patience(120) as until: until(lambda: len(server.kernels()) == 2*warm and server.get('/api/health/live').status == 200)
+            with patience(120) as until:
+                until(
+                    lambda: (
+                        len(server.kernels()) == 2 * warm
+                        and server.get("/api/health/live").status == 200
+                    )
+                )
             time.sleep(4 if warm else 1)
             page, *seconds = opened(browser, server.url)
             times.append(seconds)
             page.context.close()
-    finally: server.stop()
+    finally:
+        server.stop()
     seen, ready = zip(*times)
-    show(f'{name}: something worth seeing', seen, 's')
-    show(f'{name}: a canvas to draw on', ready, 's')
+    show(f"{name}: something worth seeing", seen, "s")
+    show(f"{name}: a canvas to draw on", ready, "s")
 
 
 def used(server):
     "Seconds of CPU that the server and the kernels have used."
-    return [sum(sum(process.cpu_times()[:2]) for process in processes) for processes in ([psutil.Process(server.process.pid)], server.kernels())]
+    return [
+        sum(sum(process.cpu_times()[:2]) for process in processes)
+        for processes in ([psutil.Process(server.process.pid)], server.kernels())
+    ]
 
 
 def drawing(browser, visitors, hands, strokes):
@@ -108,33 +136,56 @@ def drawing(browser, visitors, hands, strokes):
     server = Served(warm=1, visitors=visitors)
     try:
         page, *_ = opened(browser, server.url)
-        show('a stroke\'s last point to its bars, alone', page.evaluate('strokes(12, 500)')[2:], 'ms', 0)
+        show(
+            "a stroke's last point to its bars, alone",
+            page.evaluate("strokes(12, 500)")[2:],
+            "ms",
+            0,
+        )
         started = time.perf_counter()
         pages = [page] + [opened(browser, server.url)[0] for _ in range(visitors - 1)]
-        print(f'{visitors} visitors are connected after {time.perf_counter() - started:.0f} s, one after the other')
+        print(
+            f"{visitors} visitors are connected after {time.perf_counter() - started:.0f} s, one after the other"
+        )
         before = used(server)
-        for each in pages[:hands]: each.evaluate(f'() => {{ window.result = null; strokes({strokes}, 500).then((taken) => {{ window.result = taken; }}) }}')
+        for each in pages[:hands]:
+            each.evaluate(
+                f"() => {{ window.result = null; strokes({strokes}, 500).then((taken) => {{ window.result = taken; }}) }}"
+            )
         taken = []
         for each in pages[:hands]:
-            with patience(300) as until: until(lambda: each.evaluate('window.result') is not None)
-            taken += each.evaluate('window.result')
-        show(f'the same, {hands} of {visitors} drawing at once', taken, 'ms', 0)
-        server_ms, kernel_ms = (1000*(after - early)/len(taken) for after, early in zip(used(server), before))
-        print(f'CPU for a stroke of 30 points: {server_ms:.0f} ms of the server, {kernel_ms:.0f} ms of the kernel; the browser takes the rest')
-        lost = [each for each in pages if each.evaluate('document.documentElement.dataset.state') != 'ready']
-        print(f'connections lost: {len(lost)}')
-        memory = sorted(process.memory_full_info().pss/1e6 for process in server.kernels())
-        show('memory of a kernel (PSS)', memory, 'MB', 0)
-        print(f'memory of the server (PSS): {psutil.Process(server.process.pid).memory_full_info().pss/1e6:.0f} MB')
-        for each in pages: each.context.close()
-    finally: server.stop()
+            with patience(300) as until:
+                until(lambda: each.evaluate("window.result") is not None)
+            taken += each.evaluate("window.result")
+        show(f"the same, {hands} of {visitors} drawing at once", taken, "ms", 0)
+        server_ms, kernel_ms = (
+            1000 * (after - early) / len(taken) for after, early in zip(used(server), before)
+        )
+        print(
+            f"CPU for a stroke of 30 points: {server_ms:.0f} ms of the server, {kernel_ms:.0f} ms of the kernel; the browser takes the rest"
+        )
+        lost = [
+            each
+            for each in pages
+            if each.evaluate("document.documentElement.dataset.state") != "ready"
+        ]
+        print(f"connections lost: {len(lost)}")
+        memory = sorted(process.memory_full_info().pss / 1e6 for process in server.kernels())
+        show("memory of a kernel (PSS)", memory, "MB", 0)
+        print(
+            f"memory of the server (PSS): {psutil.Process(server.process.pid).memory_full_info().pss / 1e6:.0f} MB"
+        )
+        for each in pages:
+            each.context.close()
+    finally:
+        server.stop()
 
 
 def turned(page, tab, ready):
     "Turn to a tab and wait until what is slow on it is there."
-    page.locator('.mnb-tabs').get_by_role('button', name=tab, exact=True).click()
+    page.locator(".mnb-tabs").get_by_role("button", name=tab, exact=True).click()
     page.locator(ready).wait_for(timeout=300_000)
-    page.locator('.mnb-busy >> visible=true').wait_for(state='detached', timeout=300_000)
+    page.locator(".mnb-busy >> visible=true").wait_for(state="detached", timeout=300_000)
     page.wait_for_timeout(1000)
 
 
@@ -143,80 +194,121 @@ def explaining(browser, rounds):
     server = Served(warm=0)
     try:
         page, *_ = opened(browser, server.url)
-        page.evaluate(f'() => {{ {UNTIL} }}')
-        turned(page, 'Why', '.mnb-why .mnb-layers')
-        turned(page, 'Samples', '.mnb-samples .mnb-tile >> nth=0')
+        page.evaluate(f"() => {{ {UNTIL} }}")
+        turned(page, "Why", ".mnb-why .mnb-layers")
+        turned(page, "Samples", ".mnb-samples .mnb-tile >> nth=0")
         why = []
         for at in range(rounds):
-            page.locator('.mnb-samples .mnb-tile').nth(at%28).click()
+            page.locator(".mnb-samples .mnb-tile").nth(at % 28).click()
             page.wait_for_timeout(500)
             why.append(page.evaluate("until('.mnb-why .mnb-live', () => press('Why?'))"))
-            turned(page, 'Samples', '.mnb-samples .mnb-tile >> nth=0')
-        show('from "Why?" to its pictures (budget 200 ms)', why, 'ms', 0)
-        turned(page, 'Robustness', '.mnb-robustness .mnb-chart')
-        step = lambda name: page.evaluate("(name) => until('.mnb-robustness .mnb-curve', () => arrow(name, 'ArrowRight'))", name)
-        for name in page.locator('.mnb-sliders .noUi-handle').evaluate_all("(all) => all.map((each) => each.getAttribute('aria-label'))"):
-            show(f'a step of {name.lower()}, with all before it (budget 300 ms)', [step(name) for _ in range(4)], 'ms', 0)
-        show('memory of its kernel (PSS, budget 90 MB)', [process.memory_full_info().pss/1e6 for process in server.kernels()], 'MB', 0)
+            turned(page, "Samples", ".mnb-samples .mnb-tile >> nth=0")
+        show('from "Why?" to its pictures (budget 200 ms)', why, "ms", 0)
+        turned(page, "Robustness", ".mnb-robustness .mnb-chart")
+        step = lambda name: page.evaluate(
+            "(name) => until('.mnb-robustness .mnb-curve', () => arrow(name, 'ArrowRight'))", name
+        )
+        for name in page.locator(".mnb-sliders .noUi-handle").evaluate_all(
+            "(all) => all.map((each) => each.getAttribute('aria-label'))"
+        ):
+            show(
+                f"a step of {name.lower()}, with all before it (budget 300 ms)",
+                [step(name) for _ in range(4)],
+                "ms",
+                0,
+            )
+        show(
+            "memory of its kernel (PSS, budget 90 MB)",
+            [process.memory_full_info().pss / 1e6 for process in server.kernels()],
+            "MB",
+            0,
+        )
         page.context.close()
-    finally: server.stop()
+    finally:
+        server.stop()
 
 
 def asking(server, clients, seconds, body, kind):
     "Milliseconds of each answer of /api/predict to some clients at once, an array."
+
     def ask(taken):
-        connection, end = http.client.HTTPConnection(server.address.hostname, server.address.port), time.monotonic() + seconds
+        connection, end = (
+            http.client.HTTPConnection(server.address.hostname, server.address.port),
+            time.monotonic() + seconds,
+        )
         while time.monotonic() < end:
             started = time.perf_counter()
-            connection.request('POST', '/api/predict', body, {'Content-Type': kind})
+            connection.request("POST", "/api/predict", body, {"Content-Type": kind})
             answer = connection.getresponse()
             answer.read()
-            if answer.status != 200: raise SystemExit(f'/api/predict answered {answer.status}')
-            taken.append(1000*(time.perf_counter() - started))
+            if answer.status != 200:
+                raise SystemExit(f"/api/predict answered {answer.status}")
+            taken.append(1000 * (time.perf_counter() - started))
+
     taken = [[] for _ in range(clients)]
     threads = [threading.Thread(target=ask, args=(own,)) for own in taken]
-    for thread in threads: thread.start()
-    for thread in threads: thread.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     return np.concatenate(taken)
 
 
 def predicting(seconds, many, digit):
     "Requests a second of /api/predict, for MNIST's own pixels and for a drawing as PNG."
     server, file = Served(warm=1), io.BytesIO()
-    Image.fromarray(255 - redraw(digit)).save(file, 'PNG')
+    Image.fromarray(255 - redraw(digit)).save(file, "PNG")
     try:
-        for name, body, kind in (('784 pixels', json.dumps(dict(pixels=digit.tolist())).encode(), 'application/json'), ('PNG of 280 x 280', file.getvalue(), 'image/png')):
+        for name, body, kind in (
+            ("784 pixels", json.dumps({"pixels": digit.tolist()}).encode(), "application/json"),
+            ("PNG of 280 x 280", file.getvalue(), "image/png"),
+        ):
             for clients in (1, many):
                 process = psutil.Process(server.process.pid)
                 before = sum(process.cpu_times()[:2])
                 taken = asking(server, clients, seconds, body, kind)
-                cpu = 1000*(sum(process.cpu_times()[:2]) - before)/len(taken)
-                print(f'/api/predict, {name}, {clients} at once: {len(taken)/seconds:.0f} requests/s, {cpu:.1f} ms of the server\'s CPU each')
-                show('', taken, 'ms', 1)
-    finally: server.stop()
+                cpu = 1000 * (sum(process.cpu_times()[:2]) - before) / len(taken)
+                print(
+                    f"/api/predict, {name}, {clients} at once: {len(taken) / seconds:.0f} requests/s, {cpu:.1f} ms of the server's CPU each"
+                )
+                show("", taken, "ms", 1)
+    finally:
+        server.stop()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--rounds', type=int, default=5, help='how often the page is opened')
-    parser.add_argument('--visitors', type=int, default=20, help='how many are connected')
-    parser.add_argument('--drawing', type=int, default=5, help='how many of them draw at once')
-    parser.add_argument('--strokes', type=int, default=10, help='how many strokes each of them draws')
-    parser.add_argument('--seconds', type=float, default=5, help='how long /api/predict is asked')
-    parser.add_argument('--only', choices=['opening', 'drawing', 'explaining', 'predicting'], help='leave out the rest')
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="how often the page is opened")
+    parser.add_argument("--visitors", type=int, default=20, help="how many are connected")
+    parser.add_argument("--drawing", type=int, default=5, help="how many of them draw at once")
+    parser.add_argument(
+        "--strokes", type=int, default=10, help="how many strokes each of them draws"
+    )
+    parser.add_argument("--seconds", type=float, default=5, help="how long /api/predict is asked")
+    parser.add_argument(
+        "--only",
+        choices=["opening", "drawing", "explaining", "predicting"],
+        help="leave out the rest",
+    )
     given = parser.parse_args()
     digit = load_test_digits()[0][0]
-    print(f'{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}')
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
-        os.environ['MNIST_NB_HOME'] = home
-        browser = playwright.chromium.launch(executable_path=shutil.which('chromium') or shutil.which('google-chrome'), args=FLAGS)
-        if given.only in (None, 'opening'):
-            opening(browser, 'warm', given.rounds, 1)
-            opening(browser, 'cold', given.rounds, 0)
-        if given.only in (None, 'drawing'): drawing(browser, given.visitors, given.drawing, given.strokes)
-        if given.only in (None, 'explaining'): explaining(browser, 2*given.rounds)
+        os.environ["MNIST_NB_HOME"] = home
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium") or shutil.which("google-chrome"), args=FLAGS
+        )
+        if given.only in (None, "opening"):
+            opening(browser, "warm", given.rounds, 1)
+            opening(browser, "cold", given.rounds, 0)
+        if given.only in (None, "drawing"):
+            drawing(browser, given.visitors, given.drawing, given.strokes)
+        if given.only in (None, "explaining"):
+            explaining(browser, 2 * given.rounds)
         browser.close()
-        if given.only in (None, 'predicting'): predicting(given.seconds, given.visitors, digit)
+        if given.only in (None, "predicting"):
+            predicting(given.seconds, given.visitors, digit)
 
 
-if __name__ == '__main__': main()
+if __name__ == "__main__":
+    main()

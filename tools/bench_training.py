@@ -4,6 +4,7 @@ Images learnt per second, and CPU seconds until 99.0 % and 99.5 % of the test di
 as Keras comes and with oneDNN's kernels, which this package turns on; and, where PyTorch is installed, for the network and recipe of its own MNIST example. The test digits are read after each epoch, off the clock,
 and never used to stop or choose. The CPU seconds are those of all threads, from before the network is built, all preparation included, imports not. The ratios are what counts.
 """
+
 import argparse
 import importlib.util
 import json
@@ -16,22 +17,29 @@ import numpy as np
 
 from tools.bench import aligned, keep
 
-GOALS = .99, .995
+GOALS = 0.99, 0.995
 PLAIN_EPOCHS, TORCH_EPOCHS = 8, 14
 
 
 class Clock:
     "CPU seconds and seconds of a training, without those of its judging."
-    def __init__(self): self.begun, self.rows = self.now(), []
 
-    def now(self): return np.array([time.process_time(), time.perf_counter()])
+    def __init__(self):
+        self.begun, self.rows = self.now(), []
+
+    def now(self):
+        return np.array([time.process_time(), time.perf_counter()])
 
     def judged(self, right):
         "Note the share of the test digits read rightly, which `right` finds, and when."
         now = self.now()
         self.rows.append((*(now - self.begun).tolist(), right()))
         self.begun += self.now() - now
-        print(f'epoch {len(self.rows)}: {self.rows[-1][2]:.2%} after {self.rows[-1][0]:.0f} CPU seconds', file=sys.stderr, flush=True)
+        print(
+            f"epoch {len(self.rows)}: {self.rows[-1][2]:.2%} after {self.rows[-1][0]:.0f} CPU seconds",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def preset(name, epochs, threads):
@@ -39,16 +47,24 @@ def preset(name, epochs, threads):
     from mnist_nb import training
     from mnist_nb.data import load_mnist, split
     from mnist_nb.model import import_keras
+
     import_keras()
     mnist = load_mnist()
     digits, _ = split(mnist.train_images, mnist.train_labels)
     config = training.configure(name, epochs=epochs)
     clock, learner = Clock(), training.Learner(config)
     originals = training.originals_of(digits, config)
-    steps, right = len(originals.images)//config.batch_size, lambda: training.judge(learner, mnist.test_images, mnist.test_labels)[1]
+    steps, right = (
+        len(originals.images) // config.batch_size,
+        lambda: training.judge(learner, mnist.test_images, mnist.test_labels)[1],
+    )
     for epoch in range(1, config.epochs + 1):
         for batch, (images, labels) in enumerate(training.batches(originals, config, epoch), 1):
-            learner.learn(images, labels, training.learning_rate_at((epoch - 1 + batch/steps)/config.epochs, config))
+            learner.learn(
+                images,
+                labels,
+                training.learning_rate_at((epoch - 1 + batch / steps) / config.epochs, config),
+            )
         clock.judged(right)
     return clock.rows, len(digits[0])
 
@@ -56,22 +72,35 @@ def preset(name, epochs, threads):
 def plain(epochs, threads):
     "The documented network under Keras' own loop, as Keras comes."
     import keras
+
     from mnist_nb.data import load_mnist
     from mnist_nb.model import build_model, network_input
+
     mnist = load_mnist()
     keras.utils.set_random_seed(0)
     clock, model = Clock(), build_model()
-    model.compile('adam', 'sparse_categorical_crossentropy')
+    model.compile("adam", "sparse_categorical_crossentropy")
     test = network_input(mnist.test_images)
-    right = lambda: float((model.predict(test, batch_size=500, verbose=0).argmax(1) == mnist.test_labels).mean())
-    model.fit(network_input(mnist.train_images), mnist.train_labels, batch_size=128, epochs=epochs or PLAIN_EPOCHS, verbose=0,
-              callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: clock.judged(right))])
+    right = lambda: float(
+        (model.predict(test, batch_size=500, verbose=0).argmax(1) == mnist.test_labels).mean()
+    )
+    model.fit(
+        network_input(mnist.train_images),
+        mnist.train_labels,
+        batch_size=128,
+        epochs=epochs or PLAIN_EPOCHS,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: clock.judged(right))
+        ],
+    )
     return clock.rows, len(mnist.train_images)
 
 
 def plain_with_onednn(epochs, threads):
     "The same with the setting for TensorFlow that this package makes, which changes nothing but the speed."
     from mnist_nb.model import import_keras
+
     import_keras()
     return plain(epochs, threads)
 
@@ -80,22 +109,43 @@ def torch_example(epochs, threads):
     "The network and the recipe of PyTorch's example: two convolutions, dropout, Adadelta with a rate of 1 that falls by .7 an epoch, batches of 64."
     import torch
     from torch import nn
+
     from mnist_nb.data import load_mnist
+
     torch.manual_seed(0)
     torch.set_num_threads(threads)
     mnist, clock = load_mnist(), Clock()
-    inputs = lambda images: (torch.from_numpy(images.astype(np.float32)/255)[:, None] - .1307)/.3081
-    images, labels, test = inputs(mnist.train_images), torch.from_numpy(mnist.train_labels.astype(np.int64)), inputs(mnist.test_images)
-    model = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(.25), nn.Flatten(),
-                          nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(.5), nn.Linear(128, 10))
-    optimizer = torch.optim.Adadelta(model.parameters(), lr=1.)
-    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, .7)
+    inputs = lambda images: (
+        (torch.from_numpy(images.astype(np.float32) / 255)[:, None] - 0.1307) / 0.3081
+    )
+    images, labels, test = (
+        inputs(mnist.train_images),
+        torch.from_numpy(mnist.train_labels.astype(np.int64)),
+        inputs(mnist.test_images),
+    )
+    model = nn.Sequential(
+        nn.Conv2d(1, 32, 3),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.25),
+        nn.Flatten(),
+        nn.Linear(9216, 128),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(128, 10),
+    )
+    optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.7)
 
     def right():
         model.eval()
-        with torch.no_grad(): found = torch.cat([model(part) for part in test.split(500)]).argmax(1).numpy()
+        with torch.no_grad():
+            found = torch.cat([model(part) for part in test.split(500)]).argmax(1).numpy()
         model.train()
         return float((found == mnist.test_labels).mean())
+
     for _ in range(epochs or TORCH_EPOCHS):
         for chosen in torch.randperm(len(images)).split(64):
             optimizer.zero_grad()
@@ -106,14 +156,37 @@ def torch_example(epochs, threads):
     return clock.rows, len(images)
 
 
-WAYS = {'quick': lambda *told: preset('quick', *told), 'plain fit': plain, 'plain fit, oneDNN on': plain_with_onednn, 'full': lambda *told: preset('full', *told), 'PyTorch example': torch_example}
+WAYS = {
+    "quick": lambda *told: preset("quick", *told),
+    "plain fit": plain,
+    "plain fit, oneDNN on": plain_with_onednn,
+    "full": lambda *told: preset("full", *told),
+    "PyTorch example": torch_example,
+}
 
 
 def measured(name, epochs, threads):
     "The rows of one way, in a process of its own so that none warms up another."
-    words = [sys.executable, '-m', 'tools.bench_training', '--inside', '--only', name, '--threads', str(threads), *(['--epochs', str(epochs)] if epochs else [])]
-    known = dict(OMP_NUM_THREADS=str(threads), TF_NUM_INTRAOP_THREADS=str(threads), TF_NUM_INTEROP_THREADS=str(threads), TF_CPP_MIN_LOG_LEVEL='3')
-    done = subprocess.run(words, stdout=subprocess.PIPE, check=True, text=True, env=os.environ | known)
+    words = [
+        sys.executable,
+        "-m",
+        "tools.bench_training",
+        "--inside",
+        "--only",
+        name,
+        "--threads",
+        str(threads),
+        *(["--epochs", str(epochs)] if epochs else []),
+    ]
+    known = {
+        "OMP_NUM_THREADS": str(threads),
+        "TF_NUM_INTRAOP_THREADS": str(threads),
+        "TF_NUM_INTEROP_THREADS": str(threads),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    done = subprocess.run(
+        words, stdout=subprocess.PIPE, check=True, text=True, env=os.environ | known
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -124,34 +197,69 @@ def until(rows, goal):
 
 def table(found):
     "What was measured, a row a way, as text by column: first the ratios to plain fit, where that was run."
-    base = found.get('plain fit')
-    ratio = lambda mine, other: f'{mine/other:.2f}' if mine and other else '-'
-    speed = lambda rows, digits, clock: digits*len(rows)/rows[-1][clock]
+    base = found.get("plain fit")
+    ratio = lambda mine, other: f"{mine / other:.2f}" if mine and other else "-"
+    speed = lambda rows, digits, clock: digits * len(rows) / rows[-1][clock]
     rows = []
     for name, (epochs, digits) in found.items():
-        goals = {f'{goal:.1%}': (until(epochs, goal), base and until(base[0], goal)) for goal in GOALS}
-        row = {'training': name} | {f'CPU time to {goal}, of plain fit': ratio(*times) for goal, times in goals.items()}
-        row |= {'images/CPU s, of plain fit': ratio(speed(epochs, digits, 0), base and speed(*base, 0))}
-        row |= {f'CPU s to {goal}': f'{times[0]:.0f}' if times[0] else 'never' for goal, times in goals.items()}
-        row |= {'images/CPU s': f'{speed(epochs, digits, 0):.0f}', 'images/s': f'{speed(epochs, digits, 1):.0f}'}
-        rows.append(row | {'epochs': str(len(epochs)), 'test accuracy at the end': f'{epochs[-1][2]:.2%}'})
+        goals = {
+            f"{goal:.1%}": (until(epochs, goal), base and until(base[0], goal)) for goal in GOALS
+        }
+        row = {"training": name} | {
+            f"CPU time to {goal}, of plain fit": ratio(*times) for goal, times in goals.items()
+        }
+        row |= {
+            "images/CPU s, of plain fit": ratio(speed(epochs, digits, 0), base and speed(*base, 0))
+        }
+        row |= {
+            f"CPU s to {goal}": f"{times[0]:.0f}" if times[0] else "never"
+            for goal, times in goals.items()
+        }
+        row |= {
+            "images/CPU s": f"{speed(epochs, digits, 0):.0f}",
+            "images/s": f"{speed(epochs, digits, 1):.0f}",
+        }
+        rows.append(
+            row | {"epochs": str(len(epochs)), "test accuracy at the end": f"{epochs[-1][2]:.2%}"}
+        )
     return rows
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--only', nargs='+', choices=WAYS, default=[name for name in WAYS if name != 'PyTorch example' or importlib.util.find_spec('torch')])
-    parser.add_argument('--epochs', type=int, help="instead of each one's own")
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--write', action='store_true', help='keep what was measured in nbs/bench_training.json, for the notebooks and the README')
-    parser.add_argument('--inside', action='store_true', help=argparse.SUPPRESS)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=WAYS,
+        default=[
+            name for name in WAYS if name != "PyTorch example" or importlib.util.find_spec("torch")
+        ],
+    )
+    parser.add_argument("--epochs", type=int, help="instead of each one's own")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="keep what was measured in nbs/bench_training.json, for the notebooks and the README",
+    )
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.inside: return print(json.dumps(WAYS[arguments.only[0]](arguments.epochs, arguments.threads)))
+    if arguments.inside:
+        return print(json.dumps(WAYS[arguments.only[0]](arguments.epochs, arguments.threads)))
     found = {}
     for name in arguments.only:
         found[name] = measured(name, arguments.epochs, arguments.threads)
-        if arguments.write: keep('bench_training', dict(threads=arguments.threads, rows=table(found), epochs={name: epochs for name, (epochs, _) in found.items()}))
+        if arguments.write:
+            keep(
+                "bench_training",
+                {
+                    "threads": arguments.threads,
+                    "rows": table(found),
+                    "epochs": {name: epochs for name, (epochs, _) in found.items()},
+                },
+            )
     print(aligned(table(found)))
 
 
-if __name__ == '__main__': main()
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 Notebooks clean, export and README without a difference; known faults of the installed packages, where their list can be reached; each notebook's own tests and, beside them, the built wheel in an
 environment of its own; pytest.
 """
+
 import hashlib
 import json
 import os
@@ -16,30 +17,49 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
+NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
 MINUTES = 10
 
 
 def run(*command, minutes=MINUTES, live=False, **options):
     "Run a command in the checkout and print what it said, `live` or at its end; end the whole check where it fails or takes too long."
     said = f"$ {' '.join(Path(word).name if os.path.isabs(str(word)) else str(word) for word in command)}"
-    if live: print(said, flush=True)
-    pipes = {} if live else dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try: done = subprocess.run([str(word) for word in command], timeout=60*minutes, **dict(cwd=ROOT) | pipes | options)
-    except subprocess.TimeoutExpired as e: sys.exit(f'{said}\n{(e.stdout or b"").decode(errors="replace")}\nnot done after {minutes} minutes')
-    if not live: print(f'{said}\n{done.stdout}', end='', flush=True)
-    if done.returncode: sys.exit(f'{said} failed with exit code {done.returncode}')
+    if live:
+        print(said, flush=True)
+    pipes = {} if live else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    try:
+        done = subprocess.run(
+            [str(word) for word in command], timeout=60 * minutes, **{"cwd": ROOT} | pipes | options
+        )
+    except subprocess.TimeoutExpired as e:
+        sys.exit(
+            f"{said}\n{(e.stdout or b'').decode(errors='replace')}\nnot done after {minutes} minutes"
+        )
+    if not live:
+        print(f"{said}\n{done.stdout}", end="", flush=True)
+    if done.returncode:
+        sys.exit(f"{said} failed with exit code {done.returncode}")
 
 
 def script(name):
     "The path of a command that pip installed beside this Python."
-    return Path(sys.executable).parent/name
+    return Path(sys.executable).parent / name
 
 
 def fingerprint():
     "What the checkout's files, tracked and new, hold now."
-    names = subprocess.run(['git', 'ls-files', '-co', '--exclude-standard'], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
-    return {name: hashlib.sha256((ROOT/name).read_bytes()).hexdigest() for name in names if (ROOT/name).is_file()}
+    names = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    return {
+        name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest()
+        for name in names
+        if (ROOT / name).is_file()
+    }
 
 
 def without_difference(*command):
@@ -47,36 +67,48 @@ def without_difference(*command):
     before = fingerprint()
     run(*command)
     after = fingerprint()
-    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    if changed: sys.exit(f"changed by it, so not up to date: {', '.join(changed)}. Commit the new state")
+    changed = sorted(
+        name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
+    )
+    if changed:
+        sys.exit(f"changed by it, so not up to date: {', '.join(changed)}. Commit the new state")
 
 
 def generated():
     "Notebooks are clean, and package and README are what they export."
-    without_difference(script('nbdev_clean'))
-    without_difference(script('nbdev_clean'), '--fname', 'dashboard.ipynb')
-    without_difference(script('nbdev_export'))
-    without_difference(sys.executable, '-m', 'tools.readme')
+    without_difference(script("nbdev_clean"))
+    without_difference(script("nbdev_clean"), "--fname", "dashboard.ipynb")
+    without_difference(script("nbdev_export"))
+    without_difference(sys.executable, "-m", "tools.readme")
 
 
 def audit():
     "No installed package has a known fault, as far as the list of them can be reached."
-    run(sys.executable, '-m', 'tools.audit')
+    run(sys.executable, "-m", "tools.audit")
 
 
 def notebook(path):
     "A notebook's own tests, in a process of its own."
-    run(script('nbdev_test'), '--path', path, '--n_workers', '1', '--do_print')
+    run(script("nbdev_test"), "--path", path, "--n_workers", "1", "--do_print")
 
 
 def served(program, folder):
     "The page and the API of the installed program, from its own process on a port of its own."
-    server = subprocess.Popen([program, 'serve', '--port', '0', '--no-browser'], cwd=folder, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [program, "serve", "--port", "0", "--no-browser"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         url = server.stdout.readline().split()[3]
-        page, ready = (urllib.request.urlopen(url + path, timeout=60).read().decode() for path in ('', 'api/health/ready'))
-        if not re.search('"visit": "[^"]+", "views": \\["', page) or 'ready' not in ready: sys.exit(f'the installed wheel serves no page: {ready} {page[-500:]}')
-        print(f'the installed wheel serves {len(page)} bytes of a page with its widgets')
+        page, ready = (
+            urllib.request.urlopen(url + path, timeout=60).read().decode()
+            for path in ("", "api/health/ready")
+        )
+        if not re.search('"visit": "[^"]+", "views": \\["', page) or "ready" not in ready:
+            sys.exit(f"the installed wheel serves no page: {ready} {page[-500:]}")
+        print(f"the installed wheel serves {len(page)} bytes of a page with its widgets")
     finally:
         server.terminate()
         server.wait(20)
@@ -85,43 +117,99 @@ def served(program, folder):
 def wheel():
     "The built wheel, installed in a new environment elsewhere, reads a digit, knows its accuracy, serves its page and trains."
     with tempfile.TemporaryDirectory() as folder:
-        run(sys.executable, '-m', 'pip', 'wheel', '.', '--no-deps', '--quiet', '--wheel-dir', folder)
-        built, = Path(folder).glob('*.whl')
-        run(sys.executable, '-m', 'venv', Path(folder)/'ü x')
-        binaries = Path(folder)/'ü x'/('Scripts' if os.name == 'nt' else 'bin')
-        run(binaries/'python', '-m', 'pip', 'install', '--quiet', built, cwd=folder)
-        run(binaries/'mnist_nb', 'info', cwd=folder)
-        digit = ROOT/'nbs'/'images'/'drawn.png'
-        run(binaries/'mnist_nb', 'predict', digit, cwd=folder)
-        answer = subprocess.run([binaries/'mnist_nb', 'evaluate', '--json'], cwd=folder, check=True, capture_output=True, text=True).stdout
-        accuracy = json.loads(answer)['accuracy']
-        print(f'accuracy of the installed wheel: {accuracy:.2%}')
-        if accuracy < .995: sys.exit('the shipped model must read at least 99.50 % of the test digits')
-        served(binaries/'mnist_nb', folder)
-        home = json.loads(subprocess.run([binaries/'mnist_nb', 'info', '--json'], cwd=folder, check=True, capture_output=True, text=True).stdout)['home']
-        own = dict(MNIST_NB_HOME=str(Path(folder)/'home'), MNIST_NB_DATA=os.environ.get('MNIST_NB_DATA') or str(Path(home)/'data'/'mnist.npz'))
-        run(binaries/'mnist_nb', 'train', '--preset', 'quick', '--epochs', '1', '--time-limit', '10', '--dense', '8', cwd=folder, env=os.environ | own)
+        run(
+            sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "--quiet", "--wheel-dir", folder
+        )
+        (built,) = Path(folder).glob("*.whl")
+        run(sys.executable, "-m", "venv", Path(folder) / "ü x")
+        binaries = Path(folder) / "ü x" / ("Scripts" if os.name == "nt" else "bin")
+        run(binaries / "python", "-m", "pip", "install", "--quiet", built, cwd=folder)
+        run(binaries / "mnist_nb", "info", cwd=folder)
+        digit = ROOT / "nbs" / "images" / "drawn.png"
+        run(binaries / "mnist_nb", "predict", digit, cwd=folder)
+        answer = subprocess.run(
+            [binaries / "mnist_nb", "evaluate", "--json"],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        accuracy = json.loads(answer)["accuracy"]
+        print(f"accuracy of the installed wheel: {accuracy:.2%}")
+        if accuracy < 0.995:
+            sys.exit("the shipped model must read at least 99.50 % of the test digits")
+        served(binaries / "mnist_nb", folder)
+        home = json.loads(
+            subprocess.run(
+                [binaries / "mnist_nb", "info", "--json"],
+                cwd=folder,
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+        )["home"]
+        own = {
+            "MNIST_NB_HOME": str(Path(folder) / "home"),
+            "MNIST_NB_DATA": os.environ.get("MNIST_NB_DATA")
+            or str(Path(home) / "data" / "mnist.npz"),
+        }
+        run(
+            binaries / "mnist_nb",
+            "train",
+            "--preset",
+            "quick",
+            "--epochs",
+            "1",
+            "--time-limit",
+            "10",
+            "--dense",
+            "8",
+            cwd=folder,
+            env=os.environ | own,
+        )
 
 
 def notebooks_and_wheel():
     "All notebooks and the wheel, two at a time."
     with ThreadPoolExecutor(2) as pool:
-        steps = [pool.submit(wheel), *(pool.submit(notebook, path) for path in (*NOTEBOOKS, ROOT/'dashboard.ipynb'))]
+        steps = [
+            pool.submit(wheel),
+            *(pool.submit(notebook, path) for path in (*NOTEBOOKS, ROOT / "dashboard.ipynb")),
+        ]
         try:
-            for step in as_completed(steps): step.result()
-        finally: pool.shutdown(cancel_futures=True)
+            for step in as_completed(steps):
+                step.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def tests():
     "All tests of more than one module, two files at a time; the browser's, which come last, stay last."
-    run(sys.executable, '-m', 'pytest', 'tests', '-q', '-p', 'no:cacheprovider', '-n', '2', '--dist', 'loadfile', '--no-loadscope-reorder', '--durations=15', minutes=40, live=True)
+    run(
+        sys.executable,
+        "-m",
+        "pytest",
+        "tests",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+        "--no-loadscope-reorder",
+        "--durations=15",
+        minutes=40,
+        live=True,
+    )
 
 
 def main():
     for step in (generated, audit, notebooks_and_wheel, tests):
         started = time.monotonic()
         step()
-        print(f'-- {time.monotonic() - started:.0f} s', flush=True)
+        print(f"-- {time.monotonic() - started:.0f} s", flush=True)
 
 
-if __name__ == '__main__': main()
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 Listed is what settings.ini asks for and what that needs in turn, and nothing else that happens to be installed.
 """
+
 from configparser import ConfigParser
 from importlib import metadata
 from pathlib import Path
@@ -10,30 +11,36 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-PATH = ROOT/'constraints.txt'
+PATH = ROOT / "constraints.txt"
 
 
 def needed(requirement, found):
     "Add what a requirement needs to the versions that were found, by name and extra."
     name, extras = canonicalize_name(requirement.name), requirement.extras
-    for extra in {'', *extras}:
-        if (name, extra) in found: continue
-        try: package = metadata.distribution(name)
-        except metadata.PackageNotFoundError: return
+    for extra in {"", *extras}:
+        if (name, extra) in found:
+            continue
+        try:
+            package = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            return
         found[name, extra] = package.version
         for line in package.requires or ():
             other = Requirement(line)
-            if not other.marker or other.marker.evaluate(dict(extra=extra)): needed(other, found)
+            if not other.marker or other.marker.evaluate({"extra": extra}):
+                needed(other, found)
 
 
 def main():
     settings, found = ConfigParser(), {}
-    settings.read(ROOT/'settings.ini', encoding='utf8')
-    for name in ('requirements', 'dev_requirements', 'onnx_requirements', 'ray_requirements'):
-        for line in settings['DEFAULT'][name].split(): needed(Requirement(line), found)
+    settings.read(ROOT / "settings.ini", encoding="utf8")
+    for name in ("requirements", "dev_requirements", "onnx_requirements", "ray_requirements"):
+        for line in settings["DEFAULT"][name].split():
+            needed(Requirement(line), found)
     pins = sorted({(name, version) for (name, _), version in found.items()})
-    PATH.write_text(''.join(f'{name}=={version}\n' for name, version in pins), encoding='utf8')
-    print(f'{len(pins)} versions are in {PATH.name}')
+    PATH.write_text("".join(f"{name}=={version}\n" for name, version in pins), encoding="utf8")
+    print(f"{len(pins)} versions are in {PATH.name}")
 
 
-if __name__ == '__main__': main()
+if __name__ == "__main__":
+    main()

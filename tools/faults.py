@@ -4,6 +4,7 @@ Runs the tests that are named after a row's number (`test_08_mutated_bytes`), or
 or one that fails. The long forms are kills, fuzz (which needs `pip install atheris`), strange, crowd, overload, flood and soak, half an hour in all; their figures are measured on a server of their own.
 With --write the result is kept in tests/faults/result.json and long.json, where the README and the notebook on faults find it.
 """
+
 import argparse
 import json
 import os
@@ -21,43 +22,81 @@ from tests import endurance
 from tests.serving import Served
 
 ROOT = Path(__file__).parent.parent
-FOLDER = ROOT/'tests'/'faults'
+FOLDER = ROOT / "tests" / "faults"
 
 
-def read(name): return json.loads((FOLDER/name).read_text(encoding='utf8'))
+def read(name):
+    return json.loads((FOLDER / name).read_text(encoding="utf8"))
 
 
-def write(name, content): (FOLDER/name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf8')
+def write(name, content):
+    (FOLDER / name).write_text(
+        json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf8"
+    )
 
 
 def places(rows):
     "Where pytest finds the tests of all rows."
-    names = {name for row in rows for name in row.get('also', ())}
-    found = [f'{path}::{name}' for path in sorted((ROOT/'tests').rglob('test_*.py')) for name in re.findall(r'^def (test_\w+)', path.read_text(encoding='utf8'), re.MULTILINE) if name in names]
+    names = {name for row in rows for name in row.get("also", ())}
+    found = [
+        f"{path}::{name}"
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf8"), re.MULTILINE)
+        if name in names
+    ]
     return [str(FOLDER), *found]
 
 
 def outcomes(rows):
     "For each row the outcomes of its tests: 'passed', 'failed' or 'skipped'; and how many tests these are, of which one may prove several rows."
     with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder)/'report.xml'
-        subprocess.run([sys.executable, '-m', 'pytest', *places(rows), '-q', '-p', 'no:cacheprovider', f'--junitxml={report}'], cwd=ROOT, check=False)
+        report = Path(folder) / "report.xml"
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                *places(rows),
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                f"--junitxml={report}",
+            ],
+            cwd=ROOT,
+            check=False,
+        )
         found, tests = defaultdict(list), 0
-        for case in ElementTree.parse(report).iter('testcase'):
-            outcome = 'failed' if {'failure', 'error'} & {each.tag for each in case} else 'skipped' if case.find('skipped') is not None else 'passed'
-            name = case.get('name').partition('[')[0]
-            numbers = {int(number) for number in re.findall(r'\d\d(?=_)', re.match(r'(?:test_)?((?:\d\d_)*)', name)[1])} | {row['number'] for row in rows if name in row.get('also', ())}
-            for number in numbers: found[number].append(outcome)
+        for case in ElementTree.parse(report).iter("testcase"):
+            outcome = (
+                "failed"
+                if {"failure", "error"} & {each.tag for each in case}
+                else "skipped"
+                if case.find("skipped") is not None
+                else "passed"
+            )
+            name = case.get("name").partition("[")[0]
+            numbers = {
+                int(number)
+                for number in re.findall(r"\d\d(?=_)", re.match(r"(?:test_)?((?:\d\d_)*)", name)[1])
+            } | {row["number"] for row in rows if name in row.get("also", ())}
+            for number in numbers:
+                found[number].append(outcome)
             tests += bool(numbers)
         return found, tests
 
 
 def short():
     "Run the tests of all rows; each row with its counts, and how many tests there are."
-    rows = read('catalogue.json')
+    rows = read("catalogue.json")
     found, tests = outcomes(rows)
-    rows = [row | {kind: found[row['number']].count(kind) for kind in ('passed', 'failed', 'skipped')} for row in rows]
-    for row in rows: print(f"{row['number']:>2}  {row['tier']:<4} {row['passed']:>4} passed {row['failed']:>3} failed {row['skipped']:>3} skipped  {row['fault']}")
+    rows = [
+        row | {kind: found[row["number"]].count(kind) for kind in ("passed", "failed", "skipped")}
+        for row in rows
+    ]
+    for row in rows:
+        print(
+            f"{row['number']:>2}  {row['tier']:<4} {row['passed']:>4} passed {row['failed']:>3} failed {row['skipped']:>3} skipped  {row['fault']}"
+        )
     return rows, tests
 
 
@@ -65,32 +104,57 @@ def short():
 def server(**options):
     "A server of its own, with a home of its own."
     served = Served(**options)
-    try: yield served
-    finally: served.stop()
+    try:
+        yield served
+    finally:
+        served.stop()
 
 
 def strange():
-    with server(warm=0) as served: return endurance.strange(served, 1500)
+    with server(warm=0) as served:
+        return endurance.strange(served, 1500)
 
 
 def crowd():
-    with server(warm=0) as served: return endurance.crowd(served, 50, 60)
+    with server(warm=0) as served:
+        return endurance.crowd(served, 50, 60)
 
 
 def overload():
-    with server(warm=0) as served: return endurance.overload(served, 256, 10_000)
+    with server(warm=0) as served:
+        return endurance.overload(served, 256, 10_000)
 
 
 def flood():
-    with server(warm=0) as served: return endurance.flood(served, 20, 60)
+    with server(warm=0) as served:
+        return endurance.flood(served, 20, 60)
 
 
 def soak():
-    with server() as served: return endurance.soak(served, 20*60)
+    with server() as served:
+        return endurance.soak(served, 20 * 60)
 
 
-LONG = dict(kills=lambda: endurance.kills(50), fuzz=lambda: endurance.fuzz(600, FOLDER/'crashes'), strange=strange, crowd=crowd, overload=overload, flood=flood, soak=soak)
-NEVER = 'lost', 'surprises', 'errors', 'unanswered', 'failures', 'unread', 'silent', 'failed_visits', 'kernels_left'
+LONG = {
+    "kills": lambda: endurance.kills(50),
+    "fuzz": lambda: endurance.fuzz(600, FOLDER / "crashes"),
+    "strange": strange,
+    "crowd": crowd,
+    "overload": overload,
+    "flood": flood,
+    "soak": soak,
+}
+NEVER = (
+    "lost",
+    "surprises",
+    "errors",
+    "unanswered",
+    "failures",
+    "unread",
+    "silent",
+    "failed_visits",
+    "kernels_left",
+)
 
 
 def long(names, keep):
@@ -98,28 +162,40 @@ def long(names, keep):
     faults = []
     for name in names:
         with tempfile.TemporaryDirectory() as home:
-            os.environ['MNIST_NB_HOME'] = home
+            os.environ["MNIST_NB_HOME"] = home
             found = LONG[name]()
         print(name, json.dumps(found), flush=True)
-        faults += [f'{name}: {word} is {found[word]}' for word in NEVER if found.get(word)]
-        path = FOLDER/'long.json'
-        if keep: write('long.json', (read('long.json') if path.exists() else {}) | {name: found | dict(made=time.strftime('%Y-%m-%d'), cores=os.cpu_count())})
+        faults += [f"{name}: {word} is {found[word]}" for word in NEVER if found.get(word)]
+        path = FOLDER / "long.json"
+        if keep:
+            write(
+                "long.json",
+                (read("long.json") if path.exists() else {})
+                | {name: found | {"made": time.strftime("%Y-%m-%d"), "cores": os.cpu_count()}},
+            )
     return faults
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--write', action='store_true', help='keep the result')
-    parser.add_argument('--long', nargs='*', choices=[*LONG, []], help='run the long forms of these names, or all')
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--write", action="store_true", help="keep the result")
+    parser.add_argument(
+        "--long", nargs="*", choices=[*LONG, []], help="run the long forms of these names, or all"
+    )
     given = parser.parse_args()
     if given.long is not None:
         faults = long(given.long or LONG, given.write)
-        sys.exit('; '.join(faults) or 0)
+        sys.exit("; ".join(faults) or 0)
     rows, tests = short()
-    if given.write: write('result.json', dict(made=time.strftime('%Y-%m-%d'), tests=tests, rows=rows))
-    bare = [row['number'] for row in rows if not row['passed'] or row['failed']]
-    print(f"\n{len(rows) - len(bare)} of {len(rows)} rows are proven" + f"; not: {', '.join(map(str, bare))}"*bool(bare))
+    if given.write:
+        write("result.json", {"made": time.strftime("%Y-%m-%d"), "tests": tests, "rows": rows})
+    bare = [row["number"] for row in rows if not row["passed"] or row["failed"]]
+    print(
+        f"\n{len(rows) - len(bare)} of {len(rows)} rows are proven"
+        + f"; not: {', '.join(map(str, bare))}" * bool(bare)
+    )
     sys.exit(1 if bare else 0)
 
 
-if __name__ == '__main__': main()
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 Kept are pictures, tables and printed text; left out is what differs from run to run or only works while a kernel runs:
 execution counts, log lines, widgets.
 """
+
 import sys
 from pathlib import Path
 
@@ -10,35 +11,40 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
-WIDGET = 'application/vnd.jupyter.widget-view+json'
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def kept(output):
     "Whether an output is worth keeping."
-    return output.get('name') != 'stderr' and WIDGET not in output.get('data', {})
+    return output.get("name") != "stderr" and WIDGET not in output.get("data", {})
 
 
 def run(path):
     "Run a notebook and store its outputs in it."
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, kernel_name='python3', timeout=600, resources=dict(metadata=dict(path=path.parent))).execute()
-    notebook.metadata.pop('widgets', None)
-    notebook.metadata.pop('language_info', None)
+    NotebookClient(
+        notebook, kernel_name="python3", timeout=600, resources={"metadata": {"path": path.parent}}
+    ).execute()
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata.pop("language_info", None)
     for cell in notebook.cells:
-        cell.metadata.pop('execution', None)
-        if cell.cell_type != 'code': continue
+        cell.metadata.pop("execution", None)
+        if cell.cell_type != "code":
+            continue
         cell.execution_count = None
         cell.outputs = [output for output in cell.outputs if kept(output)]
         for output in cell.outputs:
-            output.pop('execution_count', None)
-            if output.output_type == 'execute_result': output['execution_count'] = None
-    path.write_text(nbformat.writes(notebook, version=4) + '\n', encoding='utf8')
+            output.pop("execution_count", None)
+            if output.output_type == "execute_result":
+                output["execution_count"] = None
+    path.write_text(nbformat.writes(notebook, version=4) + "\n", encoding="utf8")
 
 
 def main():
-    for path in map(Path, sys.argv[1:]) if sys.argv[1:] else sorted((ROOT/'nbs').glob('*.ipynb')):
+    for path in map(Path, sys.argv[1:]) if sys.argv[1:] else sorted((ROOT / "nbs").glob("*.ipynb")):
         print(path.name, flush=True)
         run(path.resolve())
 
 
-if __name__ == '__main__': main()
+if __name__ == "__main__":
+    main()

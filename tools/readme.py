@@ -2,6 +2,7 @@
 
 Hidden cells and code marked `#| echo: false` are left out; what they print or show is not.
 """
+
 import os
 import re
 from pathlib import Path
@@ -14,29 +15,43 @@ ROOT = Path(__file__).parent.parent
 
 def rendered(cell):
     "A cell as Markdown."
-    if cell.cell_type == 'markdown': return cell.source
-    if cell.source.startswith('#| hide'): return ''
-    shown = [] if '#| echo: false' in cell.source else [f'```python\n{cell.source}\n```']
-    return '\n\n'.join(shown + [text(output) for output in cell.outputs])
+    if cell.cell_type == "markdown":
+        return cell.source
+    if cell.source.startswith("#| hide"):
+        return ""
+    shown = [] if "#| echo: false" in cell.source else [f"```python\n{cell.source}\n```"]
+    return "\n\n".join(shown + [text(output) for output in cell.outputs])
 
 
 def text(output):
     "An output as Markdown: Markdown as it is, anything else as a block."
-    if output.output_type == 'stream': return output.text.strip()
+    if output.output_type == "stream":
+        return output.text.strip()
     data = output.data
-    return data['text/markdown'].strip() if 'text/markdown' in data else f"```\n{data['text/plain']}\n```"
+    return (
+        data["text/markdown"].strip()
+        if "text/markdown" in data
+        else f"```\n{data['text/plain']}\n```"
+    )
 
 
 def relinked(markdown):
     "Relative links as they are from the root, not from nbs."
-    return re.sub(r'\]\((?!https?:|#)([^)]+)\)', lambda link: f"]({os.path.normpath('nbs/' + link[1])})", markdown)
+    return re.sub(
+        r"\]\((?!https?:|#)([^)]+)\)",
+        lambda link: f"]({os.path.normpath('nbs/' + link[1])})",
+        markdown,
+    )
 
 
 def main():
-    notebook = nbformat.read(ROOT/'nbs'/'index.ipynb', as_version=4)
-    NotebookClient(notebook, kernel_name='python3', resources=dict(metadata=dict(path=ROOT/'nbs'))).execute()
+    notebook = nbformat.read(ROOT / "nbs" / "index.ipynb", as_version=4)
+    NotebookClient(
+        notebook, kernel_name="python3", resources={"metadata": {"path": ROOT / "nbs"}}
+    ).execute()
     parts = [part for cell in notebook.cells if (part := rendered(cell))]
-    (ROOT/'README.md').write_text(relinked('\n\n'.join(parts)) + '\n', encoding='utf8')
+    (ROOT / "README.md").write_text(relinked("\n\n".join(parts)) + "\n", encoding="utf8")
 
 
-if __name__ == '__main__': main()
+if __name__ == "__main__":
+    main()

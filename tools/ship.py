@@ -1,4 +1,5 @@
 """Puts a trained version into the package, with the tables that the README shows: `python -m tools.ship VERSION`."""
+
 import shutil
 import subprocess
 import sys
@@ -6,16 +7,20 @@ from pathlib import Path
 
 from mnist_nb.store import Store
 
-PRETRAINED = Path(__file__).parent.parent/'mnist_nb'/'pretrained'
+PRETRAINED = Path(__file__).parent.parent / "mnist_nb" / "pretrained"
 
 
 def main():
-    if len(sys.argv) != 2: sys.exit(__doc__)
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     source = Store().path(sys.argv[1])
     shutil.rmtree(PRETRAINED, ignore_errors=True)
     shutil.copytree(source, PRETRAINED)
-    subprocess.run([sys.executable, '-m', 'tools.tables', '--write'], check=True, cwd=PRETRAINED.parent.parent)
-    print(f'{source.name} is now {PRETRAINED}')
+    subprocess.run(
+        [sys.executable, "-m", "tools.tables", "--write"], check=True, cwd=PRETRAINED.parent.parent
+    )
+    print(f"{source.name} is now {PRETRAINED}")
 
 
-if __name__ == '__main__': main()
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,5 @@
 """No page has a fault that axe-core calls serious once all of it is there, whatever the colours and the width."""
+
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import expect
@@ -13,29 +14,35 @@ PATIENCE = 240_000
 def faults(page):
     "What axe-core finds on the page as it is: rule, impact and the first place."
     found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
-    assert found['passes'], 'axe-core has looked at nothing'
-    return [(fault['id'], fault['impact'], fault['nodes'][0]['html']) for fault in found['violations'] if fault['impact'] in ('serious', 'critical')]
+    assert found["passes"], "axe-core has looked at nothing"
+    return [
+        (fault["id"], fault["impact"], fault["nodes"][0]["html"])
+        for fault in found["violations"]
+        if fault["impact"] in ("serious", "critical")
+    ]
 
 
-@pytest.mark.parametrize('width, color_scheme', [(1280, 'light'), (1280, 'dark'), (375, 'dark')])
+@pytest.mark.parametrize("width, color_scheme", [(1280, "light"), (1280, "dark"), (375, "dark")])
 def test_no_page_has_a_serious_fault(open_page, width, color_scheme):
     page = open_page(width=width, color_scheme=color_scheme)
     page.evaluate(AXE_SCRIPT)
     draw(page, THREE, pause=1)
-    expect(answer(page)).to_have_text('3')
-    page.locator('.mnb-correct:visible').get_by_role('button', name='5', exact=True).click()
+    expect(answer(page)).to_have_text("3")
+    page.locator(".mnb-correct:visible").get_by_role("button", name="5", exact=True).click()
     for name in PAGES:
         go(page, name)
         page.wait_for_timeout(1000)
-        expect(page.locator('.mnb-busy:visible')).to_have_count(0, timeout=PATIENCE)
+        expect(page.locator(".mnb-busy:visible")).to_have_count(0, timeout=PATIENCE)
         assert not faults(page), name
-    go(page, 'Mistakes')
-    page.get_by_role('button', name='PCA map').click()
-    page.locator('.mnb-map:visible svg').wait_for(timeout=PATIENCE)
-    assert not faults(page), 'the map'
+    go(page, "Mistakes")
+    page.get_by_role("button", name="PCA map").click()
+    page.locator(".mnb-map:visible svg").wait_for(timeout=PATIENCE)
+    assert not faults(page), "the map"
 
 
 def test_a_fault_would_be_found(page):
     page.evaluate(AXE_SCRIPT)
-    page.evaluate("() => document.querySelector('.mnb-tabs').insertAdjacentHTML('beforeend', '<img src=\"data:,\">')")
-    assert [rule for rule, _, _ in faults(page)] == ['image-alt']
+    page.evaluate(
+        "() => document.querySelector('.mnb-tabs').insertAdjacentHTML('beforeend', '<img src=\"data:,\">')"
+    )
+    assert [rule for rule, _, _ in faults(page)] == ["image-alt"]

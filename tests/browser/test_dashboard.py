@@ -1,4 +1,5 @@
 """What visitors do on the page, in a browser, on the real server."""
+
 import base64
 import io
 import re
@@ -11,15 +12,16 @@ from playwright.sync_api import expect
 from mnist_nb.dashboard import PAGES
 from tests.browser.pen import NUMBER, SEVEN, THREE, draw, touch
 
-UPLOAD = '.mnb-upload .mnb-drop'
+UPLOAD = ".mnb-upload .mnb-drop"
 
 
 def go(page, name):
     "Open a tab."
-    page.locator('.mnb-tabs').get_by_role('button', name=name, exact=True).click()
+    page.locator(".mnb-tabs").get_by_role("button", name=name, exact=True).click()
 
 
-def answer(page): return page.locator('.mnb-reading:visible .mnb-digit').first
+def answer(page):
+    return page.locator(".mnb-reading:visible .mnb-digit").first
 
 
 def ink(page):
@@ -29,85 +31,112 @@ def ink(page):
         let dark = 0; for (let i = 0; i < data.length; i += 4) dark += data[i] < 128 && data[i + 3] > 128; return dark }""")
 
 
-def until(page, script): page.wait_for_function(script, timeout=20_000)
+def until(page, script):
+    page.wait_for_function(script, timeout=20_000)
 
 
-@pytest.mark.parametrize('width', [375, 1280])
+@pytest.mark.parametrize("width", [375, 1280])
 def test_draw_a_three_with_the_mouse_then_undo_and_clear(open_page, width):
     page = open_page(width=width, height=812)
-    expect(page.get_by_text('Nothing drawn')).to_be_visible()
+    expect(page.get_by_text("Nothing drawn")).to_be_visible()
     draw(page, THREE)
-    expect(answer(page)).to_have_text('3')
-    expect(page.locator('.mnb-bars .best b')).to_have_text('3')
-    assert page.locator('.mnb-bars li').count() == 10
+    expect(answer(page)).to_have_text("3")
+    expect(page.locator(".mnb-bars .best b")).to_have_text("3")
+    assert page.locator(".mnb-bars li").count() == 10
     until(page, "() => !document.querySelector('.mnb-writing')")
     thin = ink(page)
-    page.get_by_role('button', name='Thick').click()
+    page.get_by_role("button", name="Thick").click()
     page.wait_for_timeout(500)
-    assert ink(page) > 1.3*thin
-    expect(answer(page)).to_have_text('3')
-    page.get_by_role('button', name='Undo').click()
-    expect(page.get_by_text('Nothing drawn')).to_be_visible()
+    assert ink(page) > 1.3 * thin
+    expect(answer(page)).to_have_text("3")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("Nothing drawn")).to_be_visible()
     draw(page, THREE)
-    page.get_by_role('button', name='Clear').click()
-    expect(answer(page)).to_have_text('–')
+    page.get_by_role("button", name="Clear").click()
+    expect(answer(page)).to_have_text("–")
     page.wait_for_timeout(500)
-    assert ink(page) == 0 and page.locator('.mnb-bars .best').count() == 0
+    assert ink(page) == 0 and page.locator(".mnb-bars .best").count() == 0
 
 
 def test_the_answer_comes_while_the_pen_is_down(page):
     draw(page, THREE, lift=False)
-    expect(answer(page)).to_have_text('3')
+    expect(answer(page)).to_have_text("3")
     page.mouse.up()
 
 
 def test_draw_a_seven_with_a_finger(open_page):
     page = open_page(width=375, height=500, has_touch=True, is_mobile=True)
     touch(page, SEVEN, other=(40, 300))
-    expect(answer(page)).to_have_text('7')
-    assert page.evaluate('scrollY') == 0 and page.locator('.mnb-ink').count() == 1
+    expect(answer(page)).to_have_text("7")
+    assert page.evaluate("scrollY") == 0 and page.locator(".mnb-ink").count() == 1
     until(page, "() => !document.querySelector('.mnb-writing')")
     assert ink(page)
 
 
 def test_the_keyboard_takes_a_stroke_back(page):
     draw(page, THREE)
-    expect(answer(page)).to_have_text('3')
-    page.keyboard.press('Control+z')
-    expect(answer(page)).to_have_text('–')
+    expect(answer(page)).to_have_text("3")
+    page.keyboard.press("Control+z")
+    expect(answer(page)).to_have_text("–")
 
 
 def test_tabs_and_buttons_are_reached_by_keyboard(page):
     for _ in range(20):
-        page.keyboard.press('Tab')
-        if page.evaluate('document.activeElement.textContent') == 'Samples': break
-    page.keyboard.press('Enter')
-    tile = page.locator('.mnb-tile').nth(2)
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "Samples":
+            break
+    page.keyboard.press("Enter")
+    tile = page.locator(".mnb-tile").nth(2)
     tile.wait_for()
     tile.focus()
-    page.keyboard.press('Enter')
-    expect(page.locator('.mnb-reading:visible .mnb-sure')).to_contain_text(re.compile(f'It is an? {tile.inner_text().strip()[0]}'))
-    assert page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle") == 'solid'
+    page.keyboard.press("Enter")
+    expect(page.locator(".mnb-reading:visible .mnb-sure")).to_contain_text(
+        re.compile(f"It is an? {tile.inner_text().strip()[0]}")
+    )
+    assert page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
 def test_no_digit_is_said_to_be_none(page):
-    draw(page, [[(x, 100 + 280*(at % 2)) for at, x in enumerate(range(90, 560, 18))]], pause=1)
-    expect(page.get_by_text('Not a digit', exact=True)).to_be_visible()
+    draw(page, [[(x, 100 + 280 * (at % 2)) for at, x in enumerate(range(90, 560, 18))]], pause=1)
+    expect(page.get_by_text("Not a digit", exact=True)).to_be_visible()
 
 
 def test_a_number_with_its_parts(page):
-    page.get_by_role('button', name='A number').first.click()
+    page.get_by_role("button", name="A number").first.click()
     draw(page, NUMBER)
-    expect(page.locator('.mnb-number')).to_have_text('712')
-    expect(page.locator('.mnb-sheet .mnb-box b')).to_have_text(['7', '1', '2'])
+    expect(page.locator(".mnb-number")).to_have_text("712")
+    expect(page.locator(".mnb-sheet .mnb-box b")).to_have_text(["7", "1", "2"])
 
 
-def picture(kind='PNG', size=(600, 400), ground=(190, 186, 178), ink=(40, 44, 60), noise=4, mode='RGB', width=22):
+def picture(
+    kind="PNG",
+    size=(600, 400),
+    ground=(190, 186, 178),
+    ink=(40, 44, 60),
+    noise=4,
+    mode="RGB",
+    width=22,
+):
     "A seven written on a sheet, as the bytes of a file."
     rng = np.random.default_rng(0)
     sheet = Image.new(mode, size, ground)
-    ImageDraw.Draw(sheet).line([(size[0]*.4, size[1]*.25), (size[0]*.6, size[1]*.25), (size[0]*.48, size[1]*.8)], fill=ink, width=width, joint='curve')
-    if noise: sheet = Image.fromarray(np.clip(np.asarray(sheet) + rng.normal(0, noise, (*size[::-1], len(mode))), 0, 255).astype(np.uint8), mode)
+    ImageDraw.Draw(sheet).line(
+        [
+            (size[0] * 0.4, size[1] * 0.25),
+            (size[0] * 0.6, size[1] * 0.25),
+            (size[0] * 0.48, size[1] * 0.8),
+        ],
+        fill=ink,
+        width=width,
+        joint="curve",
+    )
+    if noise:
+        sheet = Image.fromarray(
+            np.clip(
+                np.asarray(sheet) + rng.normal(0, noise, (*size[::-1], len(mode))), 0, 255
+            ).astype(np.uint8),
+            mode,
+        )
     file = io.BytesIO()
     sheet.save(file, kind)
     return file.getvalue()
@@ -115,108 +144,140 @@ def picture(kind='PNG', size=(600, 400), ground=(190, 186, 178), ink=(40, 44, 60
 
 def upload(page, *files):
     "Choose files, each a name, a type and its bytes."
-    with page.expect_file_chooser() as chooser: page.locator(UPLOAD).click()
-    chooser.value.set_files([dict(name=name, mimeType=kind, buffer=content) for name, kind, content in files])
+    with page.expect_file_chooser() as chooser:
+        page.locator(UPLOAD).click()
+    chooser.value.set_files(
+        [{"name": name, "mimeType": kind, "buffer": content} for name, kind, content in files]
+    )
 
 
 def test_uploads_of_all_sorts(page):
-    go(page, 'Upload')
-    clear = picture(mode='RGBA', ground=(0, 0, 0, 0), ink=(0, 0, 0, 255), noise=0)
-    upload(page, ('photo.jpg', 'image/jpeg', picture('JPEG')), ('clear.png', 'image/png', clear), ('note.png', 'image/png', b'hello'), ('huge.bmp', 'image/bmp', b'BM' + bytes(12_000_000)))
-    cards = page.locator('.mnb-picture')
+    go(page, "Upload")
+    clear = picture(mode="RGBA", ground=(0, 0, 0, 0), ink=(0, 0, 0, 255), noise=0)
+    upload(
+        page,
+        ("photo.jpg", "image/jpeg", picture("JPEG")),
+        ("clear.png", "image/png", clear),
+        ("note.png", "image/png", b"hello"),
+        ("huge.bmp", "image/bmp", b"BM" + bytes(12_000_000)),
+    )
+    cards = page.locator(".mnb-picture")
     expect(cards).to_have_count(2)
-    for name in ('photo.jpg', 'clear.png'): expect(cards.filter(has_text=name).locator('.mnb-digit')).to_have_text('7')
-    expect(page.locator('.mnb-original .mnb-box')).to_have_count(2)
-    expect(page.locator('.mnb-problem')).to_have_count(2)
-    expect(page.get_by_text('note.png: 5 bytes that are no picture')).to_be_visible()
-    expect(page.get_by_text(re.compile(r'huge\.bmp: 12\.0 MB are too large'))).to_be_visible()
-    cards.first.get_by_role('button', name='Turn right').click()
-    expect(cards.first.locator('.mnb-digit')).not_to_have_text('7')
-    for _ in range(3): cards.first.get_by_role('button', name='Turn right').click()
-    expect(cards.first.locator('.mnb-digit')).to_have_text('7')
-    page.get_by_role('button', name='Remove all').click()
+    for name in ("photo.jpg", "clear.png"):
+        expect(cards.filter(has_text=name).locator(".mnb-digit")).to_have_text("7")
+    expect(page.locator(".mnb-original .mnb-box")).to_have_count(2)
+    expect(page.locator(".mnb-problem")).to_have_count(2)
+    expect(page.get_by_text("note.png: 5 bytes that are no picture")).to_be_visible()
+    expect(page.get_by_text(re.compile(r"huge\.bmp: 12\.0 MB are too large"))).to_be_visible()
+    cards.first.get_by_role("button", name="Turn right").click()
+    expect(cards.first.locator(".mnb-digit")).not_to_have_text("7")
+    for _ in range(3):
+        cards.first.get_by_role("button", name="Turn right").click()
+    expect(cards.first.locator(".mnb-digit")).to_have_text("7")
+    page.get_by_role("button", name="Remove all").click()
     expect(cards).to_have_count(0)
 
 
 def test_a_large_photo_is_reduced_on_its_way(page):
     large = picture(size=(2600, 1900), noise=12, width=90)
     assert len(large) > 10_000_000
-    go(page, 'Upload')
-    upload(page, ('large.png', 'image/png', large))
-    expect(page.locator('.mnb-picture .mnb-digit')).to_have_text('7', timeout=30_000)
+    go(page, "Upload")
+    upload(page, ("large.png", "image/png", large))
+    expect(page.locator(".mnb-picture .mnb-digit")).to_have_text("7", timeout=30_000)
 
 
-@pytest.mark.parametrize('way, data', [('drop', 'dataTransfer'), ('paste', 'clipboardData')])
+@pytest.mark.parametrize("way, data", [("drop", "dataTransfer"), ("paste", "clipboardData")])
 def test_pictures_come_by_drop_and_paste(page, way, data):
-    go(page, 'Upload')
+    go(page, "Upload")
     page.locator(UPLOAD).wait_for()
-    page.evaluate("""([way, data, content]) => { const box = new DataTransfer()
+    page.evaluate(
+        """([way, data, content]) => { const box = new DataTransfer()
         box.items.add(new File([Uint8Array.from(atob(content), c => c.charCodeAt(0))], 'given.png', { type: 'image/png' }))
         const event = new Event(way, { bubbles: true, cancelable: true })
         Object.defineProperty(event, data, { value: box })
-        document.querySelector('.mnb-upload').dispatchEvent(event) }""", [way, data, base64.b64encode(picture()).decode()])
-    expect(page.locator('.mnb-picture .mnb-digit')).to_have_text('7')
+        document.querySelector('.mnb-upload').dispatchEvent(event) }""",
+        [way, data, base64.b64encode(picture()).decode()],
+    )
+    expect(page.locator(".mnb-picture .mnb-digit")).to_have_text("7")
 
 
 def test_samples(page):
-    go(page, 'Samples')
-    tiles = page.locator('.mnb-tile:visible')
+    go(page, "Samples")
+    tiles = page.locator(".mnb-tile:visible")
     expect(tiles).to_have_count(28)
     before = tiles.all_inner_texts()
-    page.get_by_role('button', name='28 others').click()
-    page.wait_for_function('before => [...document.querySelectorAll(".mnb-tile")].map(tile => tile.innerText).join() != before.join()', arg=before)
-    page.get_by_label('Only the wrong ones').check()
-    expect(page.locator('.mnb-tile:visible:not(.mnb-wrong)')).to_have_count(0)
-    page.locator('.mnb-samples select').select_option('only 4')
-    page.wait_for_function("() => [...document.querySelectorAll('.mnb-tile')].every(tile => /^4 → \\d ✗$/.test(tile.innerText))")
+    page.get_by_role("button", name="28 others").click()
+    page.wait_for_function(
+        'before => [...document.querySelectorAll(".mnb-tile")].map(tile => tile.innerText).join() != before.join()',
+        arg=before,
+    )
+    page.get_by_label("Only the wrong ones").check()
+    expect(page.locator(".mnb-tile:visible:not(.mnb-wrong)")).to_have_count(0)
+    page.locator(".mnb-samples select").select_option("only 4")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.mnb-tile')].every(tile => /^4 → \\d ✗$/.test(tile.innerText))"
+    )
     tiles.first.click()
-    expect(page.get_by_text('It is a 4: wrong ✗')).to_be_visible()
+    expect(page.get_by_text("It is a 4: wrong ✗")).to_be_visible()
 
 
 def test_evaluation(page):
-    go(page, 'Evaluation')
-    expect(page.locator('.mnb-headline')).to_contain_text('of 10,000 test digits right')
-    assert page.locator('.mnb-scores tr').count() == 11
-    expect(page.get_by_role('img', name='reliability curve')).to_be_visible()
+    go(page, "Evaluation")
+    expect(page.locator(".mnb-headline")).to_contain_text("of 10,000 test digits right")
+    assert page.locator(".mnb-scores tr").count() == 11
+    expect(page.get_by_role("img", name="reliability curve")).to_be_visible()
 
 
 def test_a_training_seen_from_two_pages_and_stopped_from_one(open_page):
-    first, second = open_page('/train'), open_page()
-    first.get_by_label('Epochs').fill('1')
-    first.get_by_label('Seed').fill('3')
-    first.get_by_label('Afterwards').select_option('only keep it')
-    first.get_by_role('button', name='Start training').click()
-    go(second, 'Train')
-    state = '.mnb-train h2 >> nth=1'
-    for page in (first, second): expect(page.locator(state)).to_contain_text('quick: epoch 1 of 1', timeout=150_000)
-    expect(second.get_by_role('button', name='Start training')).to_be_disabled()
-    expect(second.locator('#dashboard .mnb-light')).to_contain_text('training')
+    first, second = open_page("/train"), open_page()
+    first.get_by_label("Epochs").fill("1")
+    first.get_by_label("Seed").fill("3")
+    first.get_by_label("Afterwards").select_option("only keep it")
+    first.get_by_role("button", name="Start training").click()
+    go(second, "Train")
+    state = ".mnb-train h2 >> nth=1"
+    for page in (first, second):
+        expect(page.locator(state)).to_contain_text("quick: epoch 1 of 1", timeout=150_000)
+    expect(second.get_by_role("button", name="Start training")).to_be_disabled()
+    expect(second.locator("#dashboard .mnb-light")).to_contain_text("training")
     first.reload()
-    first.wait_for_selector('html[data-state=ready]')
-    expect(first.locator(state)).to_contain_text('quick: epoch 1 of 1')
-    expect(first.locator('polyline.mnb-line0').first).to_be_visible()
-    second.get_by_role('button', name='Stop and keep').click()
-    for page in (first, second): expect(page.locator(state)).to_contain_text('stopped, its best weights are kept', timeout=150_000)
-    expect(first.locator('#dashboard .mnb-train')).to_contain_text('the version in use')
-    first.get_by_role('button', name='Use it for everybody').click()
-    expect(second.locator('.mnb-version option:checked')).to_contain_text(re.compile(r'-quick\s\(in\suse\)'), timeout=20_000)
-    second.get_by_role('button', name='Go back to the version before').click()
-    expect(first.locator('.mnb-version option:checked')).to_have_text('pretrained (in use)', timeout=20_000)
+    first.wait_for_selector("html[data-state=ready]")
+    expect(first.locator(state)).to_contain_text("quick: epoch 1 of 1")
+    expect(first.locator("polyline.mnb-line0").first).to_be_visible()
+    second.get_by_role("button", name="Stop and keep").click()
+    for page in (first, second):
+        expect(page.locator(state)).to_contain_text(
+            "stopped, its best weights are kept", timeout=150_000
+        )
+    expect(first.locator("#dashboard .mnb-train")).to_contain_text("the version in use")
+    first.get_by_role("button", name="Use it for everybody").click()
+    expect(second.locator(".mnb-version option:checked")).to_contain_text(
+        re.compile(r"-quick\s\(in\suse\)"), timeout=20_000
+    )
+    second.get_by_role("button", name="Go back to the version before").click()
+    expect(first.locator(".mnb-version option:checked")).to_have_text(
+        "pretrained (in use)", timeout=20_000
+    )
 
 
 def test_a_drawing_is_the_visitors_own(open_page):
     one, two = open_page(), open_page()
     draw(one, SEVEN)
-    expect(answer(one)).to_have_text('7')
-    expect(answer(two)).to_have_text('–')
+    expect(answer(one)).to_have_text("7")
+    expect(answer(two)).to_have_text("–")
 
 
-@pytest.mark.parametrize('color_scheme', ['light', 'dark'])
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
 def test_every_tab_fits_the_screen(open_page, color_scheme):
-    wide, narrow = open_page(color_scheme=color_scheme), open_page(width=375, height=812, color_scheme=color_scheme)
+    wide, narrow = (
+        open_page(color_scheme=color_scheme),
+        open_page(width=375, height=812, color_scheme=color_scheme),
+    )
     for name in PAGES:
         for page in (wide, narrow):
             go(page, name)
             page.wait_for_timeout(800)
-            assert page.evaluate('document.documentElement.scrollWidth') <= page.viewport_size['width'], name
-        assert wide.evaluate('document.documentElement.scrollHeight') <= 800, name
+            assert (
+                page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+            ), name
+        assert wide.evaluate("document.documentElement.scrollHeight") <= 800, name

@@ -1,4 +1,5 @@
 """How much each way of handing in a digit may cost, held against the table that is shipped with the network."""
+
 import io
 import json
 
@@ -11,26 +12,44 @@ from mnist_nb.robustness import CONDITIONS, framing_table, redraw
 from mnist_nb.store import Store
 
 DIGITS = 250
-LOSS = .015
+LOSS = 0.015
 
 
-@pytest.fixture(scope='module')
-def found(mnist): return framing_table(Reader.load('pretrained'), mnist.test_images[:DIGITS], mnist.test_labels[:DIGITS])
+@pytest.fixture(scope="module")
+def found(mnist):
+    return framing_table(
+        Reader.load("pretrained"), mnist.test_images[:DIGITS], mnist.test_labels[:DIGITS]
+    )
 
 
-@pytest.mark.parametrize('name', CONDITIONS)
+@pytest.mark.parametrize("name", CONDITIONS)
 def test_18_no_way_costs_more_than_the_table_says(found, name):
-    table = json.loads((Store().pretrained/'tables.json').read_text())['framing']
-    assert found[name]['accuracy'] >= table[name]['accuracy'] - LOSS and table[name]['accuracy'] >= .985
+    table = json.loads((Store().pretrained / "tables.json").read_text())["framing"]
+    assert (
+        found[name]["accuracy"] >= table[name]["accuracy"] - LOSS
+        and table[name]["accuracy"] >= 0.985
+    )
 
 
 def harsh(image, seed):
     "A digit as a small file: JPEG of quality 30, anywhere, written with a pen of a random width."
     rng, content = np.random.default_rng(seed), io.BytesIO()
-    Image.fromarray(255 - redraw(image, rng.uniform(.3, .9), rng.random(2), rng.uniform(-1, 2))).save(content, 'JPEG', quality=30)
+    Image.fromarray(
+        255 - redraw(image, rng.uniform(0.3, 0.9), rng.random(2), rng.uniform(-1, 2))
+    ).save(content, "JPEG", quality=30)
     return content.getvalue()
 
 
 def test_18_small_files(mnist):
-    readings = Reader.load('pretrained').read_many(harsh(image, seed) for seed, image in enumerate(mnist.test_images[:DIGITS]))
-    assert np.mean([reading.probabilities.argmax() == label for reading, label in zip(readings, mnist.test_labels)]) >= .97
+    readings = Reader.load("pretrained").read_many(
+        harsh(image, seed) for seed, image in enumerate(mnist.test_images[:DIGITS])
+    )
+    assert (
+        np.mean(
+            [
+                reading.probabilities.argmax() == label
+                for reading, label in zip(readings, mnist.test_labels)
+            ]
+        )
+        >= 0.97
+    )

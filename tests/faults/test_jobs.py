@@ -1,4 +1,6 @@
 """Trainings as jobs, in real processes: one at a time, stopped, interrupted, killed, and gone on with."""
+
+import contextlib
 import errno
 import json
 import os
@@ -32,27 +34,30 @@ def until(condition, seconds=BOUND):
     "Wait for something to be true, and return it."
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if found := condition(): return found
-        time.sleep(.05)
-    pytest.fail(f'not within {seconds} seconds')
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    pytest.fail(f"not within {seconds} seconds")
 
 
-def kinds(job): return [event['kind'] for event in read_events(job)[0]]
+def kinds(job):
+    return [event["kind"] for event in read_events(job)[0]]
 
 
-def told(job, kind): return until(lambda: kind in kinds(job))
+def told(job, kind):
+    return until(lambda: kind in kinds(job))
 
 
 def ended(job):
     "A job, once its process has left off."
-    until(lambda: Jobs().get(job).status != 'running')
+    until(lambda: Jobs().get(job).status != "running")
     return Jobs().get(job)
 
 
 @pytest.fixture
 def jobs(home):
     "Jobs in a new home, whose child is gone at the end."
-    jobs = Jobs(server='')
+    jobs = Jobs(server="")
     yield jobs
     jobs.close()
 
@@ -63,9 +68,18 @@ def starters():
     processes = []
 
     def start(n=1):
-        new = [subprocess.Popen([sys.executable, '-c', STARTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(n)]
+        new = [
+            subprocess.Popen(
+                [sys.executable, "-c", STARTER],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(n)
+        ]
         processes.extend(new)
         return new
+
     yield start
     for process in processes:
         process.kill()
@@ -76,157 +90,233 @@ def trainings(parent=None):
     "The child processes that train."
     found = []
     for child in psutil.Process(parent).children(recursive=True):
-        try: found += [child]*('train' in child.cmdline())
-        except psutil.Error: pass
+        with contextlib.suppress(psutil.Error):
+            found += [child] * ("train" in child.cmdline())
     return found
 
 
 def test_35_many_threads_start_one_training(jobs):
     def start(_):
-        try: return 'started', jobs.start('quick').id
-        except JobRunning as e: return 'running', e.job
-    with ThreadPoolExecutor(10) as pool: said = [*pool.map(start, range(10))]
-    (_, begun), = [each for each in said if each[0] == 'started']
+        try:
+            return "started", jobs.start("quick").id
+        except JobRunning as e:
+            return "running", e.job
+
+    with ThreadPoolExecutor(10) as pool:
+        said = [*pool.map(start, range(10))]
+    ((_, begun),) = [each for each in said if each[0] == "started"]
     assert {job for _, job in said} == {begun} and len(trainings()) == 1
-    assert [job.id for job in jobs.list()] == [begun] and jobs.running().id == jobs.latest().id == begun
+    assert [job.id for job in jobs.list()] == [
+        begun
+    ] and jobs.running().id == jobs.latest().id == begun
 
 
 def test_35_many_processes_start_one_training(home, starters):
     processes = starters(3)
     said = [process.stdout.readline().split() for process in processes]
-    assert sorted(word for word, _ in said) == ['running', 'running', 'started'] and len({job for _, job in said}) == 1
+    assert (
+        sorted(word for word, _ in said) == ["running", "running", "started"]
+        and len({job for _, job in said}) == 1
+    )
     assert sum(len(trainings(process.pid)) for process in processes) == 1
 
 
 def test_38_parent_killed(home, starters):
-    parent, = starters()
+    (parent,) = starters()
     _, job = parent.stdout.readline().split()
-    child, = trainings(parent.pid)
+    (child,) = trainings(parent.pid)
     parent.kill()
     gone, left = psutil.wait_procs([child], timeout=10)
     assert not left
     job = ended(job)
-    assert job.status == 'interrupted' and job.resumable and running_id(home_folder()/'jobs') == ''
+    assert (
+        job.status == "interrupted" and job.resumable and running_id(home_folder() / "jobs") == ""
+    )
 
 
 def test_49_child_killed(jobs):
-    job = jobs.start('quick')
-    child, = trainings()
-    with open(jobs.folder/job.id/'log.txt', 'a') as log: log.write('the last thing it said\n')
+    job = jobs.start("quick")
+    (child,) = trainings()
+    with open(jobs.folder / job.id / "log.txt", "a") as log:
+        log.write("the last thing it said\n")
     child.kill()
-    job = until(lambda: (found := jobs.get(job.id)).status == 'failed' and found)
-    assert job.error.startswith('its process ended with code') and 'the last thing it said' in job.log and job.version is None and jobs.running() is None and Jobs().get(job.id).status == 'failed'
-    assert Store().current() == 'pretrained'
+    job = until(lambda: (found := jobs.get(job.id)).status == "failed" and found)
+    assert (
+        job.error.startswith("its process ended with code")
+        and "the last thing it said" in job.log
+        and job.version is None
+        and jobs.running() is None
+        and Jobs().get(job.id).status == "failed"
+    )
+    assert Store().current() == "pretrained"
 
 
 def test_38_child_told_to_end(jobs):
-    job = jobs.start('quick')
-    child, = trainings()
+    job = jobs.start("quick")
+    (child,) = trainings()
     child.send_signal(ENDINGS[0])
-    assert ended(job.id).status == 'interrupted' and kinds(job.id)[-1] == 'interrupted'
+    assert ended(job.id).status == "interrupted" and kinds(job.id)[-1] == "interrupted"
 
 
 def test_38_closed(jobs):
-    job = jobs.start('quick')
+    job = jobs.start("quick")
     started = time.monotonic()
     jobs.close()
     assert time.monotonic() - started < 10 and not trainings()
-    assert Jobs().get(job.id).status == 'interrupted'
+    assert Jobs().get(job.id).status == "interrupted"
 
 
 def test_49_debris_of_a_killed_command(home, program, command, one_line):
-    process = subprocess.Popen([program, 'train', '--preset', 'quick'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [program, "train", "--preset", "quick"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     running = until(Jobs().running)
-    assert running.id in one_line(command('train', '--preset', 'full'), TrainingError.exit_code)
-    with pytest.raises(JobRunning) as caught: train_version(TrainingConfig())
+    assert running.id in one_line(command("train", "--preset", "full"), TrainingError.exit_code)
+    with pytest.raises(JobRunning) as caught:
+        train_version(TrainingConfig())
     assert caught.value.job == running.id and [job.id for job in Jobs().list()] == [running.id]
     process.kill()
     process.wait()
     seen = [Jobs().get(running.id) for _ in range(2)]
-    assert seen[0] == seen[1] and seen[0].status == 'interrupted' and seen[0].resumable and 'without a word' in seen[0].error
-    assert kinds(running.id).count('interrupted') == 1
+    assert (
+        seen[0] == seen[1]
+        and seen[0].status == "interrupted"
+        and seen[0].resumable
+        and "without a word" in seen[0].error
+    )
+    assert kinds(running.id).count("interrupted") == 1
 
 
 def test_38_interrupted_resumed_stopped_and_kept(jobs, command):
     "The whole life of a training: closed before it began, gone on with by another process, stopped from a third, and kept."
-    first = jobs.start('quick', dict(seed=3), use=False)
+    first = jobs.start("quick", {"seed": 3}, use=False)
     jobs.close()
     again = jobs.resume()
-    assert again.id == first.id and again.config['seed'] == 3 and again.status == 'running'
-    told(first.id, 'batch')
+    assert again.id == first.id and again.config["seed"] == 3 and again.status == "running"
+    told(first.id, "batch")
     running = until(lambda: (job := Jobs().get(first.id)).progress > 0 and job)
-    assert running.status == 'running' and 0 < running.progress < 1
-    assert json.loads(command('stop', '--json').stdout) == dict(job=first.id)
-    told(first.id, 'kept')
+    assert running.status == "running" and 0 < running.progress < 1
+    assert json.loads(command("stop", "--json").stdout) == {"job": first.id}
+    told(first.id, "kept")
     job = Jobs().get(first.id)
-    assert job.status == 'stopped' and not job.resumable and job.version in Store().versions() and job.result['test_accuracy'] > 0
-    assert Store().current() == 'pretrained' and not job.result['current']
-    assert kinds(first.id)[:2] == ['job', 'interrupted'] and kinds(first.id)[-2:] == ['end', 'kept']
+    assert (
+        job.status == "stopped"
+        and not job.resumable
+        and job.version in Store().versions()
+        and job.result["test_accuracy"] > 0
+    )
+    assert Store().current() == "pretrained" and not job.result["current"]
+    assert kinds(first.id)[:2] == ["job", "interrupted"] and kinds(first.id)[-2:] == ["end", "kept"]
     until(lambda: Jobs().running() is None)
-    assert command('stop').stdout == 'no training is running\n'
-    with pytest.raises(TrainingError, match='no training to resume'): jobs.resume()
+    assert command("stop").stdout == "no training is running\n"
+    with pytest.raises(TrainingError, match="no training to resume"):
+        jobs.resume()
     json.dumps(job.as_dict(), allow_nan=False)
 
 
 def test_37_wrong_parameters_start_nothing(jobs):
-    for changes in (dict(epochs=0), dict(schedule='x'), dict(learning_rate=float('nan')), dict(learning_rate=float('inf'))):
-        with pytest.raises(ValueError, match='expected'): jobs.start('quick', changes)
-    with pytest.raises(ValueError, match='preset'): jobs.start('best')
+    for changes in (
+        {"epochs": 0},
+        {"schedule": "x"},
+        {"learning_rate": float("nan")},
+        {"learning_rate": float("inf")},
+    ):
+        with pytest.raises(ValueError, match="expected"):
+            jobs.start("quick", changes)
+    with pytest.raises(ValueError, match="preset"):
+        jobs.start("best")
     assert not jobs.list() and not trainings()
 
 
 def test_49_a_child_that_cannot_begin(jobs, monkeypatch):
-    monkeypatch.setenv('PYTHONPATH', '/nowhere')
-    monkeypatch.setenv('PYTHONHOME', '/nowhere')
-    with pytest.raises(TrainingError, match='could not begin'): jobs.start('quick')
+    monkeypatch.setenv("PYTHONPATH", "/nowhere")
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    with pytest.raises(TrainingError, match="could not begin"):
+        jobs.start("quick")
     assert not jobs.list() and [path.name for path in jobs.folder.iterdir() if path.is_dir()] == []
 
 
-@pytest.mark.parametrize('error, text, code', [
-    (OSError(errno.ENOSPC, 'No space left on device'), 'disk full', 'disk_full'), (MemoryError(), 'MemoryError', 'failed'),
-    (TrainingError('the loss is not a number, see /home/me/jobs/x'), 'see x', 'failed')], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "error, text, code",
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "disk full", "disk_full"),
+        (MemoryError(), "MemoryError", "failed"),
+        (TrainingError("the loss is not a number, see /home/me/jobs/x"), "see x", "failed"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
 def test_40_48_a_training_that_fails(home, monkeypatch, mnist, error, text, code):
-    def fail(*_, **__): raise error
-    monkeypatch.setattr(pipeline, 'make_version', fail)
-    with pytest.raises(type(error)): train_version(TrainingConfig(), 'doomed', mnist=mnist)
-    job, = Jobs().list()
-    assert job.status == 'failed' and text in job.error and '/home' not in job.error and not job.resumable
-    assert read_events(job.id)[0][-1]['code'] == code and Jobs().running() is None
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(pipeline, "make_version", fail)
+    with pytest.raises(type(error)):
+        train_version(TrainingConfig(), "doomed", mnist=mnist)
+    (job,) = Jobs().list()
+    assert (
+        job.status == "failed"
+        and text in job.error
+        and "/home" not in job.error
+        and not job.resumable
+    )
+    assert read_events(job.id)[0][-1]["code"] == code and Jobs().running() is None
 
 
 def test_40_a_disk_that_takes_no_event(home, monkeypatch, mnist):
     "Nothing can be written down, so the file just ends; that is told as interrupted, and the lock is free."
-    def full(*_, **__): raise OSError(errno.ENOSPC, 'No space left on device')
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     def fill(*_, **__):
-        monkeypatch.setattr('mnist_nb.jobs.open', full, raising=False)
-        raise OSError(errno.ENOSPC, 'No space left on device')
-    monkeypatch.setattr(pipeline, 'make_version', fill)
-    with pytest.raises(OSError): train_version(TrainingConfig(), 'full', mnist=mnist)
+        monkeypatch.setattr("mnist_nb.jobs.open", full, raising=False)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pipeline, "make_version", fill)
+    with pytest.raises(OSError):
+        train_version(TrainingConfig(), "full", mnist=mnist)
     monkeypatch.undo()
-    monkeypatch.setenv('MNIST_NB_HOME', str(home))
-    assert Jobs().latest().status == 'interrupted' and Jobs().running() is None
+    monkeypatch.setenv("MNIST_NB_HOME", str(home))
+    assert Jobs().latest().status == "interrupted" and Jobs().running() is None
 
 
 def test_two_of_a_second_share_no_folder(home):
-    folders = [new_folder(home_folder()/'jobs', TrainingConfig(), 'quick', None) for _ in range(5)]
-    assert len(set(folders)) == 5 and all((folder/'job.json').is_file() for folder in folders)
+    folders = [
+        new_folder(home_folder() / "jobs", TrainingConfig(), "quick", None) for _ in range(5)
+    ]
+    assert len(set(folders)) == 5 and all((folder / "job.json").is_file() for folder in folders)
 
 
-@pytest.mark.parametrize('job', ['', '.', '..', '../jobs', '.lock', 'x/../y', '/etc', 'C:\\', '\0', 'a'*5000])
+@pytest.mark.parametrize(
+    "job", ["", ".", "..", "../jobs", ".lock", "x/../y", "/etc", "C:\\", "\0", "a" * 5000]
+)
 def test_an_id_is_no_path(home, job):
-    (home_folder()/'events.jsonl').parent.mkdir(parents=True)
-    (home_folder()/'events.jsonl').write_text('{"kind": "job"}\n')
+    (home_folder() / "events.jsonl").parent.mkdir(parents=True)
+    (home_folder() / "events.jsonl").write_text('{"kind": "job"}\n')
     for ask in (read_events, Jobs().get, Jobs().events):
-        with pytest.raises(TrainingError, match='no training'): ask(job)
+        with pytest.raises(TrainingError, match="no training"):
+            ask(job)
 
 
 def test_a_follower_gets_every_event_once(home):
-    folder = new_folder(home_folder()/'jobs', TrainingConfig(), 'told', None)
-    code = ('import sys; from pathlib import Path; from mnist_nb.jobs import append_line\n'
-            "for n in range(300): append_line(Path(sys.argv[1]), dict(kind='x', n=n))")
-    process, seen, start = subprocess.Popen([sys.executable, '-c', code, str(folder/'events.jsonl')]), [], 0
+    folder = new_folder(home_folder() / "jobs", TrainingConfig(), "told", None)
+    code = (
+        "import sys; from pathlib import Path; from mnist_nb.jobs import append_line\n"
+        "for n in range(300): append_line(Path(sys.argv[1]), dict(kind='x', n=n))"
+    )
+    process, seen, start = (
+        subprocess.Popen([sys.executable, "-c", code, str(folder / "events.jsonl")]),
+        [],
+        0,
+    )
     while process.poll() is None or read_events(folder, start)[0]:
         events, start = read_events(folder, start)
-        seen += [event['n'] for event in events]
+        seen += [event["n"] for event in events]
     assert process.returncode == 0 and seen == [*range(300)]
-    assert start == os.path.getsize(folder/'events.jsonl') and set(ENDS) == {'kept', 'failed', 'interrupted'}
+    assert start == os.path.getsize(folder / "events.jsonl") and set(ENDS) == {
+        "kept",
+        "failed",
+        "interrupted",
+    }

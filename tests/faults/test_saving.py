@@ -1,4 +1,5 @@
 """Whatever is written is there whole or not at all, whenever the writer is killed; a training that comes to nothing changes nothing."""
+
 import errno
 import os
 import shutil
@@ -18,63 +19,100 @@ from mnist_nb.store import Store, add_version, rollback, use_version
 from mnist_nb.training import TrainingConfig
 from tests.endurance import kills
 
+
 def test_39_killed_while_saving(home):
     "A whole version is in use after each kill; what is left lying about is swept away by the next who saves, an hour later where it could be somebody's at work."
-    assert kills(5) == dict(kills=5, lost=0)
+    assert kills(5) == {"kills": 5, "lost": 0}
     store = Store()
-    for path in store.folder.glob('.*'): os.utime(path, (0, 0))
-    use_version(store, add_version(store, 'whole', lambda folder: shutil.copytree(store.pretrained, folder, dirs_exist_ok=True)))
-    assert {path.name for path in store.folder.glob('.*')} <= {'.lock', '.current.lock'}
+    for path in store.folder.glob(".*"):
+        os.utime(path, (0, 0))
+    use_version(
+        store,
+        add_version(
+            store,
+            "whole",
+            lambda folder: shutil.copytree(store.pretrained, folder, dirs_exist_ok=True),
+        ),
+    )
+    assert {path.name for path in store.folder.glob(".*")} <= {".lock", ".current.lock"}
 
 
 def half(folder):
     "Fill a version until the disk is full."
-    (folder/'config.json').write_text('{')
-    raise OSError(errno.ENOSPC, 'No space left on device')
+    (folder / "config.json").write_text("{")
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_40_a_version_that_does_not_fit(home):
     store = Store()
-    use_version(store, add_version(store, 'whole', lambda folder: shutil.copytree(store.pretrained, folder, dirs_exist_ok=True)))
+    use_version(
+        store,
+        add_version(
+            store,
+            "whole",
+            lambda folder: shutil.copytree(store.pretrained, folder, dirs_exist_ok=True),
+        ),
+    )
     before = store.versions(), store.current()
-    with pytest.raises(DiskFull, match='No space left on device.*MNIST_NB_HOME'): add_version(store, 'half', half)
-    assert (store.versions(), store.current()) == before and not list(store.folder.glob('.new-*'))
+    with pytest.raises(DiskFull, match="No space left on device.*MNIST_NB_HOME"):
+        add_version(store, "half", half)
+    assert (store.versions(), store.current()) == before and not list(store.folder.glob(".new-*"))
     assert Reader.load().version == store.current()
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux has a device that is always full')
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a device that is always full")
 def test_40_a_device_that_is_full(home, monkeypatch):
     "The operating system's own error, in the middle of the atomic writer."
-    monkeypatch.setattr('mnist_nb.core.Path.write_bytes', lambda path, content: open('/dev/full', 'wb', buffering=0).write(content))
-    with pytest.raises(DiskFull, match='No space left'): write_atomic(home/'note', b'x')
-    assert not [path for path in home.rglob('*note*')]
+    monkeypatch.setattr(
+        "mnist_nb.core.Path.write_bytes",
+        lambda path, content: open("/dev/full", "wb", buffering=0).write(content),
+    )
+    with pytest.raises(DiskFull, match="No space left"):
+        write_atomic(home / "note", b"x")
+    assert not list(home.rglob("*note*"))
 
 
 def test_51_a_file_that_somebody_is_reading(home, monkeypatch):
     "As on Windows, where such a file cannot be replaced for an instant; played here on every system."
     seen, real = [], os.replace
+
     def busy(*names):
         seen.append(names)
-        if len(seen) < 3: raise PermissionError(errno.EACCES, 'Permission denied')
+        if len(seen) < 3:
+            raise PermissionError(errno.EACCES, "Permission denied")
         real(*names)
-    monkeypatch.setattr(os, 'replace', busy)
-    write_atomic(home/'note', 'new')
-    assert len(seen) == 3 and (home/'note').read_text() == 'new' and [path.name for path in home.iterdir()] == ['note']
+
+    monkeypatch.setattr(os, "replace", busy)
+    write_atomic(home / "note", "new")
+    assert (
+        len(seen) == 3
+        and (home / "note").read_text() == "new"
+        and [path.name for path in home.iterdir()] == ["note"]
+    )
 
 
 def test_48_a_loss_that_is_no_number(home, mnist, monkeypatch):
-    few = replace(mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000])
-    monkeypatch.setattr('mnist_nb.training.Learner.learn', lambda *_: (float('nan'), 0))
-    with pytest.raises(TrainingError, match='the loss is not a number'): train_version(TrainingConfig(epochs=1), 'diverging', mnist=few)
+    few = replace(
+        mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000]
+    )
+    monkeypatch.setattr("mnist_nb.training.Learner.learn", lambda *_: (float("nan"), 0))
+    with pytest.raises(TrainingError, match="the loss is not a number"):
+        train_version(TrainingConfig(epochs=1), "diverging", mnist=few)
     job = Jobs().latest()
-    assert job.status == 'failed' and 'not a number' in job.error
-    assert Store().versions() == ['pretrained'] == [Store().current()]
+    assert job.status == "failed" and "not a number" in job.error
+    assert Store().versions() == ["pretrained"] == [Store().current()]
 
 
 def test_48_a_worse_version_is_kept_and_not_used(home, mnist):
-    few = replace(mnist, train_images=mnist.train_images[:5600], train_labels=mnist.train_labels[:5600])
-    kept = train_version(TrainingConfig(epochs=1, dense=8), 'worse', mnist=few)
-    assert not kept.current and Store().current() == 'pretrained' and kept.version in Store().versions()
+    few = replace(
+        mnist, train_images=mnist.train_images[:5600], train_labels=mnist.train_labels[:5600]
+    )
+    kept = train_version(TrainingConfig(epochs=1, dense=8), "worse", mnist=few)
+    assert (
+        not kept.current
+        and Store().current() == "pretrained"
+        and kept.version in Store().versions()
+    )
 
 
 @contextmanager
@@ -82,35 +120,59 @@ def read_only(folder):
     "A folder that this process cannot write to, even where it is root's."
     root = os.geteuid() == 0
     for path in folder.parents:
-        if root and not path.stat().st_mode & 0o005: path.chmod(0o755)
-    for path in (folder, *folder.rglob('*')): path.chmod(0o555 if path.is_dir() else 0o444)
+        if root and not path.stat().st_mode & 0o005:
+            path.chmod(0o755)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
     try:
-        if root: os.seteuid(65534)
+        if root:
+            os.seteuid(65534)
         yield
     finally:
-        if root: os.seteuid(0)
-        for path in (folder, *folder.rglob('*')): path.chmod(0o755 if path.is_dir() else 0o644)
+        if root:
+            os.seteuid(0)
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-@pytest.mark.skipif(os.name == 'nt', reason='Windows has no mode that makes a folder read-only')
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no mode that makes a folder read-only")
 def test_41_a_home_that_may_only_be_read(empty_home, picture, mnist):
     "Everything that writes says so in one line; what only reads, works."
     store = Store()
-    for label in ('one', 'two'): use_version(store, add_version(store, label, lambda folder: shutil.copytree(store.pretrained, folder, dirs_exist_ok=True)))
-    for name in ('jobs', 'data'): (empty_home/name).mkdir()
+    for label in ("one", "two"):
+        use_version(
+            store,
+            add_version(
+                store,
+                label,
+                lambda folder: shutil.copytree(store.pretrained, folder, dirs_exist_ok=True),
+            ),
+        )
+    for name in ("jobs", "data"):
+        (empty_home / name).mkdir()
     reading = Reader.load().read(picture)
-    acts = dict(use=lambda: use_version(store, 'pretrained'), rollback=lambda: rollback(store), add=lambda: add_version(store, 'new', half), train=lambda: Jobs(server='').start('quick'),
-                correct=lambda: Corrections().add(reading, 1), load=lambda: load_mnist(on_event=lambda event: None))
+    acts = {
+        "use": lambda: use_version(store, "pretrained"),
+        "rollback": lambda: rollback(store),
+        "add": lambda: add_version(store, "new", half),
+        "train": lambda: Jobs(server="").start("quick"),
+        "correct": lambda: Corrections().add(reading, 1),
+        "load": lambda: load_mnist(on_event=lambda event: None),
+    }
     with read_only(empty_home):
         for name, act in acts.items():
-            with pytest.raises(MnistNbError, match='MNIST_NB_HOME') as caught: act()
-            assert str(empty_home) in str(caught.value) and '\n' not in str(caught.value), name
-        assert Reader.load().version == store.current() != 'pretrained' and Reader.load().read(np.asarray(reading.picture)).digit == 7
+            with pytest.raises(MnistNbError, match="MNIST_NB_HOME") as caught:
+                act()
+            assert str(empty_home) in str(caught.value) and "\n" not in str(caught.value), name
+        assert (
+            Reader.load().version == store.current() != "pretrained"
+            and Reader.load().read(np.asarray(reading.picture)).digit == 7
+        )
 
 
 def test_41_home_that_cannot_be_written(home, command, one_line, tmp_path, monkeypatch, picture):
-    (tmp_path/'file').write_text('')
-    monkeypatch.setenv('MNIST_NB_HOME', str(tmp_path/'file'))
-    line = one_line(command('models', 'use', 'pretrained'), 1)
-    assert 'MNIST_NB_HOME' in line and str(tmp_path/'file') in line
-    assert command('predict', picture).stdout.startswith(f'{picture}: 7 (')
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MNIST_NB_HOME", str(tmp_path / "file"))
+    line = one_line(command("models", "use", "pretrained"), 1)
+    assert "MNIST_NB_HOME" in line and str(tmp_path / "file") in line
+    assert command("predict", picture).stdout.startswith(f"{picture}: 7 (")

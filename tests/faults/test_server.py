@@ -1,4 +1,5 @@
 """The real server on its one port: routes, and everything that must not come through."""
+
 import gzip
 import json
 import re
@@ -16,95 +17,183 @@ from mnist_nb.core import MnistNbError
 from mnist_nb.server import serve
 from tests.serving import ENDINGS, PIXELS, Served, packed, patience, unpacked, words_of
 
-FOREIGN = 'http://evil.example'
+FOREIGN = "http://evil.example"
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope="module")
 def home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('MNIST_NB_HOME', str(tmp_path_factory.mktemp('home')))
+        patch.setenv("MNIST_NB_HOME", str(tmp_path_factory.mktemp("home")))
         yield tmp_path_factory.getbasetemp()
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope="module")
 def served(home):
     server = Served(visitors=50)
     yield server
     server.stop()
 
 
-@pytest.mark.parametrize('path, kind, word', [
-    ('/', 'text/html', 'Handwritten digits'), ('/train', 'text/html', 'Training'), ('/api/health/live', 'application/json', 'status'),
-    ('/api/openapi.json', 'application/json', 'openapi'), ('/v2/health/live', 'application/json', ''), ('/api/docs', 'text/html', 'swagger')])
+@pytest.mark.parametrize(
+    "path, kind, word",
+    [
+        ("/", "text/html", "Handwritten digits"),
+        ("/train", "text/html", "Training"),
+        ("/api/health/live", "application/json", "status"),
+        ("/api/openapi.json", "application/json", "openapi"),
+        ("/v2/health/live", "application/json", ""),
+        ("/api/docs", "text/html", "swagger"),
+    ],
+)
 def test_one_port_answers_all(served, path, kind, word):
     answer = served.get(path)
-    assert answer.status == 200 and answer.headers['Content-Type'].startswith(kind) and word in answer.body.decode()
-    assert (answer.headers['X-Content-Type-Options'], answer.headers['X-Frame-Options']) == ('nosniff', 'DENY') and answer.headers['Content-Security-Policy']
+    assert (
+        answer.status == 200
+        and answer.headers["Content-Type"].startswith(kind)
+        and word in answer.body.decode()
+    )
+    assert (answer.headers["X-Content-Type-Options"], answer.headers["X-Frame-Options"]) == (
+        "nosniff",
+        "DENY",
+    ) and answer.headers["Content-Security-Policy"]
 
 
-@pytest.mark.parametrize('path', [
-    '/tree', '/lab', '/voila/tree', '/voila/render/dashboard.ipynb', '/voila/files/dashboard.ipynb', '/dashboard.ipynb', '/voila/static/voila.js', '/voila/api/contents',
-    '/voila/api/shutdown/x', '/voila/templates/lab/static/voila.js', '/static/../server.py', '/static/page.js', '/static/%2e%2e/server.py', '/files/etc/passwd', '/login',
-    '/api/kernels', '/api/kernels/6e0b8f0e-0000-0000-0000-000000000000', '/api/contents', '/api/sessions', '/api/terminals', '/api/kernelspecs', '/api/nothing', '/v2/nothing', '/live/'])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/tree",
+        "/lab",
+        "/voila/tree",
+        "/voila/render/dashboard.ipynb",
+        "/voila/files/dashboard.ipynb",
+        "/dashboard.ipynb",
+        "/voila/static/voila.js",
+        "/voila/api/contents",
+        "/voila/api/shutdown/x",
+        "/voila/templates/lab/static/voila.js",
+        "/static/../server.py",
+        "/static/page.js",
+        "/static/%2e%2e/server.py",
+        "/files/etc/passwd",
+        "/login",
+        "/api/kernels",
+        "/api/kernels/6e0b8f0e-0000-0000-0000-000000000000",
+        "/api/contents",
+        "/api/sessions",
+        "/api/terminals",
+        "/api/kernelspecs",
+        "/api/nothing",
+        "/v2/nothing",
+        "/live/",
+    ],
+)
 def test_52_nothing_of_voila_or_jupyter_is_there(served, path):
     answer = served.get(path)
     assert answer.status == 404
-    if path.startswith(('/api/', '/v2/')): assert {'error', 'code', 'request_id'} <= answer.json.keys()
-    assert b'Traceback' not in answer.body and b'site-packages' not in answer.body
+    if path.startswith(("/api/", "/v2/")):
+        assert {"error", "code", "request_id"} <= answer.json.keys()
+    assert b"Traceback" not in answer.body and b"site-packages" not in answer.body
 
 
 def test_a_page_needs_one_script_which_a_browser_keeps(served):
-    page = served.get('/').body.decode()
-    address, = set(re.findall(r'"(/static/[^"]+)"', page))
-    answer = served.get(address, Accept_Encoding='gzip')
-    assert 'immutable' in answer.headers['Cache-Control'] and b'requirejs' in gzip.decompress(answer.body)
+    page = served.get("/").body.decode()
+    (address,) = set(re.findall(r'"(/static/[^"]+)"', page))
+    answer = served.get(address, Accept_Encoding="gzip")
+    assert "immutable" in answer.headers["Cache-Control"] and b"requirejs" in gzip.decompress(
+        answer.body
+    )
     assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
 
 
 def test_pictures_are_read_without_flask_and_errors_look_the_same(served):
-    pixels = json.dumps(dict(pixels=[0]*784))
-    blank = served.request('POST', '/api/predict', pixels, Content_Type='application/json', X_Request_ID='mine')
-    assert blank.status == 422 and blank.json['code'] == 'no_digit' and blank.json['request_id'] == blank.headers['X-Request-ID'] == 'mine'
-    other = served.request('PUT', '/api/predict', b'')
-    assert other.status == 405 and 'POST' in other.headers['Allow'] and other.json['code']
+    pixels = json.dumps({"pixels": [0] * 784})
+    blank = served.request(
+        "POST", "/api/predict", pixels, Content_Type="application/json", X_Request_ID="mine"
+    )
+    assert (
+        blank.status == 422
+        and blank.json["code"] == "no_digit"
+        and blank.json["request_id"] == blank.headers["X-Request-ID"] == "mine"
+    )
+    other = served.request("PUT", "/api/predict", b"")
+    assert other.status == 405 and "POST" in other.headers["Allow"] and other.json["code"]
 
 
 def test_a_body_in_chunks_reaches_flask(served):
-    answer = served.request('POST', '/api/train', iter([b'{"epochs": ', b'-1}']), Content_Type='application/json')
-    assert answer.status == 422 and 'epochs' in answer.body.decode()
+    answer = served.request(
+        "POST", "/api/train", iter([b'{"epochs": ', b"-1}"]), Content_Type="application/json"
+    )
+    assert answer.status == 422 and "epochs" in answer.body.decode()
 
 
-@pytest.mark.parametrize('host', ['evil.example', 'localhost.evil.example', '127.0.0.1.evil.example:5000', '192.168.1.5', '[::]', ''])
-@pytest.mark.parametrize('path', ['/', '/api/health/live', '/live/x', '/static/x.js'])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example:5000",
+        "192.168.1.5",
+        "[::]",
+        "",
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/api/health/live", "/live/x", "/static/x.js"])
 def test_30_a_foreign_host_is_refused(served, host, path):
     assert served.get(path, Host=host).status in (400, 403)
 
 
-@pytest.mark.parametrize('host', ['localhost', 'LOCALHOST:80', '127.0.0.1', '[::1]:5000'])
-def test_this_machine_has_several_names(served, host): assert served.get('/api/health/live', Host=host).status == 200
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "127.0.0.1", "[::1]:5000"])
+def test_this_machine_has_several_names(served, host):
+    assert served.get("/api/health/live", Host=host).status == 200
 
 
-@pytest.mark.parametrize('origin', [FOREIGN, 'null', 'http://localhost:1'])
-@pytest.mark.parametrize('path', ['/api/train', '/api/train/stop', '/api/predict'])
+@pytest.mark.parametrize("origin", [FOREIGN, "null", "http://localhost:1"])
+@pytest.mark.parametrize("path", ["/api/train", "/api/train/stop", "/api/predict"])
 def test_30_a_foreign_page_changes_nothing(served, path, origin):
-    answer = served.request('POST', path, b'{}', Origin=origin, Content_Type='application/json')
-    assert answer.status == 403 and answer.json['code'] == 'foreign_origin'
+    answer = served.request("POST", path, b"{}", Origin=origin, Content_Type="application/json")
+    assert answer.status == 403 and answer.json["code"] == "foreign_origin"
 
 
 def test_30_who_only_looks_is_not_asked_where_from(served):
-    for origin in (FOREIGN, 'null', served.url.rstrip('/')): assert served.get('/api/health/live', Origin=origin).status == 200
-    assert served.request('POST', '/api/predict', b'{"pixels": []}', Origin=served.url.rstrip('/'), Content_Type='application/json').status == 422
+    for origin in (FOREIGN, "null", served.url.rstrip("/")):
+        assert served.get("/api/health/live", Origin=origin).status == 200
+    assert (
+        served.request(
+            "POST",
+            "/api/predict",
+            b'{"pixels": []}',
+            Origin=served.url.rstrip("/"),
+            Content_Type="application/json",
+        ).status
+        == 422
+    )
 
 
 def test_30_a_foreign_page_may_link_here_but_not_use_us(served):
-    assert served.get('/', Sec_Fetch_Site='cross-site', Sec_Fetch_Mode='no-cors', Sec_Fetch_Dest='image').status == 403
-    assert served.get('/', Sec_Fetch_Site='cross-site', Sec_Fetch_Mode='navigate', Sec_Fetch_Dest='iframe').status == 403
-    assert served.get('/', Sec_Fetch_Site='cross-site', Sec_Fetch_Mode='navigate', Sec_Fetch_Dest='document').status == 200
+    assert (
+        served.get(
+            "/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors", Sec_Fetch_Dest="image"
+        ).status
+        == 403
+    )
+    assert (
+        served.get(
+            "/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate", Sec_Fetch_Dest="iframe"
+        ).status
+        == 403
+    )
+    assert (
+        served.get(
+            "/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate", Sec_Fetch_Dest="document"
+        ).status
+        == 200
+    )
 
 
 def refused(served, visit, **options):
     "The status with which a websocket is refused."
-    with pytest.raises(InvalidStatus) as error: served.live(visit, **options)
+    with pytest.raises(InvalidStatus) as error:
+        served.live(visit, **options)
     return error.value.response.status_code
 
 
@@ -112,245 +201,418 @@ def test_30_52_a_websocket_needs_its_visit_the_protocol_and_no_foreign_page(serv
     visit = served.visit()
     assert refused(served, visit, subprotocols=()) == 400
     assert refused(served, visit, origin=FOREIGN) == 403
-    assert refused(served, visit[:-1] + 'x') == 404
-    with served.live(visit, origin=served.url.rstrip('/')) as page: page.send(packed('kernel_info_request'))
+    assert refused(served, visit[:-1] + "x") == 404
+    with served.live(visit, origin=served.url.rstrip("/")) as page:
+        page.send(packed("kernel_info_request"))
 
 
 def test_52_a_kernel_has_no_other_name_than_its_visit(served):
     served.visit()
-    files = [word for process in served.kernels() for word in process.cmdline() if word.endswith('.json')]
-    names = [re.search(r'kernel-(.+)\.json', file)[1] for file in files]
+    files = [
+        word for process in served.kernels() for word in process.cmdline() if word.endswith(".json")
+    ]
+    names = [re.search(r"kernel-(.+)\.json", file)[1] for file in files]
     assert names and all(refused(served, name) == 404 for name in names)
-    assert all(served.get(f'/api/kernels/{name}/channels').status == 404 for name in names)
+    assert all(served.get(f"/api/kernels/{name}/channels").status == 404 for name in names)
 
 
-CANARY = 'import pathlib; pathlib.Path({!r}).touch()'
+CANARY = "import pathlib; pathlib.Path({!r}).touch()"
 
 
-@pytest.mark.parametrize('kind, content', [
-    ('execute_request', dict(code='', silent=False, store_history=False, user_expressions={}, allow_stdin=False)), ('complete_request', dict(code='ope', cursor_pos=3)),
-    ('inspect_request', dict(code='open', cursor_pos=4, detail_level=1)), ('history_request', dict(hist_access_type='tail', n=10)), ('is_complete_request', dict(code='1')),
-    ('debug_request', dict(type='request', command='debugInfo')), ('interrupt_request', {}), ('shutdown_request', dict(restart=True)), ('input_reply', dict(value='1')),
-    ('create_subshell_request', {}), ('comm_open', dict(comm_id='a', target_name='jupyter.widget', data={})), ('comm_open', dict(comm_id='a', target_name='x', target_module='os', data={}))])
-@pytest.mark.parametrize('channel', ['shell', 'control'])
+@pytest.mark.parametrize(
+    "kind, content",
+    [
+        (
+            "execute_request",
+            {
+                "code": "",
+                "silent": False,
+                "store_history": False,
+                "user_expressions": {},
+                "allow_stdin": False,
+            },
+        ),
+        ("complete_request", {"code": "ope", "cursor_pos": 3}),
+        ("inspect_request", {"code": "open", "cursor_pos": 4, "detail_level": 1}),
+        ("history_request", {"hist_access_type": "tail", "n": 10}),
+        ("is_complete_request", {"code": "1"}),
+        ("debug_request", {"type": "request", "command": "debugInfo"}),
+        ("interrupt_request", {}),
+        ("shutdown_request", {"restart": True}),
+        ("input_reply", {"value": "1"}),
+        ("create_subshell_request", {}),
+        ("comm_open", {"comm_id": "a", "target_name": "jupyter.widget", "data": {}}),
+        ("comm_open", {"comm_id": "a", "target_name": "x", "target_module": "os", "data": {}}),
+    ],
+)
+@pytest.mark.parametrize("channel", ["shell", "control"])
 def test_52_a_page_can_only_talk_with_its_widgets(visitor, kind, content, channel, tmp_path):
-    canary = tmp_path/'canary'
-    if kind == 'execute_request': content = content | dict(code=CANARY.format(str(canary)))
+    canary = tmp_path / "canary"
+    if kind == "execute_request":
+        content = content | {"code": CANARY.format(str(canary))}
     kernels = [process for process in visitor.server.kernels() if process.pid in visitor.pids]
     with visitor.server.live(visitor.visit) as page:
         page.send(packed(kind, content, channel))
         with pytest.raises(ConnectionClosed):
-            while True: assert unpacked(page.recv(timeout=20))[0] in ('status', 'kernel_info_reply')
+            while True:
+                assert unpacked(page.recv(timeout=20))[0] in ("status", "kernel_info_reply")
         assert page.close_code == 4001
     assert not canary.exists() and all(process.is_running() for process in kernels)
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope="module")
 def visitor(served):
     "Somebody with a page of their own, who may come back to it."
-    class Visitor: server, visit = served, served.visit()
+
+    class Visitor:
+        server, visit = served, served.visit()
+
     Visitor.pids = {process.pid for process in served.kernels()}
     return Visitor
 
 
-@pytest.mark.parametrize('message', [
-    b'', b'\x00'*64, b'\xff'*8 + b'\x00'*100, (2**60).to_bytes(8, 'little') + b'\x00'*100, 'text', '{"channel": "shell", "header": {"msg_type": "execute_request"}}',
-    packed('comm_msg')[:-1], packed('comm_msg') + b'x', packed('comm_msg').replace(b'"msg_type"', b'"msg-type"'), b'\x06' + packed('comm_msg')[1:].replace(b'{', b'[', 1)])
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"\x00" * 64,
+        b"\xff" * 8 + b"\x00" * 100,
+        (2**60).to_bytes(8, "little") + b"\x00" * 100,
+        "text",
+        '{"channel": "shell", "header": {"msg_type": "execute_request"}}',
+        packed("comm_msg")[:-1],
+        packed("comm_msg") + b"x",
+        packed("comm_msg").replace(b'"msg_type"', b'"msg-type"'),
+        b"\x06" + packed("comm_msg")[1:].replace(b"{", b"[", 1),
+    ],
+)
 def test_52_malformed_messages_end_a_connection_and_no_more(visitor, message):
     server = psutil.Process(visitor.server.process.pid)
     before = server.memory_info().rss
     with visitor.server.live(visitor.visit) as page:
         page.send(message)
         with pytest.raises(ConnectionClosed):
-            while True: page.recv(timeout=20)
-    assert visitor.server.get('/api/health/live').status == 200
+            while True:
+                page.recv(timeout=20)
+    assert visitor.server.get("/api/health/live").status == 200
     assert server.memory_info().rss - before < 50e6
 
 
 def test_40_a_fault_in_a_page_is_told_without_its_words_and_the_page_goes_on(visitor):
     with visitor.server.live(visitor.visit) as page:
+
         def heard(*kinds):
             found = {}
             while not found.keys() >= {*kinds}:
                 kind, content = unpacked(page.recv(timeout=20))
                 found.setdefault(kind, content)
             return found
-        page.send(packed('comm_info_request', dict(target_name='jupyter.widget')))
-        for each in heard('comm_info_reply')['comm_info_reply']['comms']:
-            page.send(packed('comm_msg', dict(comm_id=each, data=dict(method='custom', content='no event'))))
-        said = heard('error')['error']
-        assert said['ename'] == 'AttributeError' and said['evalue'] == '' and said['traceback'] == []
-        page.send(packed('kernel_info_request'))
-        heard('kernel_info_reply')
-    assert any('AttributeError' in line for line in visitor.server.said) and not any('no event' in line for line in visitor.server.said)
+
+        page.send(packed("comm_info_request", {"target_name": "jupyter.widget"}))
+        for each in heard("comm_info_reply")["comm_info_reply"]["comms"]:
+            page.send(
+                packed(
+                    "comm_msg",
+                    {"comm_id": each, "data": {"method": "custom", "content": "no event"}},
+                )
+            )
+        said = heard("error")["error"]
+        assert (
+            said["ename"] == "AttributeError" and said["evalue"] == "" and said["traceback"] == []
+        )
+        page.send(packed("kernel_info_request"))
+        heard("kernel_info_reply")
+    assert any("AttributeError" in line for line in visitor.server.said) and not any(
+        "no event" in line for line in visitor.server.said
+    )
 
 
 def test_02_too_large_a_body_is_refused_before_it_comes(served):
     with socket.create_connection((served.address.hostname, served.address.port)) as raw:
         raw.settimeout(20)
-        raw.sendall(b'POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n')
-        assert b' 413 ' in raw.recv(1000).splitlines()[0]
+        raw.sendall(
+            b"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n"
+        )
+        assert b" 413 " in raw.recv(1000).splitlines()[0]
 
 
 def test_51_neither_server_nor_kernel_loads_tensorflow(served):
     served.visit()
-    served.visit('/train')
+    served.visit("/train")
     for process in [psutil.Process(served.process.pid), *served.kernels()]:
-        loaded = {part.path for part in process.memory_maps()} if hasattr(process, 'memory_maps') else set()
-        assert loaded and not [path for path in loaded if 'tensorflow' in path]
+        loaded = (
+            {part.path for part in process.memory_maps()}
+            if hasattr(process, "memory_maps")
+            else set()
+        )
+        assert loaded and not [path for path in loaded if "tensorflow" in path]
 
 
 def finished_training(home, events):
-    folder = home/'jobs'/'20260101-000000-test'
+    folder = home / "jobs" / "20260101-000000-test"
     folder.mkdir(parents=True)
-    (folder/'job.json').write_text(json.dumps(dict(label='test', config={}, use=None, made=0.)))
-    with open(folder/'events.jsonl', 'w') as file: file.writelines(json.dumps(event) + '\n' for event in events)
+    (folder / "job.json").write_text(
+        json.dumps({"label": "test", "config": {}, "use": None, "made": 0.0})
+    )
+    with open(folder / "events.jsonl", "w") as file:
+        file.writelines(json.dumps(event) + "\n" for event in events)
     return folder
 
 
 def test_38_a_training_is_followed_to_its_end_and_from_where_one_left_off(empty_home):
-    first = [dict(kind='job', id='20260101-000000-test', label='test', config={}, pid=1, time=1.), dict(kind='start', epochs=2, first=1, time=2.)]
+    first = [
+        {
+            "kind": "job",
+            "id": "20260101-000000-test",
+            "label": "test",
+            "config": {},
+            "pid": 1,
+            "time": 1.0,
+        },
+        {"kind": "start", "epochs": 2, "first": 1, "time": 2.0},
+    ]
     folder = finished_training(empty_home, first)
     server = Served()
     try:
         stream = socket.create_connection((server.address.hostname, server.address.port), 20)
-        stream.sendall(b'GET /api/train/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')
-        text = b''
-        while b'event: start' not in text: text += stream.recv(65536)
-        with open(folder/'events.jsonl', 'a') as file: file.write(json.dumps(dict(kind='failed', error='so it goes', time=3.)) + '\n')
-        while chunk := stream.recv(65536): text += chunk
-        assert b'text/event-stream' in text and b'so it goes' in text
-        last = re.findall(rb'id: (\S+)', text)[-1].decode()
-        assert server.get('/api/train/events', Last_Event_ID=last).status == 204
-        assert b'so it goes' in server.get('/api/train/events', Last_Event_ID='20260101-000000-test:0').body
-    finally: server.stop()
+        stream.sendall(
+            b"GET /api/train/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+        text = b""
+        while b"event: start" not in text:
+            text += stream.recv(65536)
+        with open(folder / "events.jsonl", "a") as file:
+            file.write(json.dumps({"kind": "failed", "error": "so it goes", "time": 3.0}) + "\n")
+        while chunk := stream.recv(65536):
+            text += chunk
+        assert b"text/event-stream" in text and b"so it goes" in text
+        last = re.findall(rb"id: (\S+)", text)[-1].decode()
+        assert server.get("/api/train/events", Last_Event_ID=last).status == 204
+        assert (
+            b"so it goes"
+            in server.get("/api/train/events", Last_Event_ID="20260101-000000-test:0").body
+        )
+    finally:
+        server.stop()
 
 
 def test_30_50_a_token_is_asked_of_everything(home):
-    server = Served(token='the-secret', visitors=5)
+    server = Served(token="the-secret", visitors=5)
     try:
-        for path in ('/', '/train', '/api/health/live', '/static/x.js', '/live/x', '/v2'): assert server.get(path).status == 403
-        assert server.get('/api/health/live').json['code'] == 'token_needed'
-        assert server.get('/?token=wrong').status == server.get('/', Authorization='Bearer wrong').status == server.get('/', Cookie=f'mnist_nb_{server.address.port}=the-secret').status == 403
-        assert server.get('/api/health/live', Authorization='Bearer the-secret').status == server.get('/api/health/live', Authorization='token the-secret').status == 200
-        welcome = server.get('/?token=the-secret')
-        cookie, options = welcome.headers['Set-Cookie'].split(';', 1)
-        assert welcome.status == 302 and welcome.headers['Location'] == '/' and 'HttpOnly' in options and 'the-secret' not in cookie
+        for path in ("/", "/train", "/api/health/live", "/static/x.js", "/live/x", "/v2"):
+            assert server.get(path).status == 403
+        assert server.get("/api/health/live").json["code"] == "token_needed"
+        assert (
+            server.get("/?token=wrong").status
+            == server.get("/", Authorization="Bearer wrong").status
+            == server.get("/", Cookie=f"mnist_nb_{server.address.port}=the-secret").status
+            == 403
+        )
+        assert (
+            server.get("/api/health/live", Authorization="Bearer the-secret").status
+            == server.get("/api/health/live", Authorization="token the-secret").status
+            == 200
+        )
+        welcome = server.get("/?token=the-secret")
+        cookie, options = welcome.headers["Set-Cookie"].split(";", 1)
+        assert (
+            welcome.status == 302
+            and welcome.headers["Location"] == "/"
+            and "HttpOnly" in options
+            and "the-secret" not in cookie
+        )
         visit = server.visit(Cookie=cookie)
         assert refused(server, visit) == 403
-        with server.live(visit, additional_headers=dict(Cookie=cookie)) as page: page.send(packed('kernel_info_request'))
-        assert server.get('/api/health/live', Host='digits.example', Cookie=cookie).status == 200
-        assert 'the-secret' not in ''.join(server.said[1:])
-    finally: server.stop()
+        with server.live(visit, additional_headers={"Cookie": cookie}) as page:
+            page.send(packed("kernel_info_request"))
+        assert server.get("/api/health/live", Host="digits.example", Cookie=cookie).status == 200
+        assert "the-secret" not in "".join(server.said[1:])
+    finally:
+        server.stop()
 
 
 def test_33_one_visitor_too_many_gets_a_friendly_page_until_one_leaves(home):
     server = Served(visitors=1)
     try:
         visit = server.visit()
-        full = server.get('/')
-        assert full.status == 503 and full.headers['Retry-After'] and b'try again' in full.body
-        with server.live(visit) as page: page.close(1001)
-        with patience() as until: until(lambda: server.get('/').status == 200)
-    finally: server.stop()
+        full = server.get("/")
+        assert full.status == 503 and full.headers["Retry-After"] and b"try again" in full.body
+        with server.live(visit) as page:
+            page.close(1001)
+        with patience() as until:
+            until(lambda: server.get("/").status == 200)
+    finally:
+        server.stop()
 
 
 def test_52_who_never_connects_and_who_is_idle_free_their_kernels(home):
-    server = Served(constants=dict(SECONDS_TO_CONNECT=1, SECONDS_TO_RECONNECT=1), idle_minutes=.05, warm=1)
+    server = Served(
+        constants={"SECONDS_TO_CONNECT": 1, "SECONDS_TO_RECONNECT": 1}, idle_minutes=0.05, warm=1
+    )
     try:
-        with patience() as until: until(lambda: len(server.kernels()) == 2)
+        with patience() as until:
+            until(lambda: len(server.kernels()) == 2)
         server.visit()
         lost = server.live(server.visit())
         lost.socket.shutdown(socket.SHUT_RDWR)
         with server.live(server.visit()) as page:
             with pytest.raises(ConnectionClosed):
-                while True: page.recv(timeout=30)
+                while True:
+                    page.recv(timeout=30)
             assert page.close_code == 4000
-        with patience(60) as until: until(lambda: len(server.kernels()) == 2)
-    finally: server.stop()
+        with patience(60) as until:
+            until(lambda: len(server.kernels()) == 2)
+    finally:
+        server.stop()
 
 
 def test_50_a_taken_port_is_an_error_that_names_it(served):
     port = served.address.port
-    with pytest.raises(MnistNbError, match=rf'port {port} of 127\.0\.0\.1 is taken, .*--port'): serve(port=port, browser=False)
+    with pytest.raises(MnistNbError, match=rf"port {port} of 127\.0\.0\.1 is taken, .*--port"):
+        serve(port=port, browser=False)
 
 
 def test_50_it_listens_on_this_machine_alone_and_on_one_port(served):
-    listening = [each.laddr for each in psutil.Process(served.process.pid).net_connections('inet') if each.status == psutil.CONN_LISTEN]
-    assert listening == [('127.0.0.1', served.address.port)]
+    listening = [
+        each.laddr
+        for each in psutil.Process(served.process.pid).net_connections("inet")
+        if each.status == psutil.CONN_LISTEN
+    ]
+    assert listening == [("127.0.0.1", served.address.port)]
 
 
 def test_36_49_while_a_training_runs_and_when_it_dies(home, data_file, monkeypatch):
     "The old version answers; the killed training says so, and the next one may begin."
-    monkeypatch.setenv('MNIST_NB_DATA', str(data_file))
+    monkeypatch.setenv("MNIST_NB_DATA", str(data_file))
     server = Served(warm=0)
     try:
         for _ in range(2):
-            with patience() as until: until(lambda: server.request('POST', '/api/train', b'{"preset": "quick"}', Content_Type='application/json').status == 202)
-            said = [server.request('POST', '/api/predict', PIXELS, Content_Type='application/json') for _ in range(20)]
-            assert {(answer.status, answer.json['model']) for answer in said} == {(200, 'pretrained')} and server.get('/api/train').json['running']
-            training, = [process for process in server.processes() if 'train' in words_of(process)]
+            with patience() as until:
+                until(
+                    lambda: (
+                        server.request(
+                            "POST",
+                            "/api/train",
+                            b'{"preset": "quick"}',
+                            Content_Type="application/json",
+                        ).status
+                        == 202
+                    )
+                )
+            said = [
+                server.request("POST", "/api/predict", PIXELS, Content_Type="application/json")
+                for _ in range(20)
+            ]
+            assert {(answer.status, answer.json["model"]) for answer in said} == {
+                (200, "pretrained")
+            } and server.get("/api/train").json["running"]
+            (training,) = [
+                process for process in server.processes() if "train" in words_of(process)
+            ]
             training.kill()
-            with patience() as until: until(lambda: not server.get('/api/train').json['running'])
-            job = server.get('/api/train').json['job']
-            assert job['status'] in ('failed', 'interrupted') and job['error'] and job['resumable'] == (job['status'] == 'interrupted')
-    finally: server.stop()
+            with patience() as until:
+                until(lambda: not server.get("/api/train").json["running"])
+            job = server.get("/api/train").json["job"]
+            assert (
+                job["status"] in ("failed", "interrupted")
+                and job["error"]
+                and job["resumable"] == (job["status"] == "interrupted")
+            )
+    finally:
+        server.stop()
 
 
-@pytest.mark.parametrize('number', ENDINGS)
+@pytest.mark.parametrize("number", ENDINGS)
 def test_38_the_end_takes_kernels_and_training_with_it(number, home, data_file, monkeypatch):
-    monkeypatch.setenv('MNIST_NB_DATA', str(data_file))
+    monkeypatch.setenv("MNIST_NB_DATA", str(data_file))
     server = Served()
     try:
         with server.live(server.visit()) as page:
-            started = server.request('POST', '/api/train', b'{"preset": "quick"}', Content_Type='application/json')
+            started = server.request(
+                "POST", "/api/train", b'{"preset": "quick"}', Content_Type="application/json"
+            )
             assert started.status == 202
             processes = server.processes()
             assert len(processes) >= 3
             assert server.stop(number) < 10 and server.process.returncode == 0
             with pytest.raises(ConnectionClosed):
-                while True: page.recv(timeout=10)
+                while True:
+                    page.recv(timeout=10)
             assert page.close_code == 4002
         assert not psutil.wait_procs(processes, 3)[1]
-        assert any('Stopping' in line for line in server.said) and not any('Traceback' in line for line in server.said)
-    finally: server.stop()
+        assert any("Stopping" in line for line in server.said) and not any(
+            "Traceback" in line for line in server.said
+        )
+    finally:
+        server.stop()
 
 
 def test_50_a_second_server_cannot_take_the_port_and_says_so_in_one_line(served):
-    done = subprocess.run([sys.executable, '-c', f'from mnist_nb.server import serve; serve(port={served.address.port}, browser=False)'], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"from mnist_nb.server import serve; serve(port={served.address.port}, browser=False)",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode and str(served.address.port) in done.stderr.splitlines()[-1]
 
 
 def test_50_a_host_that_is_not_this_machine():
-    with pytest.raises(MnistNbError, match=r'cannot listen on port 5000 of 192\.0\.2\.1: .*--port'): serve(host='192.0.2.1', browser=False)
+    with pytest.raises(MnistNbError, match=r"cannot listen on port 5000 of 192\.0\.2\.1: .*--port"):
+        serve(host="192.0.2.1", browser=False)
 
 
 def test_50_ipv6_alone_where_there_is_any(home):
-    try: socket.create_server(('::1', 0), family=socket.AF_INET6).close()
-    except OSError:
-        with pytest.raises(MnistNbError, match='cannot listen on port 0 of ::1'): serve(host='::1', port=0, browser=False)
-        return
-    server = Served(host='::1', warm=0)
     try:
-        assert server.url == f'http://[::1]:{server.address.port}/' and server.reads()
-        listening = [each.laddr[0] for each in psutil.Process(server.process.pid).net_connections('inet') if each.status == psutil.CONN_LISTEN]
-        assert listening == ['::1']
-    finally: server.stop()
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        with pytest.raises(MnistNbError, match="cannot listen on port 0 of ::1"):
+            serve(host="::1", port=0, browser=False)
+        return
+    server = Served(host="::1", warm=0)
+    try:
+        assert server.url == f"http://[::1]:{server.address.port}/" and server.reads()
+        listening = [
+            each.laddr[0]
+            for each in psutil.Process(server.process.pid).net_connections("inet")
+            if each.status == psutil.CONN_LISTEN
+        ]
+        assert listening == ["::1"]
+    finally:
+        server.stop()
 
 
 def test_50_whoever_listens_to_all_asks_for_a_token(home):
-    server = Served(host='0.0.0.0', warm=0)
+    server = Served(host="0.0.0.0", warm=0)
     try:
-        token = server.address.query.removeprefix('token=')
-        assert len(token) > 30 and server.get('/api/health/live', Host='localhost').status == 403
-        assert server.get('/api/health/live', Authorization=f'token {token}').status == 200
-    finally: server.stop()
+        token = server.address.query.removeprefix("token=")
+        assert len(token) > 30 and server.get("/api/health/live", Host="localhost").status == 403
+        assert server.get("/api/health/live", Authorization=f"token {token}").status == 200
+    finally:
+        server.stop()
 
 
 def test_30_secrets_are_compared_in_constant_time(monkeypatch):
     "Whoever asks is compared by hmac alone, also where lengths differ or letters are beyond ASCII."
     asked = []
-    monkeypatch.setattr(server_module.hmac, 'compare_digest', lambda one, other, real=server_module.hmac.compare_digest: (asked.append((one, other)), real(one, other))[1])
-    request = HTTPServerRequest(start_line=RequestStartLine('GET', '/', 'HTTP/1.1'), headers=HTTPHeaders({'Host': 'localhost', 'Authorization': 'Bearer wröng'}))
-    assert server_module.refusal(request, 'the-secret', 'cookie')[1] == 'token_needed'
-    assert asked == [('wröng'.encode(), b'the-secret'), (b'', server_module.cookie_of('the-secret').encode())]
+    monkeypatch.setattr(
+        server_module.hmac,
+        "compare_digest",
+        lambda one, other, real=server_module.hmac.compare_digest: (
+            asked.append((one, other)),
+            real(one, other),
+        )[1],
+    )
+    request = HTTPServerRequest(
+        start_line=RequestStartLine("GET", "/", "HTTP/1.1"),
+        headers=HTTPHeaders({"Host": "localhost", "Authorization": "Bearer wröng"}),
+    )
+    assert server_module.refusal(request, "the-secret", "cookie")[1] == "token_needed"
+    assert asked == [
+        ("wröng".encode(), b"the-secret"),
+        (b"", server_module.cookie_of("the-secret").encode()),
+    ]
