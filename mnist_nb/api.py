@@ -86,7 +86,8 @@ def parse_json(body: bytes) -> dict:
         raise Refused(
             400,
             "bad_json",
-            f"the body is not JSON: {'nested too deeply' if isinstance(e, RecursionError) else str(e)[:200]}",
+            "the body is not JSON:"
+            f" {'nested too deeply' if isinstance(e, RecursionError) else str(e)[:200]}",
         ) from e
     if not isinstance(found, dict):
         raise Refused(
@@ -254,7 +255,8 @@ def pictures_in(content_type: str, body: bytes) -> tuple[list, bool]:
         raise Refused(
             415,
             "unsupported_type",
-            f"expected a picture, a form (multipart/form-data) or JSON, got {kind[:80] or 'no content type'}",
+            "expected a picture, a form (multipart/form-data) or JSON, got"
+            f" {kind[:80] or 'no content type'}",
         )
     if any(isinstance(each, bytes) and not each for each in found):
         raise Refused(400, "empty_image", "image: the file is empty")
@@ -345,7 +347,9 @@ def answer_dict(reader: Reader, reading: Reading | Number) -> tuple[int, dict]:
 
 # %% ../nbs/23_api.ipynb #0caceaea
 def answer_to(reader: Reader, picture: object, options: dict) -> tuple[int, dict]:
-    "The status and the answer to one of several pictures; what is wrong with it does not touch the others."
+    """The status and the answer to one of several pictures; what is wrong with it does not touch
+    the others.
+    """
     try:
         return answer_dict(reader, read_picture(reader, picture, **options))
     except (ImageError, Refused) as e:
@@ -462,7 +466,8 @@ SCHEMAS = {
         },
     ),
     "Predictions": obj(
-        "The answers to several pictures, in their order; what could not be read has an error and a code.",
+        "The answers to several pictures, in their order; what could not be read has an error and a"
+        " code.",
         predictions=many({"anyOf": [ref("Digit"), ref("Number"), obj(error=TEXT, code=TEXT)]}),
         model=TEXT,
         milliseconds=REAL,
@@ -701,7 +706,10 @@ def gives(
     query: tuple = (),
 ) -> Callable:
     "Document what a view takes and gives."
-    content = lambda name: {"application/json": {"schema": ref(name)}}
+
+    def content(name):
+        return {"application/json": {"schema": ref(name)}}
+
     responses = {status: {"description": "answered", "content": content(schema)}}
     responses |= {
         error: {"description": MEANINGS[error], "content": content("Error")}
@@ -748,7 +756,8 @@ def refusal(status: int, answer: dict, headers: Mapping = {}) -> Response:
 def predict() -> Response:
     """Read the digit, or the number, in a picture.
 
-    A blank picture is answered with status 422 and the code `no_digit`, beside all fields of an answer. Several files in a form give `predictions`.
+    A blank picture is answered with status 422 and the code `no_digit`, beside all fields of an
+    answer. Several files in a form give `predictions`.
     """
     status, answer = predict_answer(
         given("reader"), request.content_type or "", request.get_data(cache=False), request.args
@@ -914,7 +923,9 @@ def rollback_model() -> Response:
 
 # %% ../nbs/23_api.ipynb #f41f4eac
 def as_whole(name: str, value: object) -> object:
-    "A parameter's value, where it is whole and must be an int as one: JSON does not tell 8.0 from 8."
+    """A parameter's value, where it is whole and must be an int as one: JSON does not tell 8.0 from
+    8.
+    """
     return (
         int(value)
         if isinstance(value, float)
@@ -956,7 +967,10 @@ def parameter(name: str) -> dict:
 TRAIN_BODY = json_body(
     {
         "type": "object",
-        "description": "A preset, any parameters of a training that are to differ from it, and whether the version is to be used.",
+        "description": (
+            "A preset, any parameters of a training that are to differ from it, and whether the"
+            " version is to be used."
+        ),
         "additionalProperties": False,
         "properties": dict(
             preset=dict(TEXT, enum=[*PRESETS]),
@@ -1030,7 +1044,9 @@ STEER_BODY = json_body(
 @bp.post("/api/train/steer")
 @gives("Started", 409, 422, 507, tag="Training", body=STEER_BODY)
 def steer_training() -> Response:
-    "Pause the training that runs, let it go on, prolong it, or change its learning rate, augmentation or dropout."
+    """Pause the training that runs, let it go on, prolong it, or change its learning rate,
+    augmentation or dropout.
+    """
     order = json_request()
     try:
         check_order(order)
@@ -1045,7 +1061,9 @@ def steer_training() -> Response:
 
 # %% ../nbs/23_api.ipynb #d758702c
 def sent_events(job: str, events: Iterable[dict], start: int) -> str:
-    "Events of a training as server-sent events; the last one's id says where the next reading starts."
+    """Events of a training as server-sent events; the last one's id says where the next reading
+    starts.
+    """
     lines = [
         f"event: {event['kind']}\ndata: {json.dumps(event, allow_nan=False)}\n\n"
         for event in events
@@ -1078,7 +1096,9 @@ EVENTS = {
 @bp.get("/api/train/events")
 @bp.doc(responses=EVENTS, tags=["Training"])
 def training_events() -> Response:
-    "What the training that runs, else the last one, tells: from its beginning, or from where the header Last-Event-ID says."
+    """What the training that runs, else the last one, tells: from its beginning, or from where the
+    header Last-Event-ID says.
+    """
     jobs = given("jobs")
     job, (last, _, start) = jobs.latest(), request.headers.get("Last-Event-ID", "").rpartition(":")
     if not job:
@@ -1293,11 +1313,14 @@ def server_ready() -> Response:
 def model_metadata(name: str, version: str | None = None) -> Response:
     "The model's versions, inputs and outputs."
     reader_of(name, version)
-    tensor = lambda name, datatype, *shape: {
-        "name": name,
-        "datatype": datatype,
-        "shape": [-1, *shape],
-    }
+
+    def tensor(name, datatype, *shape):
+        return {
+            "name": name,
+            "datatype": datatype,
+            "shape": [-1, *shape],
+        }
+
     return reply(
         {
             "name": NAME,
@@ -1393,7 +1416,10 @@ PAGE = f"""<!DOCTYPE html><html lang="en"><meta charset="utf-8"><meta name="view
 <title>mnist_nb {__version__}: API</title><link rel="stylesheet" href="docs/swagger-ui.css"><link rel="icon" href="data:,">
 <div id="swagger-ui"></div><script src="docs/swagger-ui-bundle.js"></script><script src="docs/start.js"></script></html>
 """
-START = "SwaggerUIBundle({url: 'openapi.json', dom_id: '#swagger-ui', deepLinking: true, validatorUrl: null})\n"
+START = (
+    "SwaggerUIBundle({url: 'openapi.json', dom_id: '#swagger-ui', deepLinking: true, validatorUrl:"
+    " null})\n"
+)
 
 # %% ../nbs/23_api.ipynb #61bc19d0
 @bp.get("/api/docs")
@@ -1403,7 +1429,9 @@ def docs() -> Response:
     return Response(
         PAGE,
         headers={
-            "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+            "Content-Security-Policy": (
+                "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+            )
         },
     )
 

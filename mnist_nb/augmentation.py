@@ -18,7 +18,9 @@ MARGIN, LIMIT, INK = 4, 800, 100
 
 # %% ../nbs/06_augmentation.ipynb #d9be8e22
 def stacked(images: np.ndarray) -> np.ndarray:
-    "A batch (n, 28, 28) as one picture of n digits above each other, each with a margin; shape (36 n, 36)."
+    """A batch (n, 28, 28) as one picture of n digits above each other, each with a margin; shape
+    (36 n, 36).
+    """
     return np.pad(images, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))).reshape(
         -1, SIDE + 2 * MARGIN
     )
@@ -34,7 +36,9 @@ ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE].astype(np.float32) - SIDE // 2
 
 # %% ../nbs/06_augmentation.ipynb #7a83d6d0
 def random_maps(n: int, rng: np.random.Generator, strength: float) -> np.ndarray:
-    "n random affine maps from a result's place to the original's; float32 array of shape (n, 2, 3), rows y and x."
+    """n random affine maps from a result's place to the original's; float32 array of shape (n, 2,
+    3), rows y and x.
+    """
     turn = rng.normal(0, np.deg2rad(7) * strength, n)
     size, aspect = np.exp(rng.normal(0, [[0.08 * strength], [0.1 * strength]], (2, n)))
     slant = rng.normal(0, 0.15 * strength, n)
@@ -46,7 +50,9 @@ def random_maps(n: int, rng: np.random.Generator, strength: float) -> np.ndarray
 
 # %% ../nbs/06_augmentation.ipynb #402911f6
 def random_stretch(n: int, rng: np.random.Generator, strength: float) -> np.ndarray:
-    "n smooth offsets along an axis, in pixels, none at the digit's ends; float32 array of shape (n, 28)."
+    """n smooth offsets along an axis, in pixels, none at the digit's ends; float32 array of shape
+    (n, 28).
+    """
     along = np.clip((np.arange(SIDE) - SIDE // 2 + 10) / 20, 0, 1)
     waves = np.sin(np.pi * np.outer([1, 2], along))
     return (rng.normal(0, [0.8 * strength, 0.3 * strength], (n, 2)) @ waves).astype(np.float32)
@@ -64,7 +70,8 @@ def warp(
     ----------
     images : uint8 array of shape (n, 28, 28), n at most 800, ink bright.
     strength : 0 for none, 1 for what people's writing varies by.
-    shrink : how many times smaller each digit becomes besides, shape (n,); None for as large as it was.
+    shrink : how many times smaller each digit becomes besides, shape (n,); None for as large as it
+    was.
 
     Returns
     -------
@@ -92,7 +99,9 @@ def mixed(images: np.ndarray, others: np.ndarray, share: np.ndarray) -> np.ndarr
 
 # %% ../nbs/06_augmentation.ipynb #1df9a1ef
 def vary_pen(images: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    "Widen or narrow each digit's pen at random, by up to a pixel on either side; shapes as in `warp`."
+    """Widen or narrow each digit's pen at random, by up to a pixel on either side; shapes as in
+    `warp`.
+    """
     change = rng.uniform(-0.7, 0.9, len(images)) * strength
     disc, tall = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)), stacked(images)
     wide, narrow = unstacked(cv2.dilate(tall, disc)), unstacked(cv2.erode(tall, disc))
@@ -110,7 +119,9 @@ def once_and_twice(flags: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 # %% ../nbs/06_augmentation.ipynb #255f3b15
 def peeled(bits: np.ndarray, width: int, side: int) -> np.ndarray:
-    "Which bits a half-step takes off, of framed pictures that lie row after row in `bits`; without the first row and pixel, and the last."
+    """Which bits a half-step takes off, of framed pictures that lie row after row in `bits`;
+    without the first row and pixel, and the last.
+    """
     edge, steps = width + 1, (-width, 1 - width, 1, width + 1, width, width - 1, -1, -width - 1)
     around = [bits[edge + step : len(bits) - edge + step] for step in steps]
     above, right, below, left = around[::2]
@@ -171,7 +182,8 @@ def centrelines(images: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    uint8 array of the same shape: 255 on the line, 40 less each pixel away; all 0 where the line cannot be told.
+    uint8 array of the same shape: 255 on the line, 40 less each pixel away; all 0 where the line
+    cannot be told.
     """
     twice = cv2.resize(stacked(images), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     thin = thinned(
@@ -192,7 +204,9 @@ def centrelines(images: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/06_augmentation.ipynb #c276dd12
 def draw(image: np.ndarray, points: np.ndarray, pen: float) -> np.ndarray:
-    "The image with a line through `points` (x, y in pixels), smooth: drawn four times as large and reduced."
+    """The image with a line through `points` (x, y in pixels), smooth: drawn four times as large
+    and reduced.
+    """
     height, width = image.shape
     large = np.zeros((4 * height, 4 * width), np.uint8)
     fixed = np.round((np.asarray(points, float) * 4 + 1.5) * 16).astype(np.int32)
@@ -331,7 +345,8 @@ def in_style(image: np.ndarray, digit: int, rng: np.random.Generator) -> np.ndar
 
 # %% ../nbs/06_augmentation.ipynb #d9c5040b
 def vary_style(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Ones with flags and feet, crossed sevens, curled nines, slashed zeros, eights of two circles, open fours; all others as they are.
+    """Ones with flags and feet, crossed sevens, curled nines, slashed zeros, eights of two circles,
+    open fours; all others as they are.
 
     Parameters
     ----------
@@ -392,7 +407,9 @@ FAULTS = {blurred: 0.15, coarse: 0.15, faint: 0.15, uneven: 0.1, noisy: 0.15, bl
 
 # %% ../nbs/06_augmentation.ipynb #cf79591a
 def degrade(images: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    "Blur, coarsen, fade, light unevenly, add noise or blot: each to its share of the images, times `strength`; shapes as in `warp`."
+    """Blur, coarsen, fade, light unevenly, add noise or blot: each to its share of the images,
+    times `strength`; shapes as in `warp`.
+    """
     seen = images.copy()
     for fault, share in FAULTS.items():
         chosen = np.flatnonzero(rng.random(len(images)) < share * strength)
@@ -405,7 +422,9 @@ PLAIN_SHARE, DRAWN_SHARE = 0.15, 0.45
 
 # %% ../nbs/06_augmentation.ipynb #e829a2c7
 def random_radius(n: int, rng: np.random.Generator) -> np.ndarray:
-    "Half the width of n pens, from fine to felt, heavier towards one side; float32 array of shape (n, 28, 28)."
+    """Half the width of n pens, from fine to felt, heavier towards one side; float32 array of shape
+    (n, 28, 28).
+    """
     radius = rng.uniform(0.6, 2.5, (n, 1, 1))
     down, right = rng.normal(0, 0.015, (2, n, 1, 1))
     return (radius * (1 + down * ROWS + right * COLUMNS)).clip(0.5, 3).astype(np.float32)
@@ -432,7 +451,9 @@ class Originals:
     def pick(
         self, chosen: np.ndarray, style: np.ndarray, drawn: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        "The digits with these numbers, plain or (where `style` is 1) in another style; and the lines of those that are to be `drawn`, 0 for the others."
+        """The digits with these numbers, plain or (where `style` is 1) in another style; and the
+        lines of those that are to be `drawn`, 0 for the others.
+        """
         for i in chosen[(style == 1) & ~self.is_styled[chosen]]:
             self.styled[i] = in_style(
                 self.images[i], int(self.labels[i]), np.random.default_rng((self.seed, i))

@@ -31,7 +31,9 @@ def as_bytes(images: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/14_classifier.ipynb #040d1813
 def as_digits(labels: np.ndarray, n: int) -> np.ndarray:
-    "Labels, digits or one-hot rows, as a uint8 array of shape (n,); ValueError where they are not n digits."
+    """Labels, digits or one-hot rows, as a uint8 array of shape (n,); ValueError where they are not
+    n digits.
+    """
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] == 10:
         labels = labels.argmax(1)
@@ -52,14 +54,17 @@ class MNISTClassifier:
     Attributes
     ----------
     model : the Keras model; None until it is built, trained or loaded.
-        Until then `predict_digit` and `evaluate_model` use the version that came with the package or was chosen since.
+        Until then `predict_digit` and `evaluate_model` use the version that came with the package
+        or was chosen since.
     """
 
     def __init__(self):
         self.model = None
 
     def load_and_preprocess_data(self) -> tuple:
-        "((x_train, y_train), (x_test, y_test)): float32 (n, 28, 28, 1) from 0 to 1, and digits uint8 (n,)."
+        """((x_train, y_train), (x_test, y_test)): float32 (n, 28, 28, 1) from 0 to 1, and digits
+        uint8 (n,).
+        """
         mnist = load_mnist()
         return (network_input(mnist.train_images), mnist.train_labels), (
             network_input(mnist.test_images),
@@ -79,11 +84,13 @@ class MNISTClassifier:
         y_test: np.ndarray,
         epochs: int = 15,
     ) -> Trained:
-        """Train the network, a new one unless one was built or loaded, and report on the test digits.
+        """Train the network, a new one unless one was built or loaded, and report on the test
+        digits.
 
         Parameters
         ----------
-        x_train, x_test : arrays of shape (n, 28, 28) or (n, 28, 28, 1): fractions from 0 to 1 or bytes.
+        x_train, x_test : arrays of shape (n, 28, 28) or (n, 28, 28, 1): fractions from 0 to 1 or
+        bytes.
         y_train, y_test : digits of shape (n,), or one-hot rows.
         epochs : how often each digit is shown.
 
@@ -108,7 +115,8 @@ class MNISTClassifier:
         "Write the model to a `.h5` or `.keras` file; raises ModelMissing where there is none yet."
         if self.model is None:
             raise ModelMissing(
-                "there is no model to save yet: train one with train_model or load one with load_model"
+                "there is no model to save yet: train one with train_model or load one with"
+                " load_model"
             )
         save_keras(self.model, path)
 
@@ -123,11 +131,13 @@ class MNISTClassifier:
 
         Parameters
         ----------
-        image_array : whatever `Reader.read` takes, e.g. an array of shape (28, 28) or a photo's file name.
+        image_array : whatever `Reader.read` takes, e.g. an array of shape (28, 28) or a photo's
+        file name.
 
         Returns
         -------
-        digit (None where nothing is drawn), probability of it from 0 to 1, and float32 array of shape (10,).
+        digit (None where nothing is drawn), probability of it from 0 to 1, and float32 array of
+        shape (10,).
         """
         array = (
             image_array
@@ -138,7 +148,9 @@ class MNISTClassifier:
         return reading.digit, reading.confidence, reading.probabilities
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        "Probabilities of the ten digits, float32 array of shape (n, 10), for pictures as `network_input` takes them."
+        """Probabilities of the ten digits, float32 array of shape (n, 10), for pictures as
+        `network_input` takes them.
+        """
         return given_a_digit(self.outputs(images))[0]
 
     def outputs(self, images: np.ndarray) -> np.ndarray:

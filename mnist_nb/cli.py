@@ -89,12 +89,16 @@ def describe(kept) -> str:
     use = (
         "it is now in use"
         if kept.current
-        else f"the current version reads validation digits better; use this one with `mnist_nb models use {kept.version}`"
+        else (
+            "the current version reads validation digits better; use this one with `mnist_nb"
+            f" models use {kept.version}`"
+        )
     )
     return (
-        f"{kept.reason} after {kept.seconds:.0f} s, {kept.images_per_second:.0f} images/s\n"
-        f"accuracy: train {kept.train_accuracy:.2%}, validation {kept.validation_accuracy:.2%}, test {kept.test_accuracy:.2%}\n"
-        f"kept as version {kept.version}; {use}"
+        f"{kept.reason} after {kept.seconds:.0f} s, {kept.images_per_second:.0f}"
+        f" images/s\naccuracy: train {kept.train_accuracy:.2%}, validation"
+        f" {kept.validation_accuracy:.2%}, test {kept.test_accuracy:.2%}\nkept as version"
+        f" {kept.version}; {use}"
     )
 
 # %% ../nbs/40_cli.ipynb #6ed6a103
@@ -189,14 +193,15 @@ def stop(as_json):
 def table(report) -> str:
     "A report, for people."
     rows = "\n".join(
-        f"{d['digit']:>5} {d['precision']:>10.2%} {d['recall']:>8.2%} {d['f1']:>8.2%} {d['count']:>6}"
+        f"{d['digit']:>5} {d['precision']:>10.2%} {d['recall']:>8.2%} {d['f1']:>8.2%}"
+        f" {d['count']:>6}"
         for d in report.digits
     )
     low, high = report.interval
     return (
-        f"accuracy {report.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}) on {report.images} test digits\n"
-        f"loss {report.loss:.4f}, calibration error {report.calibration_error:.2%}, {len(report.mistakes)} mistakes\n\n"
-        f"digit  precision   recall       f1  count\n{rows}"
+        f"accuracy {report.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}) on {report.images}"
+        f" test digits\nloss {report.loss:.4f}, calibration error {report.calibration_error:.2%},"
+        f" {len(report.mistakes)} mistakes\n\ndigit  precision   recall       f1  count\n{rows}"
     )
 
 # %% ../nbs/40_cli.ipynb #b3ed0987
@@ -205,7 +210,9 @@ def table(report) -> str:
 @click.argument("setting", nargs=-1, metavar="[NAME VALUE]")
 @json_option
 def steer(do, setting, as_json):
-    "Steer the training that is running: pause, resume, extend it by an epoch, or set NAME (learning_rate, augmentation, dropout) to VALUE."
+    """Steer the training that is running: pause, resume, extend it by an epoch, or set NAME
+    (learning_rate, augmentation, dropout) to VALUE.
+    """
     from mnist_nb.jobs import Jobs
     from mnist_nb.training import check_order
 
@@ -242,7 +249,9 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp"}
 
 # %% ../nbs/40_cli.ipynb #43ce7683
 def expanded(names: tuple) -> list[str]:
-    "The files that the arguments mean: those in a folder, those that fit a pattern, or just the name."
+    """The files that the arguments mean: those in a folder, those that fit a pattern, or just the
+    name.
+    """
     found = []
     for name in names:
         if Path(name).is_dir():
@@ -278,7 +287,10 @@ def line(answer: dict) -> str:
     "An answer, for people."
     if answer["rejected"]:
         return f"{answer['image']}: {answer['reason']}"
-    return f"{answer['image']}: {answer.get('number', answer.get('digit'))} ({answer['confidence']:.1%} sure)"
+    return (
+        f"{answer['image']}: {answer.get('number', answer.get('digit'))}"
+        f" ({answer['confidence']:.1%} sure)"
+    )
 
 # %% ../nbs/40_cli.ipynb #67b5a038
 def csv_line(values) -> str:
@@ -302,7 +314,9 @@ def csv_line(values) -> str:
     help="Read on all cores and machines that Ray has; for files by the million.",
 )
 def predict(images, number, version, as_json, as_csv, ray):
-    "Read the digit in each IMAGE: png, jpeg, gif, bmp or webp files, folders, patterns, or - for standard input."
+    """Read the digit in each IMAGE: png, jpeg, gif, bmp or webp files, folders, patterns, or - for
+    standard input.
+    """
     failed = False
     if as_csv:
         click.echo("image,answer,confidence,reason")
@@ -360,7 +374,10 @@ def list_models(as_json):
     from mnist_nb.store import Store
 
     rows = [listed(Store(), version) for version in Store().versions()]
-    code = lambda row: f"  code {row['code'][:8]}" if row["code"] else ""
+
+    def code(row):
+        return f"  code {row['code'][:8]}" if row["code"] else ""
+
     text = "\n".join(
         f"{'*' if r['current'] else ' '} {r['version']:<32} "
         + (f"{r['test_accuracy']:.2%}{code(r)}" if r["test_accuracy"] else "damaged")
@@ -427,12 +444,16 @@ def list_corrections(as_json):
         }
         for each in Corrections().list()
     ]
-    word = lambda digit: "no digit" if digit is None else digit
+
+    def word(digit):
+        return "no digit" if digit is None else digit
+
     show(
         rows,
         as_json,
         "\n".join(
-            f"{row['number']:>6}  {word(row['digit'])} was {word(row['label'])}  ({row['source']}, {row['model']})"
+            f"{row['number']:>6}  {word(row['digit'])} was {word(row['label'])}  ({row['source']},"
+            f" {row['model']})"
             for row in rows
         )
         or "there are no corrections",
@@ -506,12 +527,17 @@ def teach(version, data, as_json):
 @click.option(
     "--output",
     type=click.Path(),
-    help="File to write, or for saved_model the folder; named after the version unless told otherwise.",
+    help=(
+        "File to write, or for saved_model the folder; named after the version unless told"
+        " otherwise."
+    ),
 )
 @version_option
 @json_option
 def export(form, output, version, as_json):
-    "Write the network for another program, with its contract, and prove that it answers as ours does."
+    """Write the network for another program, with its contract, and prove that it answers as ours
+    does.
+    """
     from mnist_nb.export import export
 
     path = export(form, output, version)
@@ -543,7 +569,9 @@ def settings_of(words: tuple) -> dict[str, list]:
 @click.option("--cores", default=2, show_default=True, help="That each training gets.")
 @json_option
 def sweep(settings, preset, seeds, cores, as_json):
-    "Train every combination of SETTINGS with several seeds on Ray, and judge them by the validation digits."
+    """Train every combination of SETTINGS with several seeds on Ray, and judge them by the
+    validation digits.
+    """
     from mnist_nb.cluster import sweep, sweep_text
 
     rows = sweep(settings_of(settings), preset, seeds, cores)

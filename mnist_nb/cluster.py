@@ -21,13 +21,16 @@ from .training import configure, train
 
 # %% ../nbs/33_cluster.ipynb #59800a76
 def import_ray() -> ModuleType:
-    "Ray, started on this machine or joined where RAY_ADDRESS says; raises MnistNbError that says how to get it."
+    """Ray, started on this machine or joined where RAY_ADDRESS says; raises MnistNbError that says
+    how to get it.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ImportError as e:
         raise MnistNbError(
-            "this needs the package ray, which is not installed. Install it with `pip install 'mnist_nb[ray]'`"
+            "this needs the package ray, which is not installed. Install it with `pip install"
+            " 'mnist_nb[ray]'`"
         ) from e
     if not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
@@ -35,7 +38,10 @@ def import_ray() -> ModuleType:
 
 # %% ../nbs/33_cluster.ipynb #77a0348e
 def combinations(settings: dict[str, list]) -> list[dict]:
-    "Every combination of some settings' values, e.g. `{'epochs': [4, 8], 'dropout': [.1, .3]}` gives four."
+    """Every combination of some settings' values, e.g.
+
+    `{'epochs': [4, 8], 'dropout': [.1, .3]}` gives four.
+    """
     return [dict(zip(settings, values)) for values in itertools.product(*settings.values())]
 
 # %% ../nbs/33_cluster.ipynb #9c4be01e
@@ -66,7 +72,8 @@ def sweep(
 
     Returns
     -------
-    a row for each combination, the best first: its `changes`, the `mean` validation accuracy, its standard `error` (None for one seed), and the `accuracies`.
+    a row for each combination, the best first: its `changes`, the `mean` validation accuracy, its
+    standard `error` (None for one seed), and the `accuracies`.
 
     Raises
     ------

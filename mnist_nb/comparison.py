@@ -20,7 +20,8 @@ from .store import Store, read_record
 
 # %% ../nbs/17_comparison.ipynb #593671a7
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The probability of a split at least as uneven, were both readers equally good: McNemar's test, exact.
+    """The probability of a split at least as uneven, were both readers equally good: McNemar's
+    test, exact.
 
     Parameters
     ----------
@@ -28,7 +29,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
     Notes
     -----
-    McNemar, Note on the sampling error of the difference between correlated proportions or percentages, Psychometrika 12 (1947).
+    McNemar, Note on the sampling error of the difference between correlated proportions or
+    percentages, Psychometrika 12 (1947).
     """
     n = only_first + only_second
     return min(1.0, 2 * sum(comb(n, k) for k in range(min(only_first, only_second) + 1)) / 2**n)
@@ -83,7 +85,10 @@ class Comparison:
 def verdict(comparison: Comparison) -> str:
     "What the comparison comes to, in a sentence."
     (first, second), (only_first, only_second) = comparison.versions, comparison.only
-    split = f"{only_first} digits are read by {first} only, {only_second} by {second} only (p = {comparison.chance:.2g})"
+    split = (
+        f"{only_first} digits are read by {first} only, {only_second} by {second} only (p ="
+        f" {comparison.chance:.2g})"
+    )
     return (
         f"{split}: {comparison.better} is better"
         if comparison.better
@@ -111,7 +116,8 @@ def comparison_text(comparison: Comparison) -> str:
 def comparison_html(comparison: Comparison) -> str:
     "The comparison, for a notebook."
     rows = "".join(
-        f'<tr><td style="text-align:left">{name}</td><td>{a:.2%}</td><td>{b:.2%}</td><td>{b - a:+.2%}</td></tr>'
+        "<tr><td"
+        f' style="text-align:left">{name}</td><td>{a:.2%}</td><td>{b:.2%}</td><td>{b - a:+.2%}</td></tr>'
         for name, a, b in comparison_rows(comparison)
     )
     head = "".join(f"<th>{version}</th>" for version in comparison.versions)

@@ -29,7 +29,9 @@ SIDE = 28
 
 # %% ../nbs/00_core.ipynb #446c840a
 class MnistNbError(Exception):
-    "Something outside the code went wrong; the text says what came, what was expected and what to do."
+    """Something outside the code went wrong; the text says what came, what was expected and what to
+    do.
+    """
 
     exit_code = 1
 
@@ -55,7 +57,9 @@ class ModelCorrupt(ModelError):
 
 # %% ../nbs/00_core.ipynb #7841a7f8
 class ImageError(MnistNbError):
-    "A picture cannot be read: it is damaged, or see `ImageTooLarge`, `ImageUnknown` and `ImageUnfit`."
+    """A picture cannot be read: it is damaged, or see `ImageTooLarge`, `ImageUnknown` and
+    `ImageUnfit`.
+    """
 
     exit_code = 5
 
@@ -83,7 +87,9 @@ class DiskFull(MnistNbError):
 
 # %% ../nbs/00_core.ipynb #80373724
 def home_folder() -> Path:
-    "The folder of all that the program keeps: `MNIST_NB_HOME`, else the platform's folder for user data. Not created here."
+    """The folder of all that the program keeps: `MNIST_NB_HOME`, else the platform's folder for
+    user data. Not created here.
+    """
     chosen = os.environ.get("MNIST_NB_HOME")
     return (
         Path(chosen).expanduser()
@@ -94,7 +100,8 @@ def home_folder() -> Path:
 # %% ../nbs/00_core.ipynb #a816b3d2
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a temporary path beside `path`; what was written there becomes `path` in one step when the block ends well.
+    """Give a temporary path beside `path`; what was written there becomes `path` in one step when
+    the block ends well.
 
     Parameters
     ----------
@@ -127,7 +134,11 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 # %% ../nbs/00_core.ipynb #9d0865ca
 def replace(old: str, new: Path) -> None:
-    "Give a file another's name. Windows refuses while somebody reads that other, which is over in an instant, so this tries for a second."
+    """Give a file another's name.
+
+    Windows refuses while somebody reads that other, which is over in an instant, so this tries for
+    a second.
+    """
     for pause in (0.02, 0.1, 0.3, 0.6):
         try:
             return os.replace(old, new)
@@ -137,7 +148,9 @@ def replace(old: str, new: Path) -> None:
 
 # %% ../nbs/00_core.ipynb #def0d731
 def sweep(path: Path, hours: float = 1) -> None:
-    "Remove what writers of a file left behind that were killed some hours ago; those of now are left alone."
+    """Remove what writers of a file left behind that were killed some hours ago; those of now are
+    left alone.
+    """
     ours = re.compile(re.escape(f".{path.stem}-") + "[a-z0-9_]{8}" + re.escape(path.suffix))
     for entry in os.scandir(path.parent):
         with suppress(OSError):
@@ -159,7 +172,9 @@ def cannot_write(path: Path, error: OSError) -> MnistNbError:
 
 # %% ../nbs/00_core.ipynb #64d8e983
 def write_atomic(path: str | os.PathLike, content: bytes | str) -> None:
-    "Write `content` (text as UTF-8) to `path` so that a reader sees the old file or the new one, never a part."
+    """Write `content` (text as UTF-8) to `path` so that a reader sees the old file or the new one,
+    never a part.
+    """
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
@@ -199,7 +214,8 @@ def locked(path: str | os.PathLike, seconds: float = -1) -> Iterator[None]:
 
 # %% ../nbs/00_core.ipynb #a8595c43
 class ProgressBars:
-    """A viewer of events that draws progress bars with tqdm, on standard error or in a notebook cell.
+    """A viewer of events that draws progress bars with tqdm, on standard error or in a notebook
+    cell.
 
     Parameters
     ----------
@@ -226,7 +242,8 @@ class ProgressBars:
 
     def _epoch(self, e):
         self._close(
-            f"loss {e['loss']:.4f}, accuracy {e['accuracy']:.2%}, validation {e['validation_accuracy']:.2%}"
+            f"loss {e['loss']:.4f}, accuracy {e['accuracy']:.2%}, validation"
+            f" {e['validation_accuracy']:.2%}"
         )
 
     def _end(self, e):
@@ -253,7 +270,9 @@ class ProgressBars:
 
 # %% ../nbs/00_core.ipynb #7825e21a
 def versions() -> dict[str, str]:
-    "Versions of this package, Python and the libraries that shape a result; read without importing any of them."
+    """Versions of this package, Python and the libraries that shape a result; read without
+    importing any of them.
+    """
     found = {"python": platform.python_version()}
     for name in (
         "mnist_nb",

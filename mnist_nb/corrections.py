@@ -68,8 +68,13 @@ class Correction:
     strokes: list | None
 
     def as_dict(self) -> dict:
-        "All of it as plain values, for JSON, the picture as a PNG data URL; the labels None for no digit."
-        plain = lambda digit: None if digit == NO_DIGIT else digit
+        """All of it as plain values, for JSON, the picture as a PNG data URL; the labels None for
+        no digit.
+        """
+
+        def plain(digit):
+            return None if digit == NO_DIGIT else digit
+
         return {
             "number": self.number,
             "made": self.made,
@@ -86,7 +91,10 @@ class Correction:
         said, truth = (
             "no digit" if each == NO_DIGIT else each for each in (self.digit, self.label)
         )
-        return f'<img width="84" alt="the picture" src="{png_data_url(self.picture)}"> read as {said}, really {truth}'
+        return (
+            f'<img width="84" alt="the picture" src="{png_data_url(self.picture)}"> read as {said},'
+            f" really {truth}"
+        )
 
 # %% ../nbs/20_corrections.ipynb #96b1eb5c
 TABLE = """CREATE TABLE IF NOT EXISTS corrections (number INTEGER PRIMARY KEY AUTOINCREMENT, made REAL NOT NULL, visitor TEXT NOT NULL, source TEXT NOT NULL,
@@ -128,7 +136,10 @@ def chosen(**wanted) -> tuple[str, list]:
 # %% ../nbs/20_corrections.ipynb #1179f516
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    "The database, made if need be; what is done with it is done whole or not at all. Raises MnistNbError where it cannot be used."
+    """The database, made if need be; what is done with it is done whole or not at all.
+
+    Raises MnistNbError where it cannot be used.
+    """
     database = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +152,8 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         if getattr(e, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             raise cannot_write(path, OSError(errno.ENOSPC, str(e))) from e
         raise MnistNbError(
-            f"{path}: the corrections cannot be read or written ({one_line(e)}). Move the file away to start anew, or choose another folder with MNIST_NB_HOME"
+            f"{path}: the corrections cannot be read or written ({one_line(e)}). Move the file away"
+            " to start anew, or choose another folder with MNIST_NB_HOME"
         ) from e
     finally:
         if database:
@@ -153,7 +165,8 @@ class Corrections:
 
     Parameters
     ----------
-    path : of the SQLite file; `corrections.sqlite` in the program's home folder unless told otherwise. Made when the first is added.
+    path : of the SQLite file; `corrections.sqlite` in the program's home folder unless told
+    otherwise. Made when the first is added.
     """
 
     LIMIT = 20_000
@@ -193,7 +206,8 @@ class Corrections:
             raise ValueError(f"source: expected {', '.join(SOURCES)}, got {source!r}")
         if drawn and len(drawn) > self.STROKES_LIMIT:
             raise ValueError(
-                f"strokes: expected at most {self.STROKES_LIMIT} characters of JSON, got {len(drawn)}"
+                f"strokes: expected at most {self.STROKES_LIMIT} characters of JSON, got"
+                f" {len(drawn)}"
             )
         if self.count() >= self.LIMIT:
             raise MnistNbError(
@@ -225,7 +239,9 @@ class Corrections:
         most: int | None = None,
         start: int = 0,
     ) -> list[Correction]:
-        "The corrections that fit, the newest first; `label` 10 for no digit, `most` and `start` to page through them."
+        """The corrections that fit, the newest first; `label` 10 for no digit, `most` and `start`
+        to page through them.
+        """
         where, values = chosen(visitor=visitor, label=label, source=source, model=model)
         with opened(self.path) as database:
             rows = database.execute(
@@ -269,13 +285,16 @@ class Corrections:
 
 # %% ../nbs/20_corrections.ipynb #0d228534
 def arrays_of(corrections: Sequence[Correction]) -> tuple[np.ndarray, np.ndarray]:
-    "Corrections in MNIST's form: uint8 arrays of shape (n, 28, 28), ink bright, and (n,), 0 to 9 or 10 for no digit."
+    """Corrections in MNIST's form: uint8 arrays of shape (n, 28, 28), ink bright, and (n,), 0 to 9
+    or 10 for no digit.
+    """
     images = np.array([each.picture for each in corrections], np.uint8).reshape(-1, SIDE, SIDE)
     return images, np.array([each.label for each in corrections], np.uint8)
 
 # %% ../nbs/20_corrections.ipynb #13498da2
 def write_folder(corrections: Sequence[Correction], folder: str | os.PathLike) -> Path:
-    """Write corrections to a folder: a PNG file each, labels.csv, and corrections.npz with `images` and `labels`.
+    """Write corrections to a folder: a PNG file each, labels.csv, and corrections.npz with `images`
+    and `labels`.
 
     Parameters
     ----------

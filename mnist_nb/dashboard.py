@@ -72,7 +72,10 @@ class Header(VBox):
         visit, job = self.visit, self.visit.job
         training = bool(job and job.status == "running")
         light = f"training {100 * job.progress:.0f} %" if training else visit.status
-        self.title.value = f'<div class="mnb-name">{LOGO}<h1>mnist_nb</h1><span class="mnb-light {"training" if training else visit.status}" role="status">{light}</span></div>'
+        self.title.value = (
+            f'<div class="mnb-name">{LOGO}<h1>mnist_nb</h1><span class="mnb-light'
+            f' {"training" if training else visit.status}" role="status">{light}</span></div>'
+        )
         report = test_report(visit)
         self.facts.value = accuracy_html(report) if report else ""
         self.note.value = problem_html(visit.problem)
@@ -111,7 +114,8 @@ class Dashboard(VBox):
     Parameters
     ----------
     page : 'dashboard', or 'train' for the training alone.
-    store, jobs, corrections : the versions, the trainings and the corrections; the program's own unless told otherwise.
+    store, jobs, corrections : the versions, the trainings and the corrections; the program's own
+    unless told otherwise.
     """
 
     def __init__(
@@ -154,7 +158,9 @@ SOON, SELDOM = 1, 4
 
 # %% ../nbs/31_dashboard.ipynb #74734ed1
 def follow(dashboard: Dashboard) -> None:
-    "Keep a dashboard up to date while it is open; where no event loop runs, only what the visitor does is seen."
+    """Keep a dashboard up to date while it is open; where no event loop runs, only what the visitor
+    does is seen.
+    """
 
     async def look():
         while dashboard.comm is not None:

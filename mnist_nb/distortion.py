@@ -125,7 +125,10 @@ def distortion_table(
     -------
     for each name of `DISTORTIONS` the accuracies, 0 to 1, at its amounts.
     """
-    score = lambda spoilt: float((reader.probabilities(spoilt).argmax(1) == labels).mean())
+
+    def score(spoilt):
+        return float((reader.probabilities(spoilt).argmax(1) == labels).mean())
+
     return {
         name: [
             score(np.stack([kind.apply(image, amount) for image in images]))

@@ -25,7 +25,9 @@ def accuracy_interval(right: int, n: int) -> tuple[float, float]:
 
 # %% ../nbs/10_evaluation.ipynb #11c71267
 def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> list[dict]:
-    "For each bin of confidence that is not empty: its mean `confidence`, its `accuracy` and its `count`."
+    """For each bin of confidence that is not empty: its mean `confidence`, its `accuracy` and its
+    `count`.
+    """
     places = np.minimum((confidence * bins).astype(int), bins - 1)
     return [
         {
@@ -56,9 +58,11 @@ def fit_temperature(outputs: np.ndarray, labels: np.ndarray) -> float:
     "The temperature, 0.2 to 5, at which the labels are most probable."
     from scipy.optimize import minimize_scalar
 
-    loss = lambda log: (
-        -np.log(tempered(outputs, np.exp(log))[np.arange(len(labels)), labels] + 1e-12).mean()
-    )
+    def loss(log):
+        return -np.log(
+            tempered(outputs, np.exp(log))[np.arange(len(labels)), labels] + 1e-12
+        ).mean()
+
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.2), np.log(5)), method="bounded").x))
 
 # %% ../nbs/10_evaluation.ipynb #714156ae
@@ -75,7 +79,8 @@ def calibrate(outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
     Returns
     -------
-    `temperature`, and `refuse_above`: the probability of being no digit above which a picture is refused.
+    `temperature`, and `refuse_above`: the probability of being no digit above which a picture is
+    refused.
     """
     temperature = fit_temperature(outputs, labels)
     no_digit = tempered(outputs, temperature)[:, CLASSES:].sum(1)
@@ -87,7 +92,8 @@ def calibrate(outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 # %% ../nbs/10_evaluation.ipynb #b67c91f8
 @dataclass(frozen=True)
 class Report:
-    """How well a network read some labelled digits; all plain numbers, so that it can be saved as JSON.
+    """How well a network read some labelled digits; all plain numbers, so that it can be saved as
+    JSON.
 
     Attributes
     ----------
@@ -113,7 +119,10 @@ class Report:
 
     def __repr__(self):
         low, high = self.interval
-        return f"Report({self.images} digits, accuracy {self.accuracy:.2%} ({low:.2%} to {high:.2%}), {len(self.mistakes)} mistakes)"
+        return (
+            f"Report({self.images} digits, accuracy {self.accuracy:.2%} ({low:.2%} to {high:.2%}),"
+            f" {len(self.mistakes)} mistakes)"
+        )
 
     def _repr_html_(self):
         return f'<p>{self!r}</p><img src="{figure_url(report_figure(self))}">'
@@ -136,7 +145,8 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray) -> Report:
     probabilities, labels = np.asarray(probabilities, float), np.asarray(labels)
     if probabilities.shape != (len(labels), CLASSES) or not len(labels):
         raise ValueError(
-            f"probabilities: expected shape ({len(labels) or 'n'}, {CLASSES}), got {probabilities.shape}"
+            f"probabilities: expected shape ({len(labels) or 'n'}, {CLASSES}), got"
+            f" {probabilities.shape}"
         )
     found, confidence, every = probabilities.argmax(1), probabilities.max(1), range(CLASSES)
     right = found == labels

@@ -41,7 +41,8 @@ def occlusion(reader: Reader, picture: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    float32 array of shape (10, 28, 28), natural logarithms; positive where a pixel speaks for the digit, negative where against it.
+    float32 array of shape (10, 28, 28), natural logarithms; positive where a pixel speaks for the
+    digit, negative where against it.
 
     Notes
     -----
@@ -68,7 +69,8 @@ def occlusion(reader: Reader, picture: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/19_explanation.ipynb #2415958f
 def evidence_picture(picture: np.ndarray, evidence: np.ndarray, scale: int = 6) -> np.ndarray:
-    """The picture in grey, with what speaks for a digit in blue and what speaks against it in orange.
+    """The picture in grey, with what speaks for a digit in blue and what speaks against it in
+    orange.
 
     Parameters
     ----------
@@ -78,7 +80,8 @@ def evidence_picture(picture: np.ndarray, evidence: np.ndarray, scale: int = 6) 
 
     Returns
     -------
-    uint8 array of shape (28 scale, 28 scale, 3), BGR, dark ink on white; the two colours differ to colour-blind eyes too.
+    uint8 array of shape (28 scale, 28 scale, 3), BGR, dark ink on white; the two colours differ to
+    colour-blind eyes too.
     """
     strength = np.clip(evidence / max(float(np.abs(evidence).max()), 1e-6), -1, 1)[..., None]
     colour = np.where(strength > 0, np.float32([200, 100, 0]), np.float32([0, 130, 230]))
@@ -102,7 +105,8 @@ def integrated_gradients(
 
     Returns
     -------
-    float32 array of shape (28, 28), natural logarithms; its sum is what the log-probability gains on the way, nearly.
+    float32 array of shape (28, 28), natural logarithms; its sum is what the log-probability gains
+    on the way, nearly.
 
     Notes
     -----
@@ -119,7 +123,8 @@ def integrated_gradients(
 
 # %% ../nbs/19_explanation.ipynb #709e34be
 def agreement(first: np.ndarray, second: np.ndarray, sigma: float = 1.5) -> float:
-    """The correlation of two maps of evidence, -1 to 1, both smoothed, since a patch says less about where than a gradient does.
+    """The correlation of two maps of evidence, -1 to 1, both smoothed, since a patch says less
+    about where than a gradient does.
 
     Parameters
     ----------
@@ -131,7 +136,9 @@ def agreement(first: np.ndarray, second: np.ndarray, sigma: float = 1.5) -> floa
 
 # %% ../nbs/19_explanation.ipynb #1961194c
 def layer_tensors(details: list[dict]) -> dict[str, int]:
-    "The index of each layer's last tensor, by the layer's name, from the runtime's list of tensors."
+    """The index of each layer's last tensor, by the layer's name, from the runtime's list of
+    tensors.
+    """
     maps, dense = {}, None
     for each in details:
         shape = tuple(int(side) for side in each["shape"])
@@ -182,7 +189,8 @@ class Layers:
 
         Returns
         -------
-        float32 arrays: (maps, height, width) for a convolution before and after its pooling, (units,) for the dense layer.
+        float32 arrays: (maps, height, width) for a convolution before and after its pooling,
+        (units,) for the dense layer.
         """
         self._network.set_tensor(
             self._network.get_input_details()[0]["index"], network_input(picture)
@@ -228,7 +236,9 @@ def dense_layer(version: str | None, store: Store, images: np.ndarray) -> np.nda
 
 # %% ../nbs/19_explanation.ipynb #91a4a1c1
 def kept_path(name: str, version: str | None, store: Store) -> Path:
-    "Where something slow about a version is kept: named by its network, so that another network never finds it."
+    """Where something slow about a version is kept: named by its network, so that another network
+    never finds it.
+    """
     content = read_record(store.path(version) / "config.json", "sha256")["sha256"]["model.tflite"]
     return home_folder() / "cache" / f"{name}-{content[:16]}.npy"
 
@@ -294,7 +304,8 @@ class Neighbours:
 
         Returns
         -------
-        for each its `index` in the training set, `label`, `image` (uint8 array of shape (28, 28)) and `distance`, Euclidean between the dense layers.
+        for each its `index` in the training set, `label`, `image` (uint8 array of shape (28, 28))
+        and `distance`, Euclidean between the dense layers.
         """
         dense = self._layers.of(picture)["dense"]
         far = np.linalg.norm(self._table["dense"].astype(np.float32) - dense, axis=1)
@@ -343,7 +354,8 @@ def make_map(method: str, version: str | None, store: Store) -> np.ndarray:
 def digit_map(
     method: str = "PCA", version: str | None = None, store: Store | None = None
 ) -> np.ndarray:
-    """Where test digits lie on a map of what a version's dense layer says of them; kept in a file for the next time.
+    """Where test digits lie on a map of what a version's dense layer says of them; kept in a file
+    for the next time.
 
     Parameters
     ----------
@@ -353,7 +365,8 @@ def digit_map(
 
     Returns
     -------
-    array with `index`, the digit's place among the 10,000, and `x` and `y`, 0 to 1; the first 2,000 digits, and all that the version reads wrongly.
+    array with `index`, the digit's place among the 10,000, and `x` and `y`, 0 to 1; the first 2,000
+    digits, and all that the version reads wrongly.
 
     Raises
     ------

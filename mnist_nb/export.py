@@ -52,7 +52,10 @@ def contract(version: str | None = None, store: Store | None = None) -> dict:
             "dtype": "float32",
             "shape": [None, SIDE, SIDE, 1],
             "range": [0, 1],
-            "meaning": "one digit, bright ink on black, its longer side 20 pixels, its centre of mass at pixel 14 of both axes (0-based)",
+            "meaning": (
+                "one digit, bright ink on black, its longer side 20 pixels, its centre of mass at"
+                " pixel 14 of both axes (0-based)"
+            ),
         },
         "output": {
             "dtype": "float32",
@@ -62,8 +65,12 @@ def contract(version: str | None = None, store: Store | None = None) -> dict:
         "temperature": settings["temperature"],
         "refuse_above": settings["refuse_above"],
         "second_look": {"below": SURE, "shifts": [list(shift) for shift in SHIFTS]},
-        "reading": "where the most probable digit, given that it is one, has less than second_look.below, take the mean of the outputs for the picture and for it shifted (down, right) by each of "
-        "second_look.shifts; then raise each output to 1/temperature and divide by their sum; refuse where the probability of no digit is above refuse_above",
+        "reading": (
+            "where the most probable digit, given that it is one, has less than second_look.below,"
+            " take the mean of the outputs for the picture and for it shifted (down, right) by each"
+            " of second_look.shifts; then raise each output to 1/temperature and divide by their"
+            " sum; refuse where the probability of no digit is above refuse_above"
+        ),
     }
 
 # %% ../nbs/18_export.ipynb #4775d055
@@ -73,7 +80,8 @@ def needed(module: str) -> ModuleType:
         return import_module(module)
     except ImportError as e:
         raise MnistNbError(
-            f"this needs the package {e.name or module}, which is not installed. Install it with `pip install 'mnist_nb[onnx]'`"
+            f"this needs the package {e.name or module}, which is not installed. Install it with"
+            " `pip install 'mnist_nb[onnx]'`"
         ) from e
 
 # %% ../nbs/18_export.ipynb #639c6c7e
@@ -133,7 +141,8 @@ class Form:
     ----------
     suffix : of its file; empty for a folder.
     write : writes a version's folder to a path, with its contract.
-    run : loads a path with the form's own runtime; gives a function from pictures, as `network_input` gives them, to outputs.
+    run : loads a path with the form's own runtime; gives a function from pictures, as
+    `network_input` gives them, to outputs.
     """
 
     suffix: str
@@ -158,7 +167,8 @@ def check_answers(run: Callable, folder: Path, path: Path) -> None:
     difference = float(np.abs(run(pictures) - expected).max())
     if not difference <= TOLERANCE:
         raise ModelCorrupt(
-            f"{path}: its probabilities differ by {difference:.1g} from those of the version in the store; it was not kept"
+            f"{path}: its probabilities differ by {difference:.1g} from those of the version in the"
+            " store; it was not kept"
         )
 
 # %% ../nbs/18_export.ipynb #dd9522a5
@@ -193,7 +203,8 @@ def export(
     Parameters
     ----------
     form : 'onnx', 'saved_model' or 'litert'.
-    target : the file to write; for 'saved_model' the model's folder, in which the next number is taken, as TensorFlow Serving wants it.
+    target : the file to write; for 'saved_model' the model's folder, in which the next number is
+    taken, as TensorFlow Serving wants it.
         Named after the version, in the working folder, unless told otherwise.
     version : the current one unless told otherwise.
 

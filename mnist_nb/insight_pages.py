@@ -56,7 +56,9 @@ def first_subject(visit: Visit) -> Subject:
 def follow_subject(
     page: str, visit: Visit, show: Callable[[], object], say: Callable[[object], object]
 ) -> None:
-    "Call `show` now and whenever the visitor sees another page, subject or version, and `say` with a problem; only while the page is seen."
+    """Call `show` now and whenever the visitor sees another page, subject or version, and `say`
+    with a problem; only while the page is seen.
+    """
 
     def use(subject, problem):
         if problem:
@@ -87,7 +89,10 @@ def evidence_html(picture: np.ndarray, probabilities: np.ndarray, evidence: np.n
     "What the network saw, what spoke for its answer, and what for the runner-up, side by side."
 
     def figure(image, words, caption):
-        return f'<figure><img src="{png_data_url(image)}" alt="{words}"><figcaption>{caption}</figcaption></figure>'
+        return (
+            f'<figure><img src="{png_data_url(image)}"'
+            f' alt="{words}"><figcaption>{caption}</figcaption></figure>'
+        )
 
     pair = probabilities.argsort()[:-3:-1]
     parts = [
@@ -98,8 +103,14 @@ def evidence_html(picture: np.ndarray, probabilities: np.ndarray, evidence: np.n
         )
         for digit in pair
     ]
-    legend = '<p class="mnb-soft mnb-small"><span><i class="mnb-for"></i>covering this costs the digit probability</span><span><i class="mnb-against"></i>covering this gains it some</span></p>'
-    return f'<div class="mnb-evidence">{figure(255 - picture, "the digit as the network saw it", "what it saw")}{"".join(parts)}</div>{legend}'
+    legend = (
+        '<p class="mnb-soft mnb-small"><span><i class="mnb-for"></i>covering this costs the digit'
+        ' probability</span><span><i class="mnb-against"></i>covering this gains it some</span></p>'
+    )
+    return (
+        "<div"
+        f' class="mnb-evidence">{figure(255 - picture, "the digit as the network saw it", "what it saw")}{"".join(parts)}</div>{legend}'
+    )
 
 # %% ../nbs/30_insight_pages.ipynb #7ec8f3c6
 def layers_html(layers: dict[str, np.ndarray]) -> str:
@@ -108,7 +119,11 @@ def layers_html(layers: dict[str, np.ndarray]) -> str:
     def part(name, values):
         maps = values if values.ndim == 3 else values.reshape(-1, 1, 1)
         words = name if values.ndim == 3 else f"{len(values)} units of the dense layer"
-        return f'<li><h3>{words.replace(" x ", " × ")}</h3><img src="{png_data_url(maps_picture(maps, 16 if values.ndim == 3 else 38, 1))}" alt="activations: {words}"></li>'
+        return (
+            f"<li><h3>{words.replace(' x ', ' × ')}</h3><img"
+            f' src="{png_data_url(maps_picture(maps, 16 if values.ndim == 3 else 38, 1))}"'
+            f' alt="activations: {words}"></li>'
+        )
 
     return f'<ol class="mnb-layers">{"".join(part(*each) for each in layers.items())}</ol>'
 
@@ -118,14 +133,19 @@ def neighbours_html(found: Sequence[dict], digit: int) -> str:
 
     def part(label, image, distance):
         other = ' class="mnb-other"' if label != digit else ""
-        return f"<li{other}>{digit_html(image, f'a training digit, {named(label)}')}<b>{label}</b>{distance:.1f} away</li>"
+        return (
+            f"<li{other}>{digit_html(image, f'a training digit, {named(label)}')}<b>{label}</b>{distance:.1f}"
+            " away</li>"
+        )
 
     parts = "".join(part(each["label"], each["image"], each["distance"]) for each in found)
     return f'<ol class="mnb-parts">{parts}</ol>'
 
 # %% ../nbs/30_insight_pages.ipynb #a29224b3
 class WhyPage(VBox):
-    "Why the digit that was looked at last is read as it is: pixels, layers, and training digits like it."
+    """Why the digit that was looked at last is read as it is: pixels, layers, and training digits
+    like it.
+    """
 
     def __init__(self, visit: Visit):
         self.visit, self.title, self.evidence, self.near, self.layers = (
@@ -135,7 +155,10 @@ class WhyPage(VBox):
             HTML(),
             HTML(),
         )
-        head = lambda text: HTML(f"<h2>{text}</h2>")
+
+        def head(text):
+            return HTML(f"<h2>{text}</h2>")
+
         super().__init__(
             [
                 classed(
@@ -199,7 +222,10 @@ def show_neighbours(page: WhyPage, subject: Subject, reader: Reader, digit: int)
 
     path = kept_path("neighbours", reader.version, visit.store)
     if not path.exists():
-        page.near.value = '<p class="mnb-soft" role="status">Looking through 10,000 training digits, once for each version …</p><div class="mnb-progress mnb-busy"><i></i></div>'
+        page.near.value = (
+            '<p class="mnb-soft" role="status">Looking through 10,000 training digits, once for'
+            ' each version …</p><div class="mnb-progress mnb-busy"><i></i></div>'
+        )
     errand(visit, path, look, "explanation", "Neighbours", reader.version)
 
 # %% ../nbs/30_insight_pages.ipynb #e5e18e0d
@@ -241,7 +267,9 @@ def curve_of(found: np.ndarray, name: str) -> list[tuple[float, float]]:
 
 # %% ../nbs/30_insight_pages.ipynb #8e69b95f
 class RobustnessPage(HBox):
-    "Sliders that spoil the digit that was looked at last and 1,000 test digits alike, and what the network still reads."
+    """Sliders that spoil the digit that was looked at last and 1,000 test digits alike, and what
+    the network still reads.
+    """
 
     def __init__(self, visit: Visit):
         self.visit, self.last, self.curves, self.changed = (
@@ -335,12 +363,17 @@ class RobustnessPage(HBox):
             )[0]
         )
         self.accuracy = accuracy_of(visit.reader, visit.digits, amounts)
-        self.score.value = f'<p class="mnb-headline"><b>{100 * self.accuracy:.1f} %</b> of {JUDGES:,} test digits right at first sight, spoilt alike</p>'
+        self.score.value = (
+            f'<p class="mnb-headline"><b>{100 * self.accuracy:.1f} %</b> of {JUDGES:,} test digits'
+            " right at first sight, spoilt alike</p>"
+        )
         show_curve(self)
 
 # %% ../nbs/30_insight_pages.ipynb #a772cfb2
 def accuracy_of(reader: Reader, digits: tuple, amounts: dict[str, float]) -> float:
-    "A reader's accuracy on spoilt test digits, at first sight: looking again at a thousand that are hardly legible would lag behind a slider."
+    """A reader's accuracy on spoilt test digits, at first sight: looking again at a thousand that
+    are hardly legible would lag behind a slider.
+    """
     images, labels = (array[:JUDGES] for array in digits)
     return float(
         (
@@ -366,7 +399,10 @@ def show_curve(page: RobustnessPage) -> None:
         aside(lambda: accuracies(version, visit.store), use) if not problem else use(None, problem)
 
     if version not in page.curves:
-        page.chart.value = '<p class="mnb-soft" role="status">The curves are being made, once for each version …</p><div class="mnb-progress mnb-busy"><i></i></div>'
+        page.chart.value = (
+            '<p class="mnb-soft" role="status">The curves are being made, once for each version'
+            ' …</p><div class="mnb-progress mnb-busy"><i></i></div>'
+        )
         page.curves[version] = None
         return errand(
             visit,
@@ -394,9 +430,15 @@ def show_curve(page: RobustnessPage) -> None:
 def verdict_html(found: Comparison) -> str:
     "What two reports come to."
     if found.versions[0] == found.versions[1]:
-        return '<p class="mnb-soft">Choose two versions. Train one, or teach one, and it can be compared here.</p>'
+        return (
+            '<p class="mnb-soft">Choose two versions. Train one, or teach one, and it can be'
+            " compared here.</p>"
+        )
     shares = " against ".join(f"<b>{100 * accuracy:.2f} %</b>" for accuracy in found.accuracy)
-    return f'<p class="mnb-headline">{shares} of the test digits right</p><p>{escape(verdict(found))}.</p>'
+    return (
+        f'<p class="mnb-headline">{shares} of the test digits'
+        f" right</p><p>{escape(verdict(found))}.</p>"
+    )
 
 # %% ../nbs/30_insight_pages.ipynb #c6e6cd40
 class ComparePage(VBox):
@@ -490,7 +532,8 @@ def show_differences(page: ComparePage, pair: list[str]) -> None:
         return
     differing = page.found.differing[: page.MOST]
     page.told.value = verdict_html(page.found) + (
-        '<p class="mnb-soft mnb-small">Of each digit below: what it is, and what the one and the other read.</p>'
+        '<p class="mnb-soft mnb-small">Of each digit below: what it is, and what the one and the'
+        " other read.</p>"
         if differing
         else ""
     )

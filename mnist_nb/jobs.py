@@ -86,7 +86,8 @@ class JobRunning(TrainingError):
 
     def __init__(self, job: str):
         super().__init__(
-            f"a training is running already: {job or 'it has just begun'}. Wait for its end, or stop it with `mnist_nb stop`"
+            f"a training is running already: {job or 'it has just begun'}. Wait for its end, or"
+            " stop it with `mnist_nb stop`"
         )
         self.job = job
 
@@ -152,7 +153,10 @@ def running_id(jobs: Path) -> str:
 # %% ../nbs/22_jobs.ipynb #f2343c25
 @contextmanager
 def held(jobs: Path, job: str) -> Iterator[None]:
-    "Hold the lock for a training; raises JobRunning where another one does. Those who only look hold it for an instant, so there is a little patience."
+    """Hold the lock for a training; raises JobRunning where another one does.
+
+    Those who only look hold it for an instant, so there is a little patience.
+    """
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(jobs / ".lock", 1))
@@ -170,7 +174,9 @@ def held(jobs: Path, job: str) -> Iterator[None]:
 def new_folder(
     jobs: Path, config: "TrainingConfig", label: str, use: bool | None, lesson: dict | None = None
 ) -> Path:
-    "A new folder for a training, with its job.json; a `lesson` names the version that is to learn from corrections, and whose."
+    """A new folder for a training, with its job.json; a `lesson` names the version that is to learn
+    from corrections, and whose.
+    """
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", label):
         raise ValueError(f"label: expected up to 40 letters, digits and -_., got {label!r}")
     base, number = f"{time.strftime('%Y%m%d-%H%M%S')}-{label}", 1
@@ -241,7 +247,8 @@ def read_events(job: str | os.PathLike, start: int = 0) -> tuple[list[dict], int
 
     Returns
     -------
-    The events, and the `start` of the next call. Each event has a `kind` and a `time`; the last of a training is 'kept', 'failed' or 'interrupted'.
+    The events, and the `start` of the next call. Each event has a `kind` and a `time`; the last of
+    a training is 'kept', 'failed' or 'interrupted'.
 
     Raises
     ------
@@ -320,7 +327,9 @@ def run_job(
     mnist: "Mnist | None" = None,
     data: str | os.PathLike | None = None,
 ) -> "Kept":
-    "Run the training of a folder, from its beginning or from where it was cut off; arguments as in `train_version`."
+    """Run the training of a folder, from its beginning or from where it was cut off; arguments as
+    in `train_version`.
+    """
     from mnist_nb.data import load_mnist
     from mnist_nb.pipeline import make_version
     from mnist_nb.teaching import give_lesson
@@ -376,12 +385,14 @@ def train_version(
     label : a word for the version's name, e.g. the preset.
     store : where to keep it.
     on_event, stop : see `mnist_nb.training.train`.
-    use : make it the current version; None does so unless it reads the validation digits worse than the current one.
+    use : make it the current version; None does so unless it reads the validation digits worse than
+    the current one.
     mnist : the digits; else they are loaded from `data`, see `load_mnist`.
 
     Raises
     ------
-    TrainingError : the training diverged, there is none to resume, or one is running already (`JobRunning`).
+    TrainingError : the training diverged, there is none to resume, or one is running already
+    (`JobRunning`).
     """
     jobs = home_folder() / "jobs"
     if config is None:
@@ -420,7 +431,8 @@ def teach_version(
     mnist: "Mnist | None" = None,
     data: str | os.PathLike | None = None,
 ) -> "Taught":
-    """Let a version learn from the corrections on this machine; what comes of it is kept, and not put in use.
+    """Let a version learn from the corrections on this machine; what comes of it is kept, and not
+    put in use.
 
     Parameters
     ----------
@@ -597,7 +609,9 @@ GRACE = 5
 
 # %% ../nbs/22_jobs.ipynb #fb00d283
 def interrupt_at_end(stream: int = 0) -> None:
-    "Wait for the end of an input and interrupt this process; where that does not end it in good time, end it by force."
+    """Wait for the end of an input and interrupt this process; where that does not end it in good
+    time, end it by force.
+    """
     while os.read(stream, 1024):
         pass
     _thread.interrupt_main()
@@ -606,7 +620,9 @@ def interrupt_at_end(stream: int = 0) -> None:
 
 # %% ../nbs/22_jobs.ipynb #1b423df2
 def run_child(folder: str | os.PathLike, store: str | os.PathLike) -> None:
-    "Run the training of a folder in this process, which another one started and which ends with that one."
+    """Run the training of a folder in this process, which another one started and which ends with
+    that one.
+    """
     from mnist_nb.store import Store
 
     def leave(*_):
@@ -674,7 +690,8 @@ class Jobs:
     ----------
     folder : where they are; `jobs` in the program's home folder unless told otherwise.
     store : where their versions are kept.
-    server : the address of the server that is to run them; else they run as children of this process.
+    server : the address of the server that is to run them; else they run as children of this
+    process.
     """
 
     def __init__(
@@ -743,7 +760,8 @@ class Jobs:
         return start_child(self, lambda: new_folder(self.folder, config, preset, use))
 
     def teach(self, version: str | None = None, visitor: str | None = None) -> Job:
-        """Let a version learn from corrections, in a process of its own; what comes of it is not put in use.
+        """Let a version learn from corrections, in a process of its own; what comes of it is not
+        put in use.
 
         Parameters
         ----------
@@ -763,7 +781,9 @@ class Jobs:
         return start_child(self, lambda: new_lesson(self.folder, version, visitor, self.store))
 
     def resume(self) -> Job:
-        "Go on with the newest training that was cut off; raises JobRunning, or TrainingError where there is none."
+        """Go on with the newest training that was cut off; raises JobRunning, or TrainingError
+        where there is none.
+        """
         if self.server:
             return self.get(ask(self.server, "/api/train/resume", {}))
         return start_child(self, lambda: newest_resumable(self.folder))
@@ -776,7 +796,9 @@ class Jobs:
         return job
 
     def stop(self) -> Job | None:
-        "End the training that is running and keep its best weights as a version; it does so after the batch at hand. Returns it, or None."
+        """End the training that is running and keep its best weights as a version; it does so after
+        the batch at hand. Returns it, or None.
+        """
         return self.order("stop")
 
     def close(self) -> None:

@@ -38,8 +38,15 @@ def correction_html(found: Correction) -> str:
         else f"read as {named(found.digit)}, {percent(found.confidence)} sure"
     )
     made = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.made))
-    words = f'<div><span class="mnb-sure">It is {named(found.label)}</span><span class="mnb-soft">{said}<br>{found.source}, {made}<br>by {escape(found.model)}</span></div>'
-    return f'<div class="mnb-answer">{digit}{words}{digit_html(found.picture, f"{named(found.label)}, as the network saw it")}</div>'
+    words = (
+        f'<div><span class="mnb-sure">It is {named(found.label)}</span><span'
+        f' class="mnb-soft">{said}<br>{found.source}, {made}<br>by'
+        f" {escape(found.model)}</span></div>"
+    )
+    return (
+        "<div"
+        f' class="mnb-answer">{digit}{words}{digit_html(found.picture, f"{named(found.label)}, as the network saw it")}</div>'
+    )
 
 # %% ../nbs/29_learning_pages.ipynb #f487a123
 def zipped(corrections: Sequence[Correction]) -> bytes:
@@ -57,11 +64,17 @@ def download_html(content: bytes, count: int, total: int) -> str:
         base64.b64encode(content).decode(),
         f"the newest {count} of {total}" if count < total else count,
     )
-    return f'<a class="mnb-link" download="corrections.zip" href="data:application/zip;base64,{data}">Save corrections.zip ({share}, {len(content) / 1000:.0f} kB)</a>'
+    return (
+        '<a class="mnb-link" download="corrections.zip"'
+        f' href="data:application/zip;base64,{data}">Save corrections.zip ({share},'
+        f" {len(content) / 1000:.0f} kB)</a>"
+    )
 
 # %% ../nbs/29_learning_pages.ipynb #50ef7534
 class Twice(HBox):
-    "A button whose work cannot be undone: the first click asks, a second one after a pause does it; another button takes the first click back."
+    """A button whose work cannot be undone: the first click asks, a second one after a pause does
+    it; another button takes the first click back.
+    """
 
     PAUSE = 0.5
 
@@ -121,7 +134,10 @@ class Filters(HBox):
 
 # %% ../nbs/29_learning_pages.ipynb #221f4bbc
 PAGE, EXPORTED = 21, 5000
-NOTHING = '<p class="mnb-soft">No corrections here. Where an answer on Draw or Upload is wrong, one click says what it really was. It is kept on this machine and sent nowhere.</p>'
+NOTHING = (
+    '<p class="mnb-soft">No corrections here. Where an answer on Draw or Upload is wrong, one click'
+    " says what it really was. It is kept on this machine and sent nowhere.</p>"
+)
 
 # %% ../nbs/29_learning_pages.ipynb #eb88a146
 class CorrectionList(VBox):
@@ -146,7 +162,10 @@ class CorrectionList(VBox):
             ),
             Twice(self.forget_all, "Really? It is for good"),
         )
-        row = lambda *parts: classed(HBox(parts), "mnb-row", "mnb-spread")
+
+        def row(*parts):
+            return classed(HBox(parts), "mnb-row", "mnb-spread")
+
         super().__init__(
             [
                 HTML("<h2>Corrections</h2>"),
@@ -251,7 +270,10 @@ def lesson_html(record: dict) -> str:
 
     def cells(old, new):
         kind = "better" if new > old else "worse" if new < old else ""
-        return f'<td>{100 * old:.2f}</td><td>{100 * new:.2f}</td><td class="mnb-{kind}">{f"{100 * (new - old):+.2f}".replace("-", "−")}</td>'
+        return (
+            f"<td>{100 * old:.2f}</td><td>{100 * new:.2f}</td><td"
+            f' class="mnb-{kind}">{f"{100 * (new - old):+.2f}".replace("-", "−")}</td>'
+        )
 
     rows = "".join(
         f'<tr><th scope="row">{escape(ROWS.get(name, name))}</th>{cells(old, new)}</tr>'
@@ -261,7 +283,8 @@ def lesson_html(record: dict) -> str:
         f'<th scope="col">{name}</th>' for name in ("right, in %", "before", "after", "change")
     )
     return (
-        f'<table class="mnb-lesson"><caption>{escape(record["before"])} became {escape(record["version"])}, by {record["learnt"]} corrections</caption>'
+        f'<table class="mnb-lesson"><caption>{escape(record["before"])} became'
+        f" {escape(record['version'])}, by {record['learnt']} corrections</caption>"
         f"<tr>{head}</tr>{rows}</table>{problem_html(record['warning'])}"
     )
 
@@ -293,10 +316,14 @@ def last_lesson(store: Store) -> dict | None:
 def plan_html(count: int, version: str) -> str:
     "What a lesson from so many corrections would do."
     if count < LEAST:
-        return f'<p class="mnb-soft">{LEAST} corrections are needed to learn from; there {"is" if count == 1 else "are"} {count or "none"}.</p>'
+        return (
+            f'<p class="mnb-soft">{LEAST} corrections are needed to learn from; there'
+            f" {'is' if count == 1 else 'are'} {count or 'none'}.</p>"
+        )
     return (
-        f'<p class="mnb-soft">A copy of {escape(version)} learns from them among {DIGITS:,} MNIST digits, in about a minute. '
-        "Every fifth is kept back to judge by. Nothing changes for anybody until you say so.</p>"
+        f'<p class="mnb-soft">A copy of {escape(version)} learns from them among {DIGITS:,} MNIST'
+        " digits, in about a minute. Every fifth is kept back to judge by. Nothing changes for"
+        " anybody until you say so.</p>"
     )
 
 # %% ../nbs/29_learning_pages.ipynb #9ac3f87e

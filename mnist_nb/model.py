@@ -91,7 +91,8 @@ def build_model(
 
     Returns
     -------
-    keras.Model : float32 (n, 28, 28, 1), 0 to 1, to probabilities (n, 10), or (n, 11) with `refusal`.
+    keras.Model : float32 (n, 28, 28, 1), 0 to 1, to probabilities (n, 10), or (n, 11) with
+    `refusal`.
 
     Raises
     ------
@@ -119,7 +120,9 @@ def build_model(
 
 # %% ../nbs/08_model.ipynb #8f94ae1b
 def rectified(values, normalisation: str | None):
-    "Normalise if asked for, then set what is negative to zero; the maximum of a pool is the same before and after that."
+    """Normalise if asked for, then set what is negative to zero; the maximum of a pool is the same
+    before and after that.
+    """
     layers = import_keras().layers
     if normalisation:
         values = layers.BatchNormalization(momentum=0.95)(values)
@@ -127,7 +130,9 @@ def rectified(values, normalisation: str | None):
 
 # %% ../nbs/08_model.ipynb #14ec0990
 def check_choice(name: str, value, allowed: tuple) -> None:
-    "Raise a ValueError that names the argument, what was expected and what came, where `value` is not one of `allowed`."
+    """Raise a ValueError that names the argument, what was expected and what came, where `value` is
+    not one of `allowed`.
+    """
     if value not in allowed:
         raise ValueError(f"{name}: expected {' or '.join(map(repr, allowed))}, got {value!r}")
 
@@ -141,7 +146,8 @@ def given_a_digit(outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    probabilities, no_digit : of the ten digits, given that it is one, (n, 10), and of its being none, (n,).
+    probabilities, no_digit : of the ten digits, given that it is one, (n, 10), and of its being
+    none, (n,).
     """
     digits = outputs[:, :CLASSES]
     total = digits.sum(1, keepdims=True)
@@ -151,7 +157,9 @@ def given_a_digit(outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 # %% ../nbs/08_model.ipynb #2628aa05
 def save_keras(model: "keras.Model", path: str | Path) -> None:
-    "Write a Keras model to a `.keras` or `.h5` file in one step; raises ValueError on another suffix."
+    """Write a Keras model to a `.keras` or `.h5` file in one step; raises ValueError on another
+    suffix.
+    """
     path = Path(path)
     check_choice("suffix of the model file", path.suffix, (".keras", ".h5"))
     with atomic_path(path) as temporary:
@@ -187,7 +195,9 @@ def load_keras(path: str | Path) -> "keras.Model":
 
 # %% ../nbs/08_model.ipynb #632c2cbc
 def check_archive(path: str | Path) -> None:
-    "Raise ModelCorrupt where a `.keras` file is no whole archive, or where it would unpack to more than a digit recogniser can be."
+    """Raise ModelCorrupt where a `.keras` file is no whole archive, or where it would unpack to
+    more than a digit recogniser can be.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
@@ -203,7 +213,9 @@ LARGEST = 100_000_000
 
 # %% ../nbs/08_model.ipynb #fc1c883c
 def saved_with(path: str | Path) -> str:
-    "Which Keras a model file was saved with and which one is here, where they differ and the file says so."
+    """Which Keras a model file was saved with and which one is here, where they differ and the file
+    says so.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             version = str(json.loads(archive.read("metadata.json"))["keras_version"])
@@ -218,7 +230,9 @@ def saved_with(path: str | Path) -> str:
 
 # %% ../nbs/08_model.ipynb #f926bb31
 def check_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    "`probabilities` if they are ten or eleven non-negative numbers a row that add up to 1; else ValueError."
+    """`probabilities` if they are ten or eleven non-negative numbers a row that add up to 1; else
+    ValueError.
+    """
     if probabilities.ndim != 2 or probabilities.shape[1] not in (CLASSES, CLASSES + 1):
         raise ValueError(f"expected {CLASSES} outputs, got shape {probabilities.shape}")
     if not (
@@ -302,7 +316,9 @@ class LightModel:
             )
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        "Probabilities of the ten digits, given that each picture is one; float32 array of shape (n, 10)."
+        """Probabilities of the ten digits, given that each picture is one; float32 array of shape
+        (n, 10).
+        """
         return given_a_digit(self.outputs(images))[0]
 
     def _part(self, inputs):
@@ -327,9 +343,12 @@ class LightModel:
 def check_equal(
     model: "keras.Model", light: LightModel, images: np.ndarray, tolerance: float = 1e-5
 ) -> None:
-    "Raise ModelCorrupt where a Keras model and its converted form differ by more than `tolerance` in a probability."
+    """Raise ModelCorrupt where a Keras model and its converted form differ by more than `tolerance`
+    in a probability.
+    """
     difference = float(np.abs(model(network_input(images)).numpy() - light.outputs(images)).max())
     if not difference <= tolerance:
         raise ModelCorrupt(
-            f"the converted network differs from the trained one by {difference:.1g} in a probability"
+            f"the converted network differs from the trained one by {difference:.1g} in a"
+            " probability"
         )

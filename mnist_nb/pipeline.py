@@ -30,7 +30,9 @@ from .training import PRESETS, Trained, TrainingConfig, history_csv, resume, tra
 def evaluate_version(
     version: str | None = None, store: Store | None = None, mnist: Mnist | None = None
 ) -> Report:
-    "A report on how a version, the current one unless told otherwise, reads the 10,000 test digits."
+    """A report on how a version, the current one unless told otherwise, reads the 10,000 test
+    digits.
+    """
     reader, mnist = Reader.load(version, store), mnist or load_mnist()
     return evaluate(reader.probabilities(mnist.test_images), mnist.test_labels)
 
@@ -147,10 +149,13 @@ class Kept:
 
 # %% ../nbs/13_pipeline.ipynb #1a8a7fcf
 def no_worse(store: Store, version: str) -> bool:
-    "Whether a version reads the validation digits at least as well as the current one; whatever can be read does, where that one cannot."
-    score = lambda name: read_record(store.path(name) / "report.json", "validation")["validation"][
-        "accuracy"
-    ]
+    """Whether a version reads the validation digits at least as well as the current one; whatever
+    can be read does, where that one cannot.
+    """
+
+    def score(name):
+        return read_record(store.path(name) / "report.json", "validation")["validation"]["accuracy"]
+
     try:
         return score(version) >= score(Reader.load(None, store).version)
     except ModelError:
@@ -171,13 +176,16 @@ def make_version(
 
     Parameters
     ----------
-    folder : the training's own; where it holds the state of one that was cut off, that one is gone on with.
+    folder : the training's own; where it holds the state of one that was cut off, that one is gone
+    on with.
     config : what to train.
     label : a word for the version's name, e.g. the preset.
     store : where to keep it.
     on_event : see `mnist_nb.training.train`.
-    control : asked after each batch for the orders since it was last asked, see `mnist_nb.training.train`.
-    use : make it the current version; None does so unless it reads the validation digits worse than the current one.
+    control : asked after each batch for the orders since it was last asked, see
+    `mnist_nb.training.train`.
+    use : make it the current version; None does so unless it reads the validation digits worse than
+    the current one.
     mnist : the digits; loaded if not given.
 
     Raises

@@ -34,7 +34,10 @@ NONE_OF_THEM = "not a digit"
 # %% ../nbs/26_reading_pages.ipynb #60a425b3
 def kept_html(label: int | None, reading: Reading) -> str:
     "What is said of a correction that was just kept."
-    return f'<p class="mnb-soft" role="status">Kept: {named(label)}, read as {named(reading.digit)}.</p>'
+    return (
+        f'<p class="mnb-soft" role="status">Kept: {named(label)}, read as'
+        f" {named(reading.digit)}.</p>"
+    )
 
 # %% ../nbs/26_reading_pages.ipynb #49342b42
 class CorrectionBar(VBox):
@@ -43,7 +46,8 @@ class CorrectionBar(VBox):
     Parameters
     ----------
     visit : whose correction it is, and where it is kept.
-    given : called without arguments for what is corrected: its `Reading`, its source ('drawing', 'picture' or 'sample'), and its strokes or None.
+    given : called without arguments for what is corrected: its `Reading`, its source ('drawing',
+    'picture' or 'sample'), and its strokes or None.
     """
 
     def __init__(self, visit: Visit, given: Callable[[], tuple]):
@@ -60,7 +64,9 @@ class CorrectionBar(VBox):
         classed(self, "mnb", "mnb-correct").offer()
 
     def offer(self, reading: Reading | Number | None = None) -> None:
-        "Begin anew with what is shown now, unless it is what was just corrected; only for a picture of one digit, or of none, there is something to say."
+        """Begin anew with what is shown now, unless it is what was just corrected; only for a
+        picture of one digit, or of none, there is something to say.
+        """
         if (
             self.kept is not None
             and isinstance(reading, Reading)
@@ -205,9 +211,11 @@ def framed_html(grey: np.ndarray, found: Sequence) -> str:
     height, width = grey.shape
     small = cv2.imencode(".png", shrunk(grey, THUMBNAIL))[1].tobytes()
     return (
-        f'<div class="mnb-original"><img alt="the picture" src="data:image/png;base64,{base64.b64encode(small).decode()}">'
+        '<div class="mnb-original"><img alt="the picture"'
+        f' src="data:image/png;base64,{base64.b64encode(small).decode()}">'
         + "".join(
-            f'<div class="mnb-box" style="left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%;width:{100 * w / width:.2f}%;height:{100 * h / height:.2f}%"><b>{label}</b></div>'
+            '<div class="mnb-box"'
+            f' style="left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%;width:{100 * w / width:.2f}%;height:{100 * h / height:.2f}%"><b>{label}</b></div>'
             for label, (x, y, w, h) in found
         )
         + "</div>"

@@ -92,7 +92,8 @@ def framing_table(reader: Reader, images: np.ndarray, labels: np.ndarray) -> dic
 
     Returns
     -------
-    for each condition `accuracy`, the share whose most probable digit is the right one, and `refused`, the share refused; 0 to 1.
+    for each condition `accuracy`, the share whose most probable digit is the right one, and
+    `refused`, the share refused; 0 to 1.
     """
 
     def row(condition):
@@ -166,7 +167,8 @@ def printed_score(reader: Reader, n: int = 1000, seed: int = 0) -> dict[str, flo
 
     Returns
     -------
-    `accuracy`, the share whose most probable digit is the right one, and `refused`, the share refused; 0 to 1.
+    `accuracy`, the share whose most probable digit is the right one, and `refused`, the share
+    refused; 0 to 1.
     """
     images, labels = printed_digits(n, np.random.default_rng(seed), HELD_OUT_FONTS)
     readings = reader.read_many(images)
@@ -206,7 +208,10 @@ def refusal_table(
     """
     if reader.outputs(images[:1]).shape[1] == CLASSES:
         raise ValueError("reader: expected a network with refusal, got one without")
-    none = lambda pictures: given_a_digit(reader.outputs(pictures))[1]
+
+    def none(pictures):
+        return given_a_digit(reader.outputs(pictures))[1]
+
     rng, limit = np.random.default_rng(seed), np.quantile(none(images), 0.99)
     return {
         name: float((none(np.array([make(rng) for _ in range(n)])) <= limit).mean())

@@ -139,11 +139,14 @@ def refusal(request, token: str, cookie: str) -> tuple[int, str, str] | None:
 
 # %% ../nbs/32_server.ipynb #a5977e7a
 class Own(RequestHandler):
-    "What all our handlers share: the headers that keep a page to itself, and errors that say no more than they must."
+    """What all our handlers share: the headers that keep a page to itself, and errors that say no
+    more than they must.
+    """
 
     POLICY = (
-        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self'"
+        " data: blob:; font-src data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
+        " frame-ancestors 'none'"
     )
 
     def set_default_headers(self):
@@ -184,8 +187,9 @@ SAFETY = {
 def plain_page(text: str) -> str:
     "A page with a sentence on it."
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>mnist_nb</title>'
-        f'<style>{text_of("page.css")}</style><p class="plain">{escape(text)} <a href="/">To the dashboard</a></p></html>'
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport"'
+        f' content="width=device-width"><title>mnist_nb</title><style>{text_of("page.css")}</style><p'
+        f' class="plain">{escape(text)} <a href="/">To the dashboard</a></p></html>'
     )
 
 # %% ../nbs/32_server.ipynb #fcbacbc7
@@ -212,7 +216,9 @@ class Missing(Own):
 
 # %% ../nbs/32_server.ipynb #3a5f15b8
 class Welcome(Own):
-    "Lets a browser with the right token in: keeps that in a cookie and takes the token out of the address."
+    """Lets a browser with the right token in: keeps that in a cookie and takes the token out of the
+    address.
+    """
 
     def get(self):
         token, cookie = self.settings["token"], self.settings["cookie"]
@@ -305,7 +311,9 @@ class OwnPython(KernelSpecManager):
 
 # %% ../nbs/32_server.ipynb #291d63c2
 def kernel_environment(server: str, token: str) -> dict[str, str]:
-    "What a visitor's kernel finds in its environment: where things are, who runs its trainings, that sums take one thread, and that memory goes back."
+    """What a visitor's kernel finds in its environment: where things are, who runs its trainings,
+    that sums take one thread, and that memory goes back.
+    """
     path = os.pathsep.join(
         [str(PAGES.resolve().parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
@@ -337,7 +345,9 @@ class WarmKernels(
     def fill_if_needed(
         self, delay: float | None = None, notebook_name: str | None = None, **kwargs
     ):
-        "Start kernels until a pool is full; a little later where nobody waits for one, so that who has just come is not slowed down."
+        """Start kernels until a pool is full; a little later where nobody waits for one, so that
+        who has just come is not slowed down.
+        """
         super().fill_if_needed(
             0,
             notebook_name,
@@ -353,7 +363,9 @@ class WarmKernels(
         return made
 
     async def warm(self, notebook: str) -> tuple[str, list[dict]]:
-        "A kernel that has run a notebook, from the pool or a new one, and what the notebook showed."
+        """A kernel that has run a notebook, from the pool or a new one, and what the notebook
+        showed.
+        """
         if not self.get_pool_size(notebook):
             environment = os.environ | self.parent.environment
             self._pools[notebook].append(
@@ -376,8 +388,10 @@ class WarmKernels(
 class PageKernels(WarmKernels):
     """Who has which kernel.
 
-    A page gets a kernel by `visit`, under a secret name; only by that name can its websocket reach it. The kernel ends when the page is closed,
-    when nobody connects within a minute, and when nobody comes back within two after a connection was lost.
+    A page gets a kernel by `visit`, under a secret name; only by that name can its websocket reach
+    it. The kernel ends when the page is closed,
+    when nobody connects within a minute, and when nobody comes back within two after a connection
+    was lost.
     """
 
     most = Integer(20, config=True, help="how many visitors may be there at once")
@@ -436,7 +450,9 @@ class PageKernels(WarmKernels):
 
 # %% ../nbs/32_server.ipynb #06a89f62
 def well_formed(message: bytes) -> bool:
-    "Whether a websocket message is laid out as the protocol says: its own length bounds every number in it."
+    """Whether a websocket message is laid out as the protocol says: its own length bounds every
+    number in it.
+    """
     if not isinstance(message, bytes) or len(message) < 64:
         return False
     count = int.from_bytes(message[:8], "little")
@@ -452,7 +468,9 @@ KINDS = ["comm_open", "comm_msg", "comm_close", "comm_info_request", "kernel_inf
 
 # %% ../nbs/32_server.ipynb #80a46653
 def harmless(message: bytes) -> bool:
-    "Whether a message asks a kernel for no more than a page may: to talk with widgets that are there."
+    """Whether a message asks a kernel for no more than a page may: to talk with widgets that are
+    there.
+    """
     if not well_formed(message):
         return False
     offsets = [int.from_bytes(message[8 * at : 8 * at + 8], "little") for at in range(1, 7)]
@@ -474,7 +492,11 @@ def harmless(message: bytes) -> bool:
 
 # %% ../nbs/32_server.ipynb #3e96241c
 class Line(ZMQChannelsWebsocketConnection):
-    "What a kernel says, on its way to its page: of an error only that there was one. Jupyter's own method would look for its words in the wrong place, and the page would hear nothing any more."
+    """What a kernel says, on its way to its page: of an error only that there was one.
+
+    Jupyter's own method would look for its words in the wrong place, and the page would hear
+    nothing any more.
+    """
 
     def _on_error(self, channel, msg, msg_list):
         if (
@@ -489,7 +511,9 @@ class Line(ZMQChannelsWebsocketConnection):
 
 # %% ../nbs/32_server.ipynb #be868bdd
 class Socket(VoilaKernelWebsocketHandler):
-    "The live connection of a page with its own kernel; lets nothing through but talk between widgets."
+    """The live connection of a page with its own kernel; lets nothing through but talk between
+    widgets.
+    """
 
     ping_interval = ping_timeout = 30
 
@@ -545,7 +569,8 @@ def installed(name: str) -> str:
         if (path := Path(folder) / name).is_file():
             return re.sub(r"//# sourceMappingURL=.*", "", path.read_text(encoding="utf8"))
     raise MnistNbError(
-        f"{name} is not installed; run `pip install --force-reinstall ipywidgets widgetsnbextension ipycanvas`"
+        f"{name} is not installed; run `pip install --force-reinstall ipywidgets widgetsnbextension"
+        " ipycanvas`"
     )
 
 # %% ../nbs/32_server.ipynb #268ee08b
@@ -619,7 +644,8 @@ class Page(Own):
             return self.say(
                 503,
                 "full",
-                f"{kernels.most} visitors are here already, as many as this server takes. Please try again in a minute.",
+                f"{kernels.most} visitors are here already, as many as this server takes. Please"
+                " try again in a minute.",
             )
         self.write(head(self.page))
         await self.flush()
@@ -638,7 +664,9 @@ class Page(Own):
 
 # %% ../nbs/32_server.ipynb #a1b2bafc
 class Container(WSGIContainer):
-    "A WSGI app in a pool of threads; it is told that a body in chunks has an end, without which Flask would not read it."
+    """A WSGI app in a pool of threads; it is told that a body in chunks has an end, without which
+    Flask would not read it.
+    """
 
     def __init__(self, app, threads: int = 8):
         super().__init__(app, ThreadPoolExecutor(threads, "api"))
@@ -668,7 +696,9 @@ class Exactly(PathMatches):
 
 # %% ../nbs/32_server.ipynb #a279954d
 class Predict(Own):
-    "POST /api/predict without Flask, whose share of a prediction is larger than the prediction; refuses what would have to wait too long."
+    """POST /api/predict without Flask, whose share of a prediction is larger than the prediction;
+    refuses what would have to wait too long.
+    """
 
     MOST_WAITING = 64
     pool, waiting = ThreadPoolExecutor(1, "predict"), 0
@@ -697,7 +727,8 @@ class Predict(Own):
 
 # %% ../nbs/32_server.ipynb #32a9a79f
 class Events(Own):
-    """Follows a training as server-sent events, from its beginning or from where the viewer left off, until it ends.
+    """Follows a training as server-sent events, from its beginning or from where the viewer left
+    off, until it ends.
 
     Where nothing is left to tell the answer is 204, which keeps browsers from asking again.
     """
@@ -740,7 +771,9 @@ class Events(Own):
 
 # %% ../nbs/32_server.ipynb #b15c341c
 def listen(host: str, port: int) -> list:
-    "Sockets that listen; an error that names the port where it is taken, for no other port is tried."
+    """Sockets that listen; an error that names the port where it is taken, for no other port is
+    tried.
+    """
     try:
         return bind_sockets(port, host)
     except OSError as e:
@@ -769,7 +802,9 @@ def address(host: str, port: int, token: str = "") -> str:
 
 # %% ../nbs/32_server.ipynb #0602160a
 def fill(folder: Path) -> None:
-    "Write what Voila wants as files: a notebook for each page, and how its outputs leave the kernel."
+    """Write what Voila wants as files: a notebook for each page, and how its outputs leave the
+    kernel.
+    """
     for page in TITLES:
         code = f"from mnist_nb.dashboard import Dashboard\nDashboard({page!r})"
         cell = {
@@ -891,7 +926,9 @@ class Bounded(HTTPServer):
         return super().handle_stream(stream, address)
 
     async def end_deaf(self):
-        "End connections whose clients do not take what they asked for; Tornado sees to those that do not ask."
+        """End connections whose clients do not take what they asked for; Tornado sees to those that
+        do not ask.
+        """
         before = {}
         while True:
             await asyncio.sleep(SECONDS_IDLE)
@@ -969,10 +1006,12 @@ def serve(
 
     Parameters
     ----------
-    host, port : where to listen; port 0 takes any that is free. Where the host is not this machine alone, a token is asked for.
+    host, port : where to listen; port 0 takes any that is free. Where the host is not this machine
+    alone, a token is asked for.
     browser : whether to open the page.
     token : the token; made anew where one is needed and none is given.
-    warm : kernels of each page that wait for the next visitors; each costs memory and spares a visitor some seconds.
+    warm : kernels of each page that wait for the next visitors; each costs memory and spares a
+    visitor some seconds.
     visitors : how many may be there at once; each costs a kernel.
     idle_minutes : after how long without use a page is closed.
 

@@ -122,7 +122,10 @@ def unused_name(store: Store, label: str) -> str:
 
 # %% ../nbs/11_store.ipynb #267045b8
 def use_version(store: Store, version: str) -> None:
-    "Make a version the current one; raises ModelMissing where there is none of that name. A damaged list of those used before starts anew."
+    """Make a version the current one; raises ModelMissing where there is none of that name.
+
+    A damaged list of those used before starts anew.
+    """
     store.path(version)
     with locked(store.folder / ".current.lock"):
         try:
@@ -136,7 +139,9 @@ def use_version(store: Store, version: str) -> None:
 
 # %% ../nbs/11_store.ipynb #657ae82c
 def rollback(store: Store) -> str:
-    "Go back to the version that was used before the current one, and return its name; raises ModelMissing where there was none."
+    """Go back to the version that was used before the current one, and return its name; raises
+    ModelMissing where there was none.
+    """
     with locked(store.folder / ".current.lock"):
         used = store.used()
         if len(used) < 2:
@@ -160,7 +165,8 @@ def remove_version(store: Store, version: str) -> None:
         store.path(version)
         if version in (PRETRAINED, store.current()):
             raise ValueError(
-                f"version: expected one that is neither in use nor {PRETRAINED!r}, got {version!r}. Use another one first"
+                f"version: expected one that is neither in use nor {PRETRAINED!r}, got {version!r}."
+                " Use another one first"
             )
         try:
             left = groupby(each for each in store.used()[1:] if each != version)
@@ -174,7 +180,8 @@ def remove_version(store: Store, version: str) -> None:
 def spoilt(path: Path, why: str) -> ModelCorrupt:
     "The error for a version's file that cannot be used."
     return ModelCorrupt(
-        f"{path}: cannot be read ({why}). Choose another version with `mnist_nb models list` and `mnist_nb models use`, or train one with `mnist_nb train`"
+        f"{path}: cannot be read ({why}). Choose another version with `mnist_nb models list` and"
+        " `mnist_nb models use`, or train one with `mnist_nb train`"
     )
 
 # %% ../nbs/11_store.ipynb #8eae3770
@@ -187,7 +194,9 @@ def read_bytes(path: Path) -> bytes:
 
 # %% ../nbs/11_store.ipynb #0a926a07
 def read_network(path: Path) -> bytes:
-    "The bytes of a version's network file; raises ModelCorrupt where they are not those that config.json vouches for."
+    """The bytes of a version's network file; raises ModelCorrupt where they are not those that
+    config.json vouches for.
+    """
     content = read_bytes(path)
     expected = read_record(path.with_name("config.json"), "sha256")["sha256"].get(path.name)
     if hashlib.sha256(content).hexdigest() != expected:
@@ -223,7 +232,8 @@ def model_card(label: str, config: dict, report: dict) -> str:
         f"; code {config['code'][:12]}" * ("code" in config),
     )
     rows = "\n".join(
-        f"| {part} | {r['images']} | {r['accuracy']:.2%} | {r['interval'][0]:.2%} to {r['interval'][1]:.2%} | {r['loss']:.4f} | {r['calibration_error']:.2%} |"
+        f"| {part} | {r['images']} | {r['accuracy']:.2%} | {r['interval'][0]:.2%} to"
+        f" {r['interval'][1]:.2%} | {r['loss']:.4f} | {r['calibration_error']:.2%} |"
         for part, r in report.items()
     )
     return f"""# A handwritten-digit reader ({label})

@@ -27,7 +27,9 @@ LEAST, LABEL = 5, "taught"
 
 # %% ../nbs/21_teaching.ipynb #a3c7f8b5
 def held_out(corrections: Sequence[Correction]) -> tuple[list[Correction], list[Correction]]:
-    "Corrections to learn from, and every fifth to judge by; always the same ones, in whatever order they come."
+    """Corrections to learn from, and every fifth to judge by; always the same ones, in whatever
+    order they come.
+    """
     ordered = sorted(corrections, key=lambda each: each.number)
     return [each for place, each in enumerate(ordered) if place % LEAST != LEAST - 1], ordered[
         LEAST - 1 :: LEAST
@@ -38,7 +40,8 @@ def check_enough(corrections: Sequence[Correction]) -> None:
     "Raise TrainingError where there are too few corrections to learn from."
     if len(corrections) < LEAST:
         raise TrainingError(
-            f"expected at least {LEAST} corrections to learn from, got {len(corrections)}. Correct some more readings first"
+            f"expected at least {LEAST} corrections to learn from, got {len(corrections)}. Correct"
+            " some more readings first"
         )
 
 # %% ../nbs/21_teaching.ipynb #b546c257
@@ -139,7 +142,9 @@ def judged(reader: Reader, parts: dict[str, tuple], mnist: Mnist) -> dict[str, f
 
 # %% ../nbs/21_teaching.ipynb #b0b6e5ee
 def warning_of(rows: Sequence[tuple[str, float, float]]) -> str:
-    "What speaks against a version: that it reads MNIST worse than is worth anything, or the corrections no better."
+    """What speaks against a version: that it reads MNIST worse than is worth anything, or the
+    corrections no better.
+    """
     fallen = [
         f"{name} fell by {100 * (old - new):.2f} points"
         for name, old, new in rows
@@ -163,7 +168,8 @@ def teach(
     on_event: Callable[[dict], None] | None = None,
     control: Callable[[], list[dict]] | None = None,
 ) -> Taught:
-    """Let a version learn from corrections; what comes of it is a new version, which is not put in use.
+    """Let a version learn from corrections; what comes of it is a new version, which is not put in
+    use.
 
     Parameters
     ----------
@@ -222,7 +228,9 @@ def teach(
 
 # %% ../nbs/21_teaching.ipynb #aa0958ea
 def known_to(arrays: tuple[np.ndarray, np.ndarray], refusal: bool) -> tuple[np.ndarray, np.ndarray]:
-    "The corrections that a network can learn: one that cannot refuse learns nothing from what is no digit."
+    """The corrections that a network can learn: one that cannot refuse learns nothing from what is
+    no digit.
+    """
     images, labels = arrays
     return (images, labels) if refusal else (images[labels < CLASSES], labels[labels < CLASSES])
 
@@ -253,7 +261,9 @@ def give_lesson(
     control: Callable[[], list[dict]],
     mnist: Mnist,
 ) -> Taught:
-    "Teach as a job's `plan` says, which has the `version` and the `visitor`; arguments as in `teach`."
+    """Teach as a job's `plan` says, which has the `version` and the `visitor`; arguments as in
+    `teach`.
+    """
     return teach(
         Corrections().list(plan["visitor"]), plan["version"], store, mnist, on_event, control
     )

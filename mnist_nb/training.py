@@ -80,11 +80,14 @@ class TrainingConfig:
     time_limit : stop after so many seconds; None for never.
     seed : of weights, order, variations and dropout.
     normalisation, padding, pooling, dense, dropout : the network's, see `build_model`.
-    non_digits : pictures of no digit that are mixed in, as a share of the given digits; the network then learns to refuse.
+    non_digits : pictures of no digit that are mixed in, as a share of the given digits; the network
+    then learns to refuse.
     handwriting : digits of simulated handwriting that are mixed in, as a share of the given digits.
     printed : printed digits that are mixed in, as a share of the given digits.
-    teachers : networks that are trained first, each with a seed of its own, and whose mean answer is then a part of what is learnt; 0 for none.
-    strategy : 'mirrored' learns on all of the machine's GPUs at once, each batch shared among them; None on one device.
+    teachers : networks that are trained first, each with a seed of its own, and whose mean answer
+    is then a part of what is learnt; 0 for none.
+    strategy : 'mirrored' learns on all of the machine's GPUs at once, each batch shared among them;
+    None on one device.
 
     Raises
     ------
@@ -141,7 +144,10 @@ def limit_problem(name: str, value) -> str | None:
     )
     if numeric and low <= value <= high:
         return None
-    return f"{name}: expected {'a whole number' if kind is int else 'a number'} from {low:g} to {high:g}, got {value!r}"
+    return (
+        f"{name}: expected {'a whole number' if kind is int else 'a number'} from {low:g} to"
+        f" {high:g}, got {value!r}"
+    )
 
 # %% ../nbs/09_training.ipynb #e0b6e003
 PRESETS = {
@@ -174,7 +180,10 @@ PRESETS["record"] = replace(PRESETS["full"], teachers=3, time_limit=4 * 3600)
 
 # %% ../nbs/09_training.ipynb #3f0e437d
 def configure(preset: str = "full", **changes) -> TrainingConfig:
-    "A preset with some of its values changed; None leaves a value as it is. Raises ValueError as `TrainingConfig` does."
+    """A preset with some of its values changed; None leaves a value as it is.
+
+    Raises ValueError as `TrainingConfig` does.
+    """
     check_choice("preset", preset, tuple(PRESETS))
     return replace(
         PRESETS[preset], **{name: value for name, value in changes.items() if value is not None}
@@ -182,7 +191,9 @@ def configure(preset: str = "full", **changes) -> TrainingConfig:
 
 # %% ../nbs/09_training.ipynb #5c9d20ab
 def restore_config(saved: dict) -> TrainingConfig:
-    "A configuration from the values that were saved with a version or a training, of this release or an earlier one."
+    """A configuration from the values that were saved with a version or a training, of this release
+    or an earlier one.
+    """
     renamed = {"negatives": "non_digits"}
     values = {renamed.get(name, name): value for name, value in saved.items()}
     return TrainingConfig(
@@ -218,7 +229,8 @@ def batches(
     Parameters
     ----------
     originals : what to show.
-    strength : asked now and then for the strength of the variations; the configured one unless told otherwise.
+    strength : asked now and then for the strength of the variations; the configured one unless told
+    otherwise.
 
     Returns
     -------
@@ -247,7 +259,9 @@ def batches(
 
 # %% ../nbs/09_training.ipynb #8b575645
 def originals_of(digits: tuple, config: TrainingConfig) -> Originals:
-    "What to show: the given digits, and the configured shares of others and of non-digits, which have the label 10."
+    """What to show: the given digits, and the configured shares of others and of non-digits, which
+    have the label 10.
+    """
     images, labels = digits
     n_non_digits, n_handwritten, n_printed = (
         round(share * len(images))
@@ -303,7 +317,9 @@ def train_pass(model, pictures, cropped: bool):
 
 # %% ../nbs/09_training.ipynb #9963dee0
 def strategy_of(config: TrainingConfig):
-    "TensorFlow's strategy for a configuration; raises ValueError where a batch is too small to be shared."
+    """TensorFlow's strategy for a configuration; raises ValueError where a batch is too small to be
+    shared.
+    """
     import tensorflow as tf
 
     if not config.strategy:
@@ -318,7 +334,8 @@ def strategy_of(config: TrainingConfig):
     devices = strategy.num_replicas_in_sync
     if config.batch_size < devices:
         raise ValueError(
-            f"batch_size: expected at least {devices}, a digit for each of the {devices} devices, got {config.batch_size}"
+            f"batch_size: expected at least {devices}, a digit for each of the {devices} devices,"
+            f" got {config.batch_size}"
         )
     return strategy
 
@@ -334,7 +351,9 @@ SOFT = 0.7
 
 # %% ../nbs/09_training.ipynb #056b96f1
 def wanted_of(learner: "Learner", labels, pictures):
-    "What a network is to answer: its labels, smoothed, and mixed with what its teachers answer on average."
+    """What a network is to answer: its labels, smoothed, and mixed with what its teachers answer on
+    average.
+    """
     import tensorflow as tf
 
     classes, smoothing, teachers = (
@@ -351,7 +370,9 @@ def wanted_of(learner: "Learner", labels, pictures):
 
 # %% ../nbs/09_training.ipynb #05928da8
 def learn_share(learner: "Learner", images, labels, keep) -> tuple:
-    "A device's share of a step, from its part of a batch; gives its part of the loss, and how many digits were right."
+    """A device's share of a step, from its part of a batch; gives its part of the loss, and how
+    many digits were right.
+    """
     import tensorflow as tf
 
     here, all_of_them = (
@@ -435,7 +456,9 @@ class Learner:
             mean.assign_sub((mean - weight) * (1 - keep))
 
     def learn(self, images: np.ndarray, labels: np.ndarray, rate: float) -> tuple[float, int]:
-        "One step on a batch; its loss and how many of its digits were read rightly before the step."
+        """One step on a batch; its loss and how many of its digits were read rightly before the
+        step.
+        """
         self.optimizer.learning_rate = rate
         self.steps += 1
         keep = min(self.config.averaging, self.steps / (self.steps + 10))
@@ -461,7 +484,9 @@ def swap_average(learner: Learner) -> None:
 def judge(
     learner: Learner, images: np.ndarray, labels: np.ndarray
 ) -> tuple[float, float, np.ndarray]:
-    "Mean loss and accuracy of the averaged weights on some digits, and the probabilities that they give, shape (n, 10)."
+    """Mean loss and accuracy of the averaged weights on some digits, and the probabilities that
+    they give, shape (n, 10).
+    """
     swap_average(learner)
     parts = range(0, len(images), 500)
     found = np.concatenate(
@@ -572,7 +597,9 @@ def check_order(order: dict) -> dict:
 # %% ../nbs/09_training.ipynb #4423e51c
 @dataclass
 class Training:
-    "A training under way: what `train` was told, and what has come of it so far; `now` is the configuration with all changes."
+    """A training under way: what `train` was told, and what has come of it so far; `now` is the
+    configuration with all changes.
+    """
 
     config: TrainingConfig
     originals: Originals
@@ -641,7 +668,9 @@ def cut_short(training: Training, batch: int) -> str | None:
 
 # %% ../nbs/09_training.ipynb #e38d1809
 def tired(training: Training) -> str | None:
-    "'no improvement' where the validation loss has not improved for longer than the patience allows."
+    """'no improvement' where the validation loss has not improved for longer than the patience
+    allows.
+    """
     losses = [row["validation_loss"] for row in training.history]
     waited = len(losses) - 1 - int(np.argmin(losses)) if losses else 0
     return (
@@ -665,7 +694,9 @@ def diverged(training: Training, epoch: int, batch: int) -> TrainingError:
 
 # %% ../nbs/09_training.ipynb #75c013fd
 def run_epoch(training: Training) -> str | None:
-    "Learn from all digits once, judge, and write it down; returns the reason where it was cut short."
+    """Learn from all digits once, judge, and write it down; returns the reason where it was cut
+    short.
+    """
     epoch, begun, loss, right, seen = (
         len(training.history) + 1,
         training.started - time.monotonic(),
@@ -712,7 +743,9 @@ def run_epoch(training: Training) -> str | None:
 
 # %% ../nbs/09_training.ipynb #47636872
 def first_filters(learner: Learner) -> list:
-    "The averaged filters of the first convolution, brightest 255: 32 lists of 3 rows of 3 whole numbers."
+    """The averaged filters of the first convolution, brightest 255: 32 lists of 3 rows of 3 whole
+    numbers.
+    """
     filters = np.moveaxis(learner.average[0].numpy()[:, :, 0], -1, 0)
     low, high = filters.min(), filters.max()
     return np.rint((filters - low) * 255 / max(high - low, 1e-9)).astype(int).tolist()
@@ -721,7 +754,9 @@ def first_filters(learner: Learner) -> list:
 def mistakes(
     found: np.ndarray, images: np.ndarray, labels: np.ndarray, most: int = 12
 ) -> list[dict]:
-    "Index, label, digit, confidence and picture (a PNG data URL) of the surest mistakes in probabilities of shape (n, 10)."
+    """Index, label, digit, confidence and picture (a PNG data URL) of the surest mistakes in
+    probabilities of shape (n, 10).
+    """
     digits, sure = found.argmax(1), found.max(1)
     wrong = np.flatnonzero(digits != labels)
     return [
@@ -779,14 +814,17 @@ def save_state(training: Training) -> None:
 
 # %% ../nbs/09_training.ipynb #40bcecd2
 def read_state(folder: str | Path) -> tuple[dict, dict]:
-    "The books and the arrays in state.npz; raises TrainingError where there is nothing that can be resumed."
+    """The books and the arrays in state.npz; raises TrainingError where there is nothing that can
+    be resumed.
+    """
     try:
         with np.load(Path(folder) / "state.npz", allow_pickle=False) as state:
             arrays = dict(state)
         return json.loads(str(arrays.pop("books"))), arrays
     except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as e:
         raise TrainingError(
-            f"{folder}: no training to resume ({one_line(e)}). Start a new one with `mnist_nb train`"
+            f"{folder}: no training to resume ({one_line(e)}). Start a new one with `mnist_nb"
+            " train`"
         ) from e
 
 # %% ../nbs/09_training.ipynb #539a2aa2
@@ -857,7 +895,9 @@ def opened(
     model=None,
     teachers: Sequence[Trained] = (),
 ) -> Training:
-    "A training at its start; who does not watch or steer gets a viewer that looks away and a control without orders."
+    """A training at its start; who does not watch or steer gets a viewer that looks away and a
+    control without orders.
+    """
     return Training(
         config,
         originals_of(digits, config),
@@ -872,7 +912,9 @@ def opened(
 
 # %% ../nbs/09_training.ipynb #0132eb3a
 def numbered(on_event, number: int, config: TrainingConfig):
-    "A viewer of one network's events, which adds to each which network it is of, where there are several."
+    """A viewer of one network's events, which adds to each which network it is of, where there are
+    several.
+    """
     if not (on_event and config.teachers):
         return on_event
     return lambda event: on_event(event | {"network": number, "networks": config.teachers + 1})
@@ -884,7 +926,9 @@ CUT_SHORT = "stopped", "time limit"
 def taught_by(
     config: TrainingConfig, digits: tuple, validation: tuple, folder, on_event, stop, control
 ) -> list[Trained]:
-    "The teachers that a configuration asks for; fewer where one of them was cut short, which is then the last."
+    """The teachers that a configuration asks for; fewer where one of them was cut short, which is
+    then the last.
+    """
     done, spent = [], 0.0
     for number in range(1, config.teachers + 1):
         own, place = (
@@ -909,7 +953,9 @@ def taught_by(
 
 # %% ../nbs/09_training.ipynb #30e2aa1a
 def best_of(networks: Sequence[Trained], config: TrainingConfig) -> Trained:
-    "The network that reads the validation digits best of those that were trained before there was no more time."
+    """The network that reads the validation digits best of those that were trained before there was
+    no more time.
+    """
 
     def kept_accuracy(one):
         return max(
@@ -939,7 +985,9 @@ def run_taught(
     model=None,
     state: tuple | None = None,
 ) -> Trained:
-    "Train the teachers that there are to be, then the network itself, from its saved state where there is one."
+    """Train the teachers that there are to be, then the network itself, from its saved state where
+    there is one.
+    """
     teachers = taught_by(config, digits, validation, folder, on_event, stop, control)
     if teachers and teachers[-1].reason in CUT_SHORT:
         return best_of(teachers, config)
@@ -974,7 +1022,8 @@ def train(
     Parameters
     ----------
     config : what to train and how.
-    digits, validation : (images, labels) to learn from and to choose by; uint8 arrays of shape (n, 28, 28) and (n,).
+    digits, validation : (images, labels) to learn from and to choose by; uint8 arrays of shape (n,
+    28, 28) and (n,).
     folder : where to keep history.csv and what `resume` needs; None for nowhere.
     on_event : a viewer of events, see `mnist_nb.core`.
     stop : asked after each batch whether to end now, keeping the best weights so far.
@@ -997,7 +1046,8 @@ def resume(
     stop: Callable[[], bool] | None = None,
     control: Callable[[], list[dict]] | None = None,
 ) -> Trained:
-    """Go on with the training in `folder`, from its last finished epoch to its end; arguments as in `train`.
+    """Go on with the training in `folder`, from its last finished epoch to its end; arguments as in
+    `train`.
 
     Raises
     ------
@@ -1017,7 +1067,9 @@ def resume(
 
 # %% ../nbs/09_training.ipynb #2ec8da16
 def mosaic(pictures: np.ndarray, columns: int) -> np.ndarray:
-    "Pictures in rows of so many, with a white line between them: uint8 array of shape (n, height, width) to one of two axes."
+    """Pictures in rows of so many, with a white line between them: uint8 array of shape (n, height,
+    width) to one of two axes.
+    """
     framed = np.pad(
         np.asarray(pictures, np.uint8),
         ((0, -len(pictures) % columns), (0, 1), (0, 1)),
@@ -1067,7 +1119,9 @@ def watch_figure(history: Sequence[dict], changes: Sequence[dict]) -> "matplotli
 
 # %% ../nbs/09_training.ipynb #869a0abd
 class LiveView:
-    "A viewer of events for a notebook: curves, first filters and surest mistakes, drawn anew after each epoch."
+    """A viewer of events for a notebook: curves, first filters and surest mistakes, drawn anew
+    after each epoch.
+    """
 
     def __init__(self):
         self.history, self.changes, self.shown = [], [], None

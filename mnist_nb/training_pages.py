@@ -31,7 +31,9 @@ from .widgets import LineChart, button, classed, problem_html
 
 # %% ../nbs/28_training_pages.ipynb #c7c1173d
 def curves(events: Sequence[dict], name: str) -> dict[str, list]:
-    "The course of 'loss' or 'accuracy', over epochs, on the digits learnt from and on the validation digits."
+    """The course of 'loss' or 'accuracy', over epochs, on the digits learnt from and on the
+    validation digits.
+    """
     learnt, judged, last = [], [], {}
     for event in events:
         if event["kind"] == "start":
@@ -54,7 +56,9 @@ def curves(events: Sequence[dict], name: str) -> dict[str, list]:
 
 # %% ../nbs/28_training_pages.ipynb #9ffd629f
 def since(last: dict, event: dict, name: str) -> float:
-    "The mean of 'loss' or 'accuracy' since the last event; events hold the mean since their epoch's begin."
+    """The mean of 'loss' or 'accuracy' since the last event; events hold the mean since their
+    epoch's begin.
+    """
     before = (
         last
         if last.get("epoch") == event["epoch"] and last["batch"] < event["batch"]
@@ -94,13 +98,16 @@ def log_line(event: dict) -> str:
     text = {
         "job": lambda: f"training {event['id']}",
         "start": lambda: (
-            f"{event['images']:,} pictures, {event['parameters']:,} parameters, from epoch {event['first']} of {event['epochs']}"
+            f"{event['images']:,} pictures, {event['parameters']:,} parameters, from epoch"
+            f" {event['first']} of {event['epochs']}"
         ),
         "epoch": lambda: (
-            f"epoch {event['epoch']}: loss {event['loss']:.4f}, accuracy {event['accuracy']:.2%}; validation {event['validation_loss']:.4f}, {event['validation_accuracy']:.2%}"
+            f"epoch {event['epoch']}: loss {event['loss']:.4f}, accuracy {event['accuracy']:.2%};"
+            f" validation {event['validation_loss']:.4f}, {event['validation_accuracy']:.2%}"
         ),
         "change": lambda: (
-            f"epoch {event['epoch']}, step {event['batch']}: {changed(event['name'], event['value'])}"
+            f"epoch {event['epoch']}, step {event['batch']}:"
+            f" {changed(event['name'], event['value'])}"
         ),
         "end": lambda: f"{event['reason']} after {duration(event['seconds'])}",
         "kept": lambda: f"kept as {event['version']}",
@@ -152,7 +159,10 @@ def stage(job, events: Sequence[dict]) -> str:
 def state_html(job, events: Sequence[dict]) -> str:
     "How far a training has come: a sentence, a bar and the latest figures."
     if job is None:
-        return '<h2>No training yet</h2><p class="mnb-soft">Start one, and everybody on this page can watch it.</p>'
+        return (
+            '<h2>No training yet</h2><p class="mnb-soft">Start one, and everybody on this page can'
+            " watch it.</p>"
+        )
     said = {
         "running": stage(job, events),
         "finished": "finished",
@@ -179,7 +189,8 @@ def state_html(job, events: Sequence[dict]) -> str:
     if job.history:
         figures.insert(2, ("validation", f"{job.history[-1]['validation_accuracy']:.2%}"))
     return (
-        f'<h2>{escape(job.label)}: {escape(said)}{left}</h2><div class="mnb-progress" role="progressbar" aria-valuenow="{share}" aria-valuemin="0" aria-valuemax="100" '
+        f'<h2>{escape(job.label)}: {escape(said)}{left}</h2><div class="mnb-progress"'
+        f' role="progressbar" aria-valuenow="{share}" aria-valuemin="0" aria-valuemax="100" '
         f'aria-label="progress of the training"><i style="--share:{share}%"></i></div>'
         f'<dl class="mnb-figures">{"".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures)}</dl>{problem_html(job.error)}'
     )
@@ -202,8 +213,11 @@ def inside_html(events: Sequence[dict]) -> str:
         if "picture" in each
     )
     return (
-        f'<div class="mnb-inside"><section><h3>First filters after epoch {epoch["epoch"]}</h3><div class="mnb-kernels" role="img" aria-label="{len(epoch["filters"])} filters of 3 by 3 pixels">{filters}</div></section>'
-        f'<section><h3>Surest mistakes on validation digits, really → read as</h3><ol class="mnb-mistakes">{wrong or "<li>none</li>"}</ol></section></div>'
+        f'<div class="mnb-inside"><section><h3>First filters after epoch {epoch["epoch"]}</h3><div'
+        f' class="mnb-kernels" role="img" aria-label="{len(epoch["filters"])} filters of 3 by 3'
+        f' pixels">{filters}</div></section><section><h3>Surest mistakes on validation digits,'
+        " really → read as</h3><ol"
+        f' class="mnb-mistakes">{wrong or "<li>none</li>"}</ol></section></div>'
     )
 
 # %% ../nbs/28_training_pages.ipynb #8e2c1386
@@ -211,7 +225,10 @@ def outcome_html(job, report: dict | None, current: str) -> str:
     "What came out of a training, against the version in use."
     if not job or not job.result:
         return ""
-    found = f"<b>{100 * job.result['test_accuracy']:.2f} %</b> of the test digits right, {100 * job.result['validation_accuracy']:.2f} % of the validation digits"
+    found = (
+        f"<b>{100 * job.result['test_accuracy']:.2f} %</b> of the test digits right,"
+        f" {100 * job.result['validation_accuracy']:.2f} % of the validation digits"
+    )
     if job.version == current:
         return f"<p>{escape(job.version)}: {found}. It is in use.</p>"
     against = f"; the version in use: {100 * report['accuracy']:.2f} %" if report else ""
@@ -309,7 +326,10 @@ class Steering(VBox):
             "show each digit once more than was planned",
         )
         self.change = button("Change", self.set, "let the training go on with these values")
-        row = lambda *parts: classed(HBox(parts), "mnb-row")
+
+        def row(*parts):
+            return classed(HBox(parts), "mnb-row")
+
         super().__init__(
             [
                 row(self.pause, self.extend),
@@ -325,7 +345,9 @@ class Steering(VBox):
                 self.order(check_order({"do": "set", "name": name, "value": each.value}))
 
     def show(self, now: dict) -> None:
-        "Show what holds now, see `settings`; what a visitor is typing stays unless it has changed meanwhile."
+        """Show what holds now, see `settings`; what a visitor is typing stays unless it has changed
+        meanwhile.
+        """
         self.pause.description = "Go on" if now["paused"] else "Pause"
         for name, each in self.fields.items():
             if now.get(name) != self.now.get(name):
@@ -334,7 +356,9 @@ class Steering(VBox):
 
 # %% ../nbs/28_training_pages.ipynb #52b11160
 def act(page, work: Callable[[], object]) -> None:
-    "Do something for a widget with a `visit` and a place for a `problem`, and show what came of it."
+    """Do something for a widget with a `visit` and a place for a `problem`, and show what came of
+    it.
+    """
     attempt(work, lambda problem: setattr(page.problem, "value", problem_html(problem)))
     attempt(page.visit.refresh, lambda problem: None)
     page.show()
@@ -390,7 +414,10 @@ class TrainPage(HBox):
             {name: LineChart("epoch", name) for name in ("loss", "accuracy")},
             HTML(),
         )
-        row = lambda *parts: classed(HBox(parts), "mnb-row")
+
+        def row(*parts):
+            return classed(HBox(parts), "mnb-row")
+
         super().__init__(
             [
                 classed(
@@ -468,7 +495,8 @@ def show_training(page: TrainPage) -> None:
     )
     lines = [line for event in events if (line := log_line(event))] + list(job.log if job else ())
     page.diary.value = (
-        f'<details open><summary>Log</summary><pre class="mnb-log" tabindex="0">{escape(chr(10).join(lines[-200:]))}</pre></details>'
+        '<details open><summary>Log</summary><pre class="mnb-log"'
+        f' tabindex="0">{escape(chr(10).join(lines[-200:]))}</pre></details>'
         if lines
         else ""
     )

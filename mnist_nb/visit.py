@@ -33,7 +33,8 @@ class Visit(HasTraits):
 
     Parameters
     ----------
-    store, jobs, corrections : the versions, the trainings and the corrections; the program's own unless told otherwise.
+    store, jobs, corrections : the versions, the trainings and the corrections; the program's own
+    unless told otherwise.
 
     Attributes
     ----------
@@ -84,7 +85,9 @@ class Visit(HasTraits):
         return load_test_digits(lambda event: None)
 
     def answers(self) -> np.ndarray:
-        "The probabilities that the visitor's version gives the test digits; float32 array of shape (10000, 10). Raises DataError, ModelError."
+        """The probabilities that the visitor's version gives the test digits; float32 array of
+        shape (10000, 10). Raises DataError, ModelError.
+        """
         reader, images = self.reader, self.digits[0]
         if reader is None:
             raise ModelError(self.problem)
@@ -189,7 +192,9 @@ def sample_subject(picture: np.ndarray, label: int, index: int) -> Subject:
 
 # %% ../nbs/25_visit.ipynb #3c06c2e8
 def why_button(visit: Visit, choose: Callable[[], object] = lambda: None) -> Button:
-    "A button that turns to the page which explains; `choose` sets the subject before, where it is not set yet."
+    """A button that turns to the page which explains; `choose` sets the subject before, where it is
+    not set yet.
+    """
 
     def ask():
         choose()
@@ -213,7 +218,10 @@ def test_report(visit: Visit) -> dict | None:
 def accuracy_html(report: dict) -> str:
     "The accuracy, with its interval."
     low, high = report["interval"]
-    return f'<b>{100 * report["accuracy"]:.2f} %</b> of {report["images"]:,} test digits right<span class="mnb-wide"> ({100 * low:.2f} to {100 * high:.2f} %)</span>'
+    return (
+        f"<b>{100 * report['accuracy']:.2f} %</b> of {report['images']:,} test digits right<span"
+        f' class="mnb-wide"> ({100 * low:.2f} to {100 * high:.2f} %)</span>'
+    )
 
 # %% ../nbs/25_visit.ipynb #4eac78a5
 def version_report(store: Store, versions: Sequence[str]) -> dict | None:
@@ -237,7 +245,10 @@ def used_versions(visit: Visit) -> list[str]:
 
 # %% ../nbs/25_visit.ipynb #36105d8f
 def attempt(work: Callable[[], object], say: Callable[[object], None]) -> bool:
-    "Do some work; where that fails for a reason that one can name, say it. Returns whether it went well."
+    """Do some work; where that fails for a reason that one can name, say it.
+
+    Returns whether it went well.
+    """
     try:
         work()
     except (MnistNbError, ValueError, OSError) as e:
@@ -295,7 +306,8 @@ def sent(words: list[str]) -> str:
 
 # %% ../nbs/25_visit.ipynb #014e861c
 def errand(visit: Visit, path: Path, then: Callable[[str], None], *words: str) -> None:
-    """Go on as soon as a file is there that takes long to make; where no event loop runs, only if it is there.
+    """Go on as soon as a file is there that takes long to make; where no event loop runs, only if
+    it is there.
 
     Parameters
     ----------

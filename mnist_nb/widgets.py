@@ -44,7 +44,9 @@ def page_file(name: str) -> str:
 
 # %% ../nbs/24_widgets.ipynb #8c96d352
 def style_sheet() -> HTML:
-    "The style of all widgets, to show once, anywhere on a page; it holds for whatever has the class `mnb`."
+    """The style of all widgets, to show once, anywhere on a page; it holds for whatever has the
+    class `mnb`.
+    """
     style = HTML(f"<style>{page_file('dashboard.css')}</style>")
     style.add_class("mnb-style")
     return style
@@ -75,11 +77,13 @@ class Joined:
     Parameters
     ----------
     call : a function without arguments.
-    pause : seconds at least between the end of a call and the next; never less than a third of what the call took.
+    pause : seconds at least between the end of a call and the next; never less than a third of what
+    the call took.
 
     Attributes
     ----------
-    at_once : for all of them: whether to call at once also where an event loop runs, as the checks of a notebook want it.
+    at_once : for all of them: whether to call at once also where an event loop runs, as the checks
+    of a notebook want it.
     """
 
     at_once = False
@@ -104,7 +108,9 @@ class Joined:
 
 # %% ../nbs/24_widgets.ipynb #e5d4f4c0
 def page_loop() -> asyncio.AbstractEventLoop | None:
-    "The event loop that a page runs in; None where there is none, or where everything is wanted at once."
+    """The event loop that a page runs in; None where there is none, or where everything is wanted
+    at once.
+    """
     try:
         return None if Joined.at_once else asyncio.get_running_loop()
     except RuntimeError:
@@ -125,7 +131,8 @@ def percent(share: float) -> str:
 def bars_html(probabilities: Sequence[float], best: int | None = None) -> str:
     "Ten probabilities, 0 to 1, as bars; `best` is emphasised."
     rows = "".join(
-        f'<li{" class=best" if digit == best else ""}><b>{digit}</b><i style="--share:{100 * p:.1f}%"></i><span>{percent(p)}</span></li>'
+        f"<li{' class=best' if digit == best else ''}><b>{digit}</b><i"
+        f' style="--share:{100 * p:.1f}%"></i><span>{percent(p)}</span></li>'
         for digit, p in enumerate(probabilities)
     )
     return f'<ol class="mnb-bars" aria-label="probability of each digit">{rows}</ol>'
@@ -155,7 +162,10 @@ def sureness(confidence: float) -> str:
 def digit_html(picture: np.ndarray, words: str, caption: str = "") -> str:
     "A picture of 28 by 28 pixels, what it shows in words, and a caption."
     below = f"<figcaption>{caption}</figcaption>" if caption else ""
-    return f'<figure class="mnb-seen"><img src="{png_data_url(picture)}" alt="{escape(words)}">{below}</figure>'
+    return (
+        f'<figure class="mnb-seen"><img src="{png_data_url(picture)}"'
+        f' alt="{escape(words)}">{below}</figure>'
+    )
 
 # %% ../nbs/24_widgets.ipynb #0b55bfa2
 def named(digit: int | None) -> str:
@@ -172,7 +182,9 @@ def other_html(*others: tuple[str, float]) -> str:
 
 # %% ../nbs/24_widgets.ipynb #73c15ffc
 def answer_html(reading: Reading) -> str:
-    "One digit's reading: the answer large, how sure, the runner-up, what the network saw, and the bars."
+    """One digit's reading: the answer large, how sure, the runner-up, what the network saw, and the
+    bars.
+    """
     if reading.reason == "nothing drawn":
         return empty_html()
     best, second = np.argsort(reading.probabilities)[:-3:-1]
@@ -194,14 +206,23 @@ def answer_html(reading: Reading) -> str:
         also = other_html(("no digit at all", none), (named(second), reading.probabilities[second]))
     words = f'<div><span class="mnb-sure">{sure}</span><span class="mnb-soft">{also}</span></div>'
     bars = bars_html(reading.probabilities, None if reading.rejected else best)
-    return f'<div class="mnb-answer">{digit}{words}{seen}</div><div{" class=mnb-doubt" if reading.rejected else ""}>{bars}</div>'
+    return (
+        "<div"
+        f' class="mnb-answer">{digit}{words}{seen}</div><div{" class=mnb-doubt" if reading.rejected else ""}>{bars}</div>'
+    )
 
 # %% ../nbs/24_widgets.ipynb #7135d105
 def empty_html() -> str:
     "The place of an answer before there is anything to read."
-    words = '<div><span class="mnb-sure">Nothing drawn</span><span class="mnb-soft">the answer appears while you write</span></div>'
+    words = (
+        '<div><span class="mnb-sure">Nothing drawn</span><span class="mnb-soft">the answer appears'
+        " while you write</span></div>"
+    )
     seen = digit_html(np.zeros((28, 28), np.uint8), "an empty picture", "what it saw")
-    return f'<div class="mnb-answer"><div class="mnb-digit none">–</div>{words}{seen}</div>{bars_html(np.zeros(CLASSES))}'
+    return (
+        '<div class="mnb-answer"><div class="mnb-digit'
+        f' none">–</div>{words}{seen}</div>{bars_html(np.zeros(CLASSES))}'
+    )
 
 # %% ../nbs/24_widgets.ipynb #021d9e77
 def number_html(number: Number) -> str:
@@ -214,8 +235,9 @@ def number_html(number: Number) -> str:
     )
     count = f"{len(number)} digit{'s' * (len(number) > 1)}"
     return (
-        f'<div class="mnb-number">{number}</div><span class="mnb-sure">{sureness(number.confidence).capitalize()}</span>'
-        f'<span class="mnb-soft">{count}, all right at once</span><ol class="mnb-parts">{parts}</ol>'
+        f'<div class="mnb-number">{number}</div><span'
+        f' class="mnb-sure">{sureness(number.confidence).capitalize()}</span><span'
+        f' class="mnb-soft">{count}, all right at once</span><ol class="mnb-parts">{parts}</ol>'
     )
 
 # %% ../nbs/24_widgets.ipynb #b7042f34
@@ -271,7 +293,9 @@ class Strokes:
 
 # %% ../nbs/24_widgets.ipynb #5e759d94
 def sheet_picture(lines: Sequence, size: tuple[int, int], pen: int) -> np.ndarray:
-    "A sheet of (width, height) pixels with strokes on it; uint8 array of shape (height, width), dark ink on white."
+    """A sheet of (width, height) pixels with strokes on it; uint8 array of shape (height, width),
+    dark ink on white.
+    """
     picture = np.full(size[::-1], 255, np.uint8)
     for line in lines:
         places = np.rint(np.array([line[0], *line]) * 16).astype(np.int32)
@@ -285,13 +309,19 @@ INK, PAPER = "#101820", "#ffffff"
 
 # %% ../nbs/24_widgets.ipynb #7ece5772
 def over_html(pad: "DrawingPad", boxes: Sequence = ()) -> str:
-    "What lies over the sheet: an invitation while it is empty, and a labelled box for each part of a number."
+    """What lies over the sheet: an invitation while it is empty, and a labelled box for each part
+    of a number.
+    """
     width, height = pad.size
     framed = "".join(
-        f'<div class="mnb-box" style="left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%;width:{100 * w / width:.2f}%;height:{100 * h / height:.2f}%"><b>{escape(label)}</b></div>'
+        '<div class="mnb-box"'
+        f' style="left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%;width:{100 * w / width:.2f}%;height:{100 * h / height:.2f}%"><b>{escape(label)}</b></div>'
         for label, (x, y, w, h) in boxes
     )
-    return f'<div class="{"mnb-inked" if pad.lines else ""}" data-pen="{pad.pen.value}"><div class="mnb-hint">{escape(pad.hint)}</div>{framed}</div>'
+    return (
+        f'<div class="{"mnb-inked" if pad.lines else ""}" data-pen="{pad.pen.value}"><div'
+        f' class="mnb-hint">{escape(pad.hint)}</div>{framed}</div>'
+    )
 
 # %% ../nbs/24_widgets.ipynb #e577e623
 class DrawingPad(VBox):
@@ -299,7 +329,8 @@ class DrawingPad(VBox):
 
     Parameters
     ----------
-    on_change : called without arguments, soon after the drawing has changed, also in the middle of a stroke.
+    on_change : called without arguments, soon after the drawing has changed, also in the middle of
+    a stroke.
     size : width and height of the sheet in pixels.
     hint : what an empty sheet says.
     """
@@ -450,7 +481,10 @@ def received(file: dict) -> tuple[str, bytes, str]:
     return (
         file["name"],
         b"",
-        f"{size / 1e6:.1f} MB are too large, at most {SENT_LIMIT / 1e6:.0f} MB can be sent; reduce the picture first",
+        (
+            f"{size / 1e6:.1f} MB are too large, at most {SENT_LIMIT / 1e6:.0f} MB can be sent;"
+            " reduce the picture first"
+        ),
     )
 
 # %% ../nbs/24_widgets.ipynb #4201d8c2
@@ -459,7 +493,8 @@ class ImageUpload(FileUpload):
 
     Parameters
     ----------
-    on_pictures : called with a list of (name, bytes, problem); the problem says why there are no bytes, or is ''.
+    on_pictures : called with a list of (name, bytes, problem); the problem says why there are no
+    bytes, or is ''.
     """
 
     def __init__(self, on_pictures: Callable[[list], object]):
@@ -514,7 +549,9 @@ class DigitGrid(VBox):
     def show(
         self, pictures: Sequence[np.ndarray], labels: Sequence[int], digits: Sequence[int]
     ) -> None:
-        "Show pictures of 28 by 28 pixels, each with what it is and what it was read as; 10 stands for no digit."
+        """Show pictures of 28 by 28 pixels, each with what it is and what it was read as; 10 stands
+        for no digit.
+        """
         while len(self.tiles) < len(pictures):
             self.tiles.append(self._tile())
         self.pictures.value = tiles_style(self.name, pictures)
@@ -567,7 +604,9 @@ class Frame:
     margins: tuple[int, int, int, int] = (52, 10, 12, 40)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        "The place of a point in pixels, from the left and from above; what is off the chart is put on its edge."
+        """The place of a point in pixels, from the left and from above; what is off the chart is
+        put on its edge.
+        """
         y = min(max(y, self.y[0]), self.y[1])
         left, top, right, bottom = self.margins
         return (
@@ -581,17 +620,22 @@ class Frame:
 def axes_svg(frame: Frame, x_name: str, y_name: str) -> str:
     "A chart's axes, with round numbers and names."
     rows = "".join(
-        f'<line x1="{frame.at(frame.x[0], y)[0]:.1f}" x2="{frame.at(frame.x[1], y)[0]:.1f}" y1="{frame.at(0, y)[1]:.1f}" y2="{frame.at(0, y)[1]:.1f}"/>'
-        f'<text x="{frame.at(frame.x[0], y)[0] - 7:.1f}" y="{frame.at(0, y)[1] + 4:.1f}" text-anchor="end">{y:.6g}</text>'
+        f'<line x1="{frame.at(frame.x[0], y)[0]:.1f}" x2="{frame.at(frame.x[1], y)[0]:.1f}"'
+        f' y1="{frame.at(0, y)[1]:.1f}" y2="{frame.at(0, y)[1]:.1f}"/><text'
+        f' x="{frame.at(frame.x[0], y)[0] - 7:.1f}" y="{frame.at(0, y)[1] + 4:.1f}"'
+        f' text-anchor="end">{y:.6g}</text>'
         for y in ticks(*frame.y)
     )
     columns = "".join(
-        f'<text x="{frame.at(x, 0)[0]:.1f}" y="{frame.height - frame.margins[3] + 16}" text-anchor="middle">{x:.6g}</text>'
+        f'<text x="{frame.at(x, 0)[0]:.1f}" y="{frame.height - frame.margins[3] + 16}"'
+        f' text-anchor="middle">{x:.6g}</text>'
         for x in ticks(*frame.x, 6)
     )
     names = (
-        f'<text x="{(frame.at(frame.x[0], 0)[0] + frame.at(frame.x[1], 0)[0]) / 2:.1f}" y="{frame.height - 4}" text-anchor="middle">{escape(x_name)}</text>'
-        f'<text transform="translate(11 {frame.height / 2 - 12:.1f}) rotate(-90)" text-anchor="middle">{escape(y_name)}</text>'
+        f'<text x="{(frame.at(frame.x[0], 0)[0] + frame.at(frame.x[1], 0)[0]) / 2:.1f}"'
+        f' y="{frame.height - 4}" text-anchor="middle">{escape(x_name)}</text><text'
+        f' transform="translate(11 {frame.height / 2 - 12:.1f}) rotate(-90)"'
+        f' text-anchor="middle">{escape(y_name)}</text>'
     )
     return f'<g class="mnb-axes">{rows}{columns}{names}</g>'
 
@@ -609,7 +653,10 @@ def path_svg(frame: Frame, points: Sequence, kind: str, dots: bool = False) -> s
 # %% ../nbs/24_widgets.ipynb #beac682b
 def svg(frame: Frame, inner: str, words: str) -> str:
     "A chart of its own, with a word on it for those who cannot see it."
-    return f'<svg class="mnb-chart" viewBox="0 0 {frame.width} {frame.height}" role="img" aria-label="{escape(words)}">{inner}</svg>'
+    return (
+        f'<svg class="mnb-chart" viewBox="0 0 {frame.width} {frame.height}" role="img"'
+        f' aria-label="{escape(words)}">{inner}</svg>'
+    )
 
 # %% ../nbs/24_widgets.ipynb #5dd7c12f
 def line_chart_html(
@@ -619,7 +666,9 @@ def line_chart_html(
     x: tuple[float, float],
     y: tuple[float, float] | None = None,
 ) -> str:
-    "Named lines, each a list of points, in one chart over a range of x; y's range is theirs unless told otherwise."
+    """Named lines, each a list of points, in one chart over a range of x; y's range is theirs
+    unless told otherwise.
+    """
     values = [value for points in series.values() for _, value in points]
     low, high = y or (min(values, default=0), max(values, default=1))
     frame = Frame(x, (low, high if high > low else low + max(abs(low), 1e-3)))
@@ -632,7 +681,10 @@ def line_chart_html(
     legend = "".join(
         f'<li class="mnb-line{place}">{escape(name)}</li>' for place, name in enumerate(series)
     )
-    return f'{svg(frame, axes_svg(frame, x_name, y_name) + lines, f"{y_name} by {x_name}; last: {last}")}<ul class="mnb-legend">{legend}</ul>'
+    return (
+        f"{svg(frame, axes_svg(frame, x_name, y_name) + lines, f'{y_name} by {x_name}; last: {last}')}<ul"
+        f' class="mnb-legend">{legend}</ul>'
+    )
 
 # %% ../nbs/24_widgets.ipynb #aed14dc6
 class LineChart(HTML):
@@ -654,12 +706,15 @@ class LineChart(HTML):
         x: tuple[float, float],
         y: tuple[float, float] | None = None,
     ) -> None:
-        "Show lines by their names, each a list of points, over a range of x; the range of y is theirs unless told otherwise."
+        """Show lines by their names, each a list of points, over a range of x; the range of y is
+        theirs unless told otherwise.
+        """
         self.value = line_chart_html(series, *self.names, x, y)
 
 # %% ../nbs/24_widgets.ipynb #7e5911dd
 class ConfusionMatrix(GridBox):
-    """Which digit was read as which, how often: true digits in rows, digits read in columns, each cell a button.
+    """Which digit was read as which, how often: true digits in rows, digits read in columns, each
+    cell a button.
 
     Parameters
     ----------
@@ -724,7 +779,10 @@ def marks_svg(places: np.ndarray, labels: Sequence[int], wrong: Sequence[bool]) 
     "Digits as marks, those read wrongly on top, ringed."
 
     def mark(x, y, label, ring):
-        return f'{f"<circle cx={x:.0f} cy={y:.0f} r=9 />" if ring else ""}<text x="{x:.0f}" y="{y + 4:.0f}" class="mnb-mark{label}">{label}</text>'
+        return (
+            f'{f"<circle cx={x:.0f} cy={y:.0f} r=9 />" if ring else ""}<text x="{x:.0f}"'
+            f' y="{y + 4:.0f}" class="mnb-mark{label}">{label}</text>'
+        )
 
     order = np.argsort(wrong, kind="stable")
     return "".join(mark(*places[at], labels[at], wrong[at]) for at in order)
@@ -769,8 +827,9 @@ class DigitMap(VBox):
         room = np.array(MAP) - 28
         self.places = 14 + room * np.stack([x, 1 - np.asarray(y)], 1)
         self.marks.value = (
-            f'<svg class="mnb-chart" viewBox="0 0 {MAP[0]} {MAP[1]}" role="img" aria-label="{len(self.places)} test digits on a map, '
-            f'{int(np.sum(wrong))} of them read wrongly">{marks_svg(self.places, labels, wrong)}</svg>'
+            f'<svg class="mnb-chart" viewBox="0 0 {MAP[0]} {MAP[1]}" role="img"'
+            f' aria-label="{len(self.places)} test digits on a map, {int(np.sum(wrong))} of them'
+            f' read wrongly">{marks_svg(self.places, labels, wrong)}</svg>'
         )
         self.choose(None)
 
@@ -805,7 +864,8 @@ class DigitMap(VBox):
 def scores_html(digits: Sequence[dict]) -> str:
     "The scores of each digit, as `Report.digits` has them, as a table."
     rows = "".join(
-        f'<tr><th scope="row">{d["digit"]}</th><td>{100 * d["precision"]:.2f}</td><td>{100 * d["recall"]:.2f}</td><td>{100 * d["f1"]:.2f}</td><td>{d["count"]}</td></tr>'
+        "<tr><th"
+        f' scope="row">{d["digit"]}</th><td>{100 * d["precision"]:.2f}</td><td>{100 * d["recall"]:.2f}</td><td>{100 * d["f1"]:.2f}</td><td>{d["count"]}</td></tr>'
         for d in digits
     )
     head = "".join(
@@ -822,11 +882,15 @@ def scores_html(digits: Sequence[dict]) -> str:
 
 # %% ../nbs/24_widgets.ipynb #e8be6765
 def reliability_html(curve: Sequence[dict]) -> str:
-    "How often the answers of each confidence were right, as `Report.curve` has it; larger dots stand for more answers."
+    """How often the answers of each confidence were right, as `Report.curve` has it; larger dots
+    stand for more answers.
+    """
     frame, most = Frame((0, 1), (0, 1), 340, 250), max((b["count"] for b in curve), default=1)
     points = [(b["confidence"], b["accuracy"]) for b in curve]
     dots = "".join(
-        f'<circle class="mnb-line0" cx="{x:.1f}" cy="{y:.1f}" r="{2.5 + 5 * (b["count"] / most) ** 0.25:.1f}"><title>{b["count"]} answers, {100 * b["confidence"]:.0f} % sure, '
+        f'<circle class="mnb-line0" cx="{x:.1f}" cy="{y:.1f}"'
+        f' r="{2.5 + 5 * (b["count"] / most) ** 0.25:.1f}"><title>{b["count"]} answers,'
+        f" {100 * b['confidence']:.0f} % sure, "
         f"{100 * b['accuracy']:.0f} % right</title></circle>"
         for b in curve
         for x, y in [frame.at(b["confidence"], b["accuracy"])]

@@ -91,5 +91,7 @@ def picture(mnist, tmp_path_factory):
 
 
 def pytest_collection_modifyitems(items):
-    "The browser's tests come last: while the browser lives, its event loop runs in this thread, and other tests start loops of their own."
+    """The browser's tests come last: while the browser lives, its event loop runs in this thread,
+    and other tests start loops of their own.
+    """
     items.sort(key=lambda item: "browser" in item.path.parts)

@@ -36,7 +36,9 @@ while True:
 
 
 def kills(count):
-    "Kill a process that saves versions, so many times and at random moments of its work; lost is how often no whole version was found in use."
+    """Kill a process that saves versions, so many times and at random moments of its work; lost is
+    how often no whole version was found in use.
+    """
     lost = 0
     for number in range(count):
         process = subprocess.Popen([sys.executable, "-c", SAVING], stdout=subprocess.PIPE)
@@ -56,7 +58,9 @@ def kills(count):
 
 
 def fuzz(seconds, crashes):
-    "Feed the decoder with mutations of small pictures, guided by which of its code they reach; `crashes` is the folder for what was neither read nor refused."
+    """Feed the decoder with mutations of small pictures, guided by which of its code they reach;
+    `crashes` is the folder for what was neither read nor refused.
+    """
     crashes.mkdir(parents=True, exist_ok=True)
     words = [
         sys.executable,
@@ -84,7 +88,9 @@ def fuzz(seconds, crashes):
 
 
 def strange_requests(random_ones=150):
-    "Requests that no browser sends: methods, addresses, versions and headers of all sorts, then bytes at random."
+    """Requests that no browser sends: methods, addresses, versions and headers of all sorts, then
+    bytes at random.
+    """
     rng, head = (
         random.Random(0),
         b"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n",
@@ -134,7 +140,9 @@ def strange_requests(random_ones=150):
 
 
 def strange(served, random_ones=150):
-    "Send strange requests; errors are answers that blame the server, unanswered whether a good request was not served afterwards."
+    """Send strange requests; errors are answers that blame the server, unanswered whether a good
+    request was not served afterwards.
+    """
     count = errors = 0
     for content in strange_requests(random_ones):
         count, errors = count + 1, errors + served.first_line(content).startswith(b"HTTP/1.1 5")
@@ -142,7 +150,9 @@ def strange(served, random_ones=150):
 
 
 class User(threading.Thread):
-    "Asks the server again and again over one connection: four pictures of five requests, and what the model is."
+    """Asks the server again and again over one connection: four pictures of five requests, and what
+    the model is.
+    """
 
     def __init__(self, served, seconds, pause=0.0):
         super().__init__(daemon=True)
@@ -187,7 +197,9 @@ def timings(users):
 
 
 def crowd(served, users, seconds):
-    "So many users at once; growth is the server's memory at the end, compared with a quarter of the time in, in percent."
+    """So many users at once; growth is the server's memory at the end, compared with a quarter of
+    the time in, in percent.
+    """
     process = psutil.Process(served.process.pid)
     asking = [User(served, seconds) for _ in range(users)]
     time.sleep(seconds / 4)
@@ -203,7 +215,9 @@ def crowd(served, users, seconds):
 
 
 def overload(served, clients, requests):
-    "More at once than the server lets wait: lost are those neither answered nor told to come back; recovery is the time until the next one is answered."
+    """More at once than the server lets wait: lost are those neither answered nor told to come
+    back; recovery is the time until the next one is answered.
+    """
 
     def ask(_):
         try:
@@ -235,7 +249,9 @@ def overload(served, clients, requests):
 
 
 def upload(served, size, hold):
-    "Send a large picture that is none, wait with its last byte until `hold` is over, and give the answer's first line."
+    """Send a large picture that is none, wait with its last byte until `hold` is over, and give the
+    answer's first line.
+    """
     with served.dial() as connection:
         try:
             connection.sendall(
@@ -266,7 +282,9 @@ def alive(page):
 
 
 def flood(served, visitors, uploads, size=20_000_001):
-    "Visitors on their pages while many upload as much as they may: unread are small pictures that were not read meanwhile, silent the visitors whose kernel did not answer."
+    """Visitors on their pages while many upload as much as they may: unread are small pictures that
+    were not read meanwhile, silent the visitors whose kernel did not answer.
+    """
     hold = threading.Event()
     with ExitStack() as stack:
         pages = [stack.enter_context(served.live(served.visit())) for _ in range(visitors)]
@@ -302,7 +320,9 @@ def call_on(served, stay):
 
 
 def soak(served, seconds):
-    "Visitors who come and go, users who ask now and then, pictures that are none, and clients that go away: what has failed, and what has grown, from a fifth of the time to its end."
+    """Visitors who come and go, users who ask now and then, pictures that are none, and clients
+    that go away: what has failed, and what has grown, from a fifth of the time to its end.
+    """
     process, end = psutil.Process(served.process.pid), time.monotonic() + seconds
     asking, early, visits, failures = [User(served, seconds, 0.5) for _ in range(4)], None, 0, 0
     while time.monotonic() < end:

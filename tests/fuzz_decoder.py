@@ -1,6 +1,8 @@
-"""Fuzzes the decoder, guided by the code that is reached: `python -m tests.fuzz_decoder [LIBFUZZER OPTION...] CORPUS`.
+"""Fuzzes the decoder, guided by the code that is reached: `python -m tests.fuzz_decoder [LIBFUZZER
+OPTION...] CORPUS`.
 
-It needs atheris (`pip install atheris`), which there is for Linux and macOS. A PNG's checksums are put right first, without which hardly any mutation would get past them.
+It needs atheris (`pip install atheris`), which there is for Linux and macOS. A PNG's checksums are
+put right first, without which hardly any mutation would get past them.
 """
 
 import io

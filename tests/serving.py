@@ -33,7 +33,9 @@ def words_of(process):
 
 
 class Served:
-    "A server on a free port, started with the options of `mnist_nb.server.serve`; `constants` are set in its module before."
+    """A server on a free port, started with the options of `mnist_nb.server.serve`; `constants` are
+    set in its module before.
+    """
 
     def __init__(self, constants=None, **options):
         options = {"port": 0, "browser": False} | options
@@ -183,7 +185,9 @@ def unpacked(message):
 
 @contextmanager
 def watched(pid=None):
-    "Looks at a process, this one unless told otherwise, every other millisecond; `growth` of what it gives is by how many bytes its memory grew at most."
+    """Looks at a process, this one unless told otherwise, every other millisecond; `growth` of what
+    it gives is by how many bytes its memory grew at most.
+    """
 
     class Found:
         growth = 0

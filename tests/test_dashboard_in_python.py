@@ -1,4 +1,6 @@
-"""The dashboard in Python: visitors apart, everything that can be missing, and how little a visitor's kernel loads."""
+"""The dashboard in Python: visitors apart, everything that can be missing, and how little a
+visitor's kernel loads.
+"""
 
 import asyncio
 import errno

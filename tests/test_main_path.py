@@ -1,4 +1,6 @@
-"""The whole path: a small training, its version in the store, chosen, read with, judged; stopped, killed and resumed."""
+"""The whole path: a small training, its version in the store, chosen, read with, judged; stopped,
+killed and resumed.
+"""
 
 import csv
 import json
@@ -112,7 +114,9 @@ def test_models_list_use_and_rollback(kept, command):
 
 
 def test_models_compare(kept, command):
-    "A network of a thousand digits is worse than the shipped one, on the 10,000 and everywhere else, and by more than chance."
+    """A network of a thousand digits is worse than the shipped one, on the 10,000 and everywhere
+    else, and by more than chance.
+    """
     words = "models", "compare", kept.version, "pretrained", "--digits", "20"
     found = parsed(command(*words, "--json").stdout)
     first, second = found["only"]

@@ -1,6 +1,8 @@
-"""The shape of the code: which module may import which, what is public, and what a notebook may hold.
+"""The shape of the code: which module may import which, what is public, and what a notebook may
+hold.
 
-After a deliberate change of the public names: `python -m tests.test_structure > tests/public_names.json`.
+After a deliberate change of the public names: `python -m tests.test_structure >
+tests/public_names.json`.
 """
 
 import ast
@@ -79,7 +81,9 @@ def number(path):
 
 
 def imported(tree):
-    "What a piece of code imports from this package: pairs of a module and a name in it, either '' where there is none."
+    """What a piece of code imports from this package: pairs of a module and a name in it, either ''
+    where there is none.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (

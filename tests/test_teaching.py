@@ -1,4 +1,6 @@
-"""What teaching is worth, on the whole path: a strange style is learnt, MNIST is not forgotten, and wrong labels do no quiet harm."""
+"""What teaching is worth, on the whole path: a strange style is learnt, MNIST is not forgotten, and
+wrong labels do no quiet harm.
+"""
 
 import json
 

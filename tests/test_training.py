@@ -1,4 +1,6 @@
-"""Trainings in full: steered from the command line, killed and gone on with; taught by others; on several devices."""
+"""Trainings in full: steered from the command line, killed and gone on with; taught by others; on
+several devices.
+"""
 
 import csv
 import json
@@ -37,7 +39,9 @@ def tiny(mnist):
 
 @pytest.fixture
 def started(home):
-    "Starts small trainings, each in a process of its own that tells its events, and ends those that still run."
+    """Starts small trainings, each in a process of its own that tells its events, and ends those
+    that still run.
+    """
     processes = []
 
     def start(config):
@@ -179,7 +183,9 @@ print(json.dumps(dict(devices=Learner(config).strategy.num_replicas_in_sync, fir
 
 
 def test_two_devices_learn_as_one(home):
-    "The same batches, shared among two devices, give the same steps (until rounding has grown to a difference), and a network that is stopped, resumed and gone on with as any other."
+    """The same batches, shared among two devices, give the same steps (until rounding has grown to
+    a difference), and a network that is stopped, resumed and gone on with as any other.
+    """
     done = subprocess.run(
         [sys.executable, "-c", MIRRORED], capture_output=True, text=True, timeout=BOUND
     )

@@ -1,7 +1,8 @@
 """What each rule of preprocessing is worth: `python -m tools.ablation [--n 300] [--strokes FILE]`.
 
 Training digits of each kind of picture and each condition of the robustness table are read with all
-rules and with one taken out at a time. The rows go to nbs/ablation.json, which the notebook on kinds
+rules and with one taken out at a time. The rows go to nbs/ablation.json, which the notebook on
+kinds
 of pictures shows. With a file of pen strokes (see `tools.wild`) those are columns too.
 """
 

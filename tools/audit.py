@@ -1,6 +1,8 @@
-"""Looks up every installed package in the index's list of known faults: `python -m tools.audit [--must]`.
+"""Looks up every installed package in the index's list of known faults: `python -m tools.audit
+[--must]`.
 
-Exits with 1 where a package has one. Where the list cannot be reached, as behind a mirror that serves packages alone, it says that nothing was audited, and why; with --must that is an error too.
+Exits with 1 where a package has one. Where the list cannot be reached, as behind a mirror that
+serves packages alone, it says that nothing was audited, and why; with --must that is an error too.
 """
 
 import json
@@ -35,7 +37,8 @@ def main():
         problem = found
     else:
         bad = [
-            f"{each['name']} {each['version']}: {fault['id']}, cured in {', '.join(fault['fix_versions']) or 'no version yet'}"
+            f"{each['name']} {each['version']}: {fault['id']}, cured in"
+            f" {', '.join(fault['fix_versions']) or 'no version yet'}"
             for each in found
             for fault in each.get("vulns", ())
         ]
@@ -45,7 +48,10 @@ def main():
         left = [each for each in others if "skip_reason" in each]
         if not left:
             return print(f"{len(others)} packages audited, none has a known fault")
-        problem = f"the list of faults does not answer for {len(left)} of {len(others)} packages, for one: {left[0]['skip_reason']}"
+        problem = (
+            f"the list of faults does not answer for {len(left)} of {len(others)} packages, for"
+            f" one: {left[0]['skip_reason']}"
+        )
     print(f"NOT AUDITED: {problem}")
     sys.exit(1 if "--must" in sys.argv else 0)
 

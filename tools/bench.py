@@ -1,7 +1,10 @@
-"""Times the reading of digits, all ways in one run: `python -m tools.bench [--without-keras] [--write]`.
+"""Times the reading of digits, all ways in one run: `python -m tools.bench [--without-keras]
+[--write]`.
 
-One picture through `Reader.read` (from a drawing of 280 by 280 pixels and from MNIST's own), through the light runtime alone, through `keras.Model.predict` and through
-a direct call of the Keras model; pictures per second in batches; seconds to import. The ways take turns, so that a busy machine slows them alike. The ratios are what counts.
+One picture through `Reader.read` (from a drawing of 280 by 280 pixels and from MNIST's own),
+through the light runtime alone, through `keras.Model.predict` and through
+a direct call of the Keras model; pictures per second in batches; seconds to import. The ways take
+turns, so that a busy machine slows them alike. The ratios are what counts.
 """
 
 import argparse
@@ -47,10 +50,12 @@ def aligned(rows):
     "Rows of text by column, as a table for a terminal."
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
     first, *others = widths
-    line = lambda row: (
-        f"{row[first]:<{widths[first]}}"
-        + "".join(f"  {row[name]:>{widths[name]}}" for name in others)
-    )
+
+    def line(row):
+        return f"{row[first]:<{widths[first]}}" + "".join(
+            f"  {row[name]:>{widths[name]}}" for name in others
+        )
+
     return "\n".join(line(row) for row in [{name: name for name in widths}, *rows])
 
 

@@ -1,8 +1,13 @@
-"""Times the served pages and the API as their visitors see them: `python -m tools.bench_server [--rounds 5] [--visitors 20] [--drawing 5]`.
+"""Times the served pages and the API as their visitors see them: `python -m tools.bench_server
+[--rounds 5] [--visitors 20] [--drawing 5]`.
 
-Everything runs on this machine: the server, the visitors' kernels, and a Chromium in which all visitors sit, so that they pay for each other and for the browser too.
-Seconds from opening the page to something worth seeing and to a canvas that can be drawn on, with a kernel that waited and with one that has to start; milliseconds from
-a stroke's last point to the bars that answer it, alone and in company; from a question on the pages that look into the network to its answer; memory of a visitor's kernel; /api/predict with one client and with many.
+Everything runs on this machine: the server, the visitors' kernels, and a Chromium in which all
+visitors sit, so that they pay for each other and for the browser too.
+Seconds from opening the page to something worth seeing and to a canvas that can be drawn on, with a
+kernel that waited and with one that has to start; milliseconds from
+a stroke's last point to the bars that answer it, alone and in company; from a question on the pages
+that look into the network to its answer; memory of a visitor's kernel; /api/predict with one client
+and with many.
 """
 
 import argparse
@@ -78,7 +83,8 @@ def show(name, values, unit, digits=2):
     values = np.asarray(values, float)
     lost = f", {np.isnan(values).sum()} without an answer" if np.isnan(values).any() else ""
     print(
-        f"{name:<58} median {np.nanmedian(values):>8.{digits}f} {unit}, 99th percentile {np.nanpercentile(values, 99):>8.{digits}f} {unit} of {len(values)}{lost}",
+        f"{name:<58} median {np.nanmedian(values):>8.{digits}f} {unit}, 99th percentile"
+        f" {np.nanpercentile(values, 99):>8.{digits}f} {unit} of {len(values)}{lost}",
         flush=True,
     )
 
@@ -145,12 +151,14 @@ def drawing(browser, visitors, hands, strokes):
         started = time.perf_counter()
         pages = [page] + [opened(browser, server.url)[0] for _ in range(visitors - 1)]
         print(
-            f"{visitors} visitors are connected after {time.perf_counter() - started:.0f} s, one after the other"
+            f"{visitors} visitors are connected after {time.perf_counter() - started:.0f} s, one"
+            " after the other"
         )
         before = used(server)
         for each in pages[:hands]:
             each.evaluate(
-                f"() => {{ window.result = null; strokes({strokes}, 500).then((taken) => {{ window.result = taken; }}) }}"
+                f"() => {{ window.result = null; strokes({strokes}, 500).then((taken) => {{"
+                " window.result = taken; }) }"
             )
         taken = []
         for each in pages[:hands]:
@@ -162,7 +170,8 @@ def drawing(browser, visitors, hands, strokes):
             1000 * (after - early) / len(taken) for after, early in zip(used(server), before)
         )
         print(
-            f"CPU for a stroke of 30 points: {server_ms:.0f} ms of the server, {kernel_ms:.0f} ms of the kernel; the browser takes the rest"
+            f"CPU for a stroke of 30 points: {server_ms:.0f} ms of the server, {kernel_ms:.0f} ms"
+            " of the kernel; the browser takes the rest"
         )
         lost = [
             each
@@ -173,7 +182,8 @@ def drawing(browser, visitors, hands, strokes):
         memory = sorted(process.memory_full_info().pss / 1e6 for process in server.kernels())
         show("memory of a kernel (PSS)", memory, "MB", 0)
         print(
-            f"memory of the server (PSS): {psutil.Process(server.process.pid).memory_full_info().pss / 1e6:.0f} MB"
+            "memory of the server (PSS):"
+            f" {psutil.Process(server.process.pid).memory_full_info().pss / 1e6:.0f} MB"
         )
         for each in pages:
             each.context.close()
@@ -190,7 +200,9 @@ def turned(page, tab, ready):
 
 
 def explaining(browser, rounds):
-    "Times what the pages answer that look into the network, to one visitor: why, a step of each slider, and of all of them at once."
+    """Times what the pages answer that look into the network, to one visitor: why, a step of each
+    slider, and of all of them at once.
+    """
     server = Served(warm=0)
     try:
         page, *_ = opened(browser, server.url)
@@ -205,9 +217,13 @@ def explaining(browser, rounds):
             turned(page, "Samples", ".mnb-samples .mnb-tile >> nth=0")
         show('from "Why?" to its pictures (budget 200 ms)', why, "ms", 0)
         turned(page, "Robustness", ".mnb-robustness .mnb-chart")
-        step = lambda name: page.evaluate(
-            "(name) => until('.mnb-robustness .mnb-curve', () => arrow(name, 'ArrowRight'))", name
-        )
+
+        def step(name):
+            return page.evaluate(
+                "(name) => until('.mnb-robustness .mnb-curve', () => arrow(name, 'ArrowRight'))",
+                name,
+            )
+
         for name in page.locator(".mnb-sliders .noUi-handle").evaluate_all(
             "(all) => all.map((each) => each.getAttribute('aria-label'))"
         ):
@@ -269,7 +285,8 @@ def predicting(seconds, many, digit):
                 taken = asking(server, clients, seconds, body, kind)
                 cpu = 1000 * (sum(process.cpu_times()[:2]) - before) / len(taken)
                 print(
-                    f"/api/predict, {name}, {clients} at once: {len(taken) / seconds:.0f} requests/s, {cpu:.1f} ms of the server's CPU each"
+                    f"/api/predict, {name}, {clients} at once: {len(taken) / seconds:.0f}"
+                    f" requests/s, {cpu:.1f} ms of the server's CPU each"
                 )
                 show("", taken, "ms", 1)
     finally:

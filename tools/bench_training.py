@@ -1,8 +1,14 @@
-"""Times trainings, all in one run: `python -m tools.bench_training [--only NAME...] [--epochs N] [--threads N] [--write]`.
+"""Times trainings, all in one run: `python -m tools.bench_training [--only NAME...] [--epochs N]
+[--threads N] [--write]`.
 
-Images learnt per second, and CPU seconds until 99.0 % and 99.5 % of the test digits are read rightly: for the presets `quick` and `full`; for the documented network under `keras.Model.fit` (Adam, batches of 128),
-as Keras comes and with oneDNN's kernels, which this package turns on; and, where PyTorch is installed, for the network and recipe of its own MNIST example. The test digits are read after each epoch, off the clock,
-and never used to stop or choose. The CPU seconds are those of all threads, from before the network is built, all preparation included, imports not. The ratios are what counts.
+Images learnt per second, and CPU seconds until 99.0 % and 99.5 % of the test digits are read
+rightly: for the presets `quick` and `full`; for the documented network under `keras.Model.fit`
+(Adam, batches of 128),
+as Keras comes and with oneDNN's kernels, which this package turns on; and, where PyTorch is
+installed, for the network and recipe of its own MNIST example. The test digits are read after each
+epoch, off the clock,
+and never used to stop or choose. The CPU seconds are those of all threads, from before the network
+is built, all preparation included, imports not. The ratios are what counts.
 """
 
 import argparse
@@ -36,7 +42,8 @@ class Clock:
         self.rows.append((*(now - self.begun).tolist(), right()))
         self.begun += self.now() - now
         print(
-            f"epoch {len(self.rows)}: {self.rows[-1][2]:.2%} after {self.rows[-1][0]:.0f} CPU seconds",
+            f"epoch {len(self.rows)}: {self.rows[-1][2]:.2%} after {self.rows[-1][0]:.0f} CPU"
+            " seconds",
             file=sys.stderr,
             flush=True,
         )
@@ -81,9 +88,12 @@ def plain(epochs, threads):
     clock, model = Clock(), build_model()
     model.compile("adam", "sparse_categorical_crossentropy")
     test = network_input(mnist.test_images)
-    right = lambda: float(
-        (model.predict(test, batch_size=500, verbose=0).argmax(1) == mnist.test_labels).mean()
-    )
+
+    def right():
+        return float(
+            (model.predict(test, batch_size=500, verbose=0).argmax(1) == mnist.test_labels).mean()
+        )
+
     model.fit(
         network_input(mnist.train_images),
         mnist.train_labels,
@@ -98,7 +108,9 @@ def plain(epochs, threads):
 
 
 def plain_with_onednn(epochs, threads):
-    "The same with the setting for TensorFlow that this package makes, which changes nothing but the speed."
+    """The same with the setting for TensorFlow that this package makes, which changes nothing but
+    the speed.
+    """
     from mnist_nb.model import import_keras
 
     import_keras()
@@ -106,7 +118,9 @@ def plain_with_onednn(epochs, threads):
 
 
 def torch_example(epochs, threads):
-    "The network and the recipe of PyTorch's example: two convolutions, dropout, Adadelta with a rate of 1 that falls by .7 an epoch, batches of 64."
+    """The network and the recipe of PyTorch's example: two convolutions, dropout, Adadelta with a
+    rate of 1 that falls by .7 an epoch, batches of 64.
+    """
     import torch
     from torch import nn
 
@@ -115,9 +129,10 @@ def torch_example(epochs, threads):
     torch.manual_seed(0)
     torch.set_num_threads(threads)
     mnist, clock = load_mnist(), Clock()
-    inputs = lambda images: (
-        (torch.from_numpy(images.astype(np.float32) / 255)[:, None] - 0.1307) / 0.3081
-    )
+
+    def inputs(images):
+        return (torch.from_numpy(images.astype(np.float32) / 255)[:, None] - 0.1307) / 0.3081
+
     images, labels, test = (
         inputs(mnist.train_images),
         torch.from_numpy(mnist.train_labels.astype(np.int64)),
@@ -196,10 +211,17 @@ def until(rows, goal):
 
 
 def table(found):
-    "What was measured, a row a way, as text by column: first the ratios to plain fit, where that was run."
+    """What was measured, a row a way, as text by column: first the ratios to plain fit, where that
+    was run.
+    """
     base = found.get("plain fit")
-    ratio = lambda mine, other: f"{mine / other:.2f}" if mine and other else "-"
-    speed = lambda rows, digits, clock: digits * len(rows) / rows[-1][clock]
+
+    def ratio(mine, other):
+        return f"{mine / other:.2f}" if mine and other else "-"
+
+    def speed(rows, digits, clock):
+        return digits * len(rows) / rows[-1][clock]
+
     rows = []
     for name, (epochs, digits) in found.items():
         goals = {

@@ -1,6 +1,7 @@
 """Runs every check of the project, in the order of CI: `python -m tools.check`.
 
-Notebooks clean, export and README without a difference; known faults of the installed packages, where their list can be reached; each notebook's own tests and, beside them, the built wheel in an
+Notebooks clean, export and README without a difference; known faults of the installed packages,
+where their list can be reached; each notebook's own tests and, beside them, the built wheel in an
 environment of its own; pytest.
 """
 
@@ -22,7 +23,9 @@ MINUTES = 10
 
 
 def run(*command, minutes=MINUTES, live=False, **options):
-    "Run a command in the checkout and print what it said, `live` or at its end; end the whole check where it fails or takes too long."
+    """Run a command in the checkout and print what it said, `live` or at its end; end the whole
+    check where it fails or takes too long.
+    """
     said = f"$ {' '.join(Path(word).name if os.path.isabs(str(word)) else str(word) for word in command)}"
     if live:
         print(said, flush=True)
@@ -33,7 +36,8 @@ def run(*command, minutes=MINUTES, live=False, **options):
         )
     except subprocess.TimeoutExpired as e:
         sys.exit(
-            f"{said}\n{(e.stdout or b'').decode(errors='replace')}\nnot done after {minutes} minutes"
+            f"{said}\n{(e.stdout or b'').decode(errors='replace')}\nnot done after {minutes}"
+            " minutes"
         )
     if not live:
         print(f"{said}\n{done.stdout}", end="", flush=True)
@@ -115,7 +119,9 @@ def served(program, folder):
 
 
 def wheel():
-    "The built wheel, installed in a new environment elsewhere, reads a digit, knows its accuracy, serves its page and trains."
+    """The built wheel, installed in a new environment elsewhere, reads a digit, knows its accuracy,
+    serves its page and trains.
+    """
     with tempfile.TemporaryDirectory() as folder:
         run(
             sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "--quiet", "--wheel-dir", folder
@@ -150,8 +156,9 @@ def wheel():
         )["home"]
         own = {
             "MNIST_NB_HOME": str(Path(folder) / "home"),
-            "MNIST_NB_DATA": os.environ.get("MNIST_NB_DATA")
-            or str(Path(home) / "data" / "mnist.npz"),
+            "MNIST_NB_DATA": (
+                os.environ.get("MNIST_NB_DATA") or str(Path(home) / "data" / "mnist.npz")
+            ),
         }
         run(
             binaries / "mnist_nb",
@@ -184,7 +191,9 @@ def notebooks_and_wheel():
 
 
 def tests():
-    "All tests of more than one module, two files at a time; the browser's, which come last, stay last."
+    """All tests of more than one module, two files at a time; the browser's, which come last, stay
+    last.
+    """
     run(
         sys.executable,
         "-m",

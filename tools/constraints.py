@@ -1,6 +1,8 @@
-"""Writes constraints.txt, the versions that everything was tested with here: `python -m tools.constraints`.
+"""Writes constraints.txt, the versions that everything was tested with here: `python -m
+tools.constraints`.
 
-Listed is what settings.ini asks for and what that needs in turn, and nothing else that happens to be installed.
+Listed is what settings.ini asks for and what that needs in turn, and nothing else that happens to
+be installed.
 """
 
 from configparser import ConfigParser

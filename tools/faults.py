@@ -1,8 +1,14 @@
-"""The fault catalogue, each row with the tests that prove it: `python -m tools.faults [--write]`, and with what takes long: `python -m tools.faults --long [NAME...] [--write]`.
+"""The fault catalogue, each row with the tests that prove it: `python -m tools.faults [--write]`,
+and with what takes long: `python -m tools.faults --long [NAME...] [--write]`.
 
-Runs the tests that are named after a row's number (`test_08_mutated_bytes`), or after several, and those elsewhere that the row names; counts them for each row, and exits with 1 where a row has no test
-or one that fails. The long forms are kills, fuzz (which needs `pip install atheris`), strange, crowd, overload, flood and soak, half an hour in all; their figures are measured on a server of their own.
-With --write the result is kept in tests/faults/result.json and long.json, where the README and the notebook on faults find it.
+Runs the tests that are named after a row's number (`test_08_mutated_bytes`), or after several, and
+those elsewhere that the row names; counts them for each row, and exits with 1 where a row has no
+test
+or one that fails. The long forms are kills, fuzz (which needs `pip install atheris`), strange,
+crowd, overload, flood and soak, half an hour in all; their figures are measured on a server of
+their own.
+With --write the result is kept in tests/faults/result.json and long.json, where the README and the
+notebook on faults find it.
 """
 
 import argparse
@@ -48,7 +54,9 @@ def places(rows):
 
 
 def outcomes(rows):
-    "For each row the outcomes of its tests: 'passed', 'failed' or 'skipped'; and how many tests these are, of which one may prove several rows."
+    """For each row the outcomes of its tests: 'passed', 'failed' or 'skipped'; and how many tests
+    these are, of which one may prove several rows.
+    """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         subprocess.run(
@@ -95,7 +103,8 @@ def short():
     ]
     for row in rows:
         print(
-            f"{row['number']:>2}  {row['tier']:<4} {row['passed']:>4} passed {row['failed']:>3} failed {row['skipped']:>3} skipped  {row['fault']}"
+            f"{row['number']:>2}  {row['tier']:<4} {row['passed']:>4} passed {row['failed']:>3}"
+            f" failed {row['skipped']:>3} skipped  {row['fault']}"
         )
     return rows, tests
 

@@ -1,6 +1,8 @@
-"""Runs notebooks and keeps what they show: `python -m tools.outputs [NOTEBOOK...]`, all of nbs unless told otherwise.
+"""Runs notebooks and keeps what they show: `python -m tools.outputs [NOTEBOOK...]`, all of nbs
+unless told otherwise.
 
-Kept are pictures, tables and printed text; left out is what differs from run to run or only works while a kernel runs:
+Kept are pictures, tables and printed text; left out is what differs from run to run or only works
+while a kernel runs:
 execution counts, log lines, widgets.
 """
 

@@ -1,6 +1,7 @@
 """Makes the pictures in nbs/images: `python -m tools.pictures`.
 
-The digits on them are pen strokes of our own, put on made-up paper; what is read beside them is what the shipped model answers.
+The digits on them are pen strokes of our own, put on made-up paper; what is read beside them is
+what the shipped model answers.
 """
 
 from pathlib import Path

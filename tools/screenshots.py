@@ -1,6 +1,9 @@
-"""Takes the pictures of the page that stand in the README and the notebooks: `python -m tools.screenshots`.
+"""Takes the pictures of the page that stand in the README and the notebooks: `python -m
+tools.screenshots`.
 
-A server of its own, a browser (Chromium in the PATH), a drawing, its explanation, a photo, the mistakes, some corrections and a real training; what is read on them is what the shipped model answers.
+A server of its own, a browser (Chromium in the PATH), a drawing, its explanation, a photo, the
+mistakes, some corrections and a real training; what is read on them is what the shipped model
+answers.
 """
 
 import os

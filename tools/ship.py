@@ -1,4 +1,6 @@
-"""Puts a trained version into the package, with the tables that the README shows: `python -m tools.ship VERSION`."""
+"""Puts a trained version into the package, with the tables that the README shows: `python -m
+tools.ship VERSION`.
+"""
 
 import shutil
 import subprocess

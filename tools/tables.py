@@ -1,6 +1,7 @@
 """How the current version reads what is not MNIST: `python -m tools.tables [--write]`.
 
-Redrawn test digits, composed numbers and pictures of no digit; the same ones in every run. With --write, or from `python -m tools.ship`, the tables of the shipped version
+Redrawn test digits, composed numbers and pictures of no digit; the same ones in every run. With
+--write, or from `python -m tools.ship`, the tables of the shipped version
 are kept beside it, where the README finds them.
 """
 
@@ -20,7 +21,9 @@ DIGITS, KINDS_DIGITS = 1000, 300
 
 
 def scikit_learn_score(reader):
-    "How the 8 x 8 digits that come with scikit-learn are read, and by the plain way; shares from 0 to 1."
+    """How the 8 x 8 digits that come with scikit-learn are read, and by the plain way; shares from
+    0 to 1.
+    """
     others = load_digits()
     pictures = np.rint(others.images * 255 / 16).astype(np.uint8)
     found = np.array([-1 if one.rejected else one.digit for one in reader.read_many(pictures)])
@@ -62,13 +65,15 @@ def main():
         found["kinds"] | {"8 x 8 digits of scikit-learn": found["scikit_learn"]}
     ).items():
         print(
-            f"{row['right']:>8.2%} {row['plain']:>8.2%} {format(row['blank'], '.1%') if 'blank' in row else '':>8}  {kind}"
+            f"{row['right']:>8.2%} {row['plain']:>8.2%}"
+            f" {format(row['blank'], '.1%') if 'blank' in row else '':>8}  {kind}"
         )
     print("\naccepted, though no digit")
     for kind, share in found["accepted"].items():
         print(f"{share:>8.2%}  {kind}")
     print(
-        f"\nprinted digits: {found['printed']['accuracy']:.2%}, refused {found['printed']['refused']:.2%}"
+        f"\nprinted digits: {found['printed']['accuracy']:.2%}, refused"
+        f" {found['printed']['refused']:.2%}"
     )
     print(f"numbers wholly right: {found['numbers']:.2%}")
 

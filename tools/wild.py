@@ -1,7 +1,10 @@
-"""How the shipped model reads real pen strokes: `python -m tools.wild STROKES.npz [--limit N] [--model VERSION]`.
+"""How the shipped model reads real pen strokes: `python -m tools.wild STROKES.npz [--limit N]
+[--model VERSION]`.
 
-The file holds digits as pen strokes: `xy` (points, 2), `stroke_length` (points of each stroke), `strokes_per_digit` and `labels`.
-Each digit is drawn with three pens, in three sizes and at a random place on a canvas, as somebody with a mouse or finger would, and read from there.
+The file holds digits as pen strokes: `xy` (points, 2), `stroke_length` (points of each stroke),
+`strokes_per_digit` and `labels`.
+Each digit is drawn with three pens, in three sizes and at a random place on a canvas, as somebody
+with a mouse or finger would, and read from there.
 """
 
 import argparse
@@ -27,7 +30,9 @@ def load_strokes(path):
 
 
 def drawn(strokes, pen, size, rng):
-    "The strokes on a canvas: longer side, pen included, `size` of it, pen `pen` of that, at a random place; dark on light."
+    """The strokes on a canvas: longer side, pen included, `size` of it, pen `pen` of that, at a
+    random place; dark on light.
+    """
     points, width = np.concatenate(strokes), max(1, round(pen * size * CANVAS))
     low, extent = points.min(0), np.maximum(np.ptp(points, 0), 1e-3)
     scale = (size * CANVAS - width) / extent.max()
@@ -59,7 +64,8 @@ def main():
     chosen = np.unique(np.linspace(0, len(digits) - 1, arguments.limit or len(digits)).astype(int))
     reader = Reader.load(arguments.model)
     print(
-        f"{len(chosen)} digits, model {reader.version}\n\n{'condition':<24} {'read rightly':>12} {'of accepted':>12} {'refused':>8}"
+        f"{len(chosen)} digits, model {reader.version}\n\n{'condition':<24} {'read rightly':>12}"
+        f" {'of accepted':>12} {'refused':>8}"
     )
 
     def report(name, readings):
@@ -71,7 +77,8 @@ def main():
         )
         refused = np.array([reading.rejected for reading in readings])
         print(
-            f"{name:<24} {right.mean():>12.2%} {right[~refused].mean():>12.2%} {refused.mean():>8.2%}",
+            f"{name:<24} {right.mean():>12.2%} {right[~refused].mean():>12.2%}"
+            f" {refused.mean():>8.2%}",
             flush=True,
         )
 

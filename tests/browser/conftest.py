@@ -1,6 +1,7 @@
 """A real browser on the real server.
 
-`page` is a fresh visitor, `open_page` makes more of them, `served` is the server. A screenshot of each page is left in artifacts/. At the end of a test,
+`page` is a fresh visitor, `open_page` makes more of them, `served` is the server. A screenshot of
+each page is left in artifacts/. At the end of a test,
 its pages must have logged no error and asked no other host.
 """
 
@@ -49,9 +50,11 @@ def served(tmp_path_factory, data_file):
 
 @pytest.fixture
 def open_page(browser, served, request):
-    """Opens a page as a new visitor and waits until it is ready: `open_page('/train', width=375, color_scheme='dark', has_touch=True)`.
+    """Opens a page as a new visitor and waits until it is ready: `open_page('/train', width=375,
+    color_scheme='dark', has_touch=True)`.
 
-    A page has `errors` and `foreign`, lists of what went wrong and of requests to other hosts, which a test may empty where it caused them.
+    A page has `errors` and `foreign`, lists of what went wrong and of requests to other hosts,
+    which a test may empty where it caused them.
     """
     pages = []
 

@@ -1,4 +1,6 @@
-"""A pen for the page's sheet: digits as strokes, in the sheet's own 640 by 480 pixels, drawn with the mouse or a finger."""
+"""A pen for the page's sheet: digits as strokes, in the sheet's own 640 by 480 pixels, drawn with
+the mouse or a finger.
+"""
 
 import math
 

@@ -1,4 +1,6 @@
-"""No page has a fault that axe-core calls serious once all of it is there, whatever the colours and the width."""
+"""No page has a fault that axe-core calls serious once all of it is there, whatever the colours and
+the width.
+"""
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
@@ -43,6 +45,7 @@ def test_no_page_has_a_serious_fault(open_page, width, color_scheme):
 def test_a_fault_would_be_found(page):
     page.evaluate(AXE_SCRIPT)
     page.evaluate(
-        "() => document.querySelector('.mnb-tabs').insertAdjacentHTML('beforeend', '<img src=\"data:,\">')"
+        "() => document.querySelector('.mnb-tabs').insertAdjacentHTML('beforeend', '<img"
+        ' src="data:,">\')'
     )
     assert [rule for rule, _, _ in faults(page)] == ["image-alt"]

@@ -26,9 +26,11 @@ def answer(page):
 
 def ink(page):
     "How many pixels of the sheet are dark, as the kernel has drawn them."
-    return page.evaluate("""() => { const canvas = document.querySelector('.mnb-sheet canvas:not(.mnb-ink)')
+    return page.evaluate(
+        """() => { const canvas = document.querySelector('.mnb-sheet canvas:not(.mnb-ink)')
         const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
-        let dark = 0; for (let i = 0; i < data.length; i += 4) dark += data[i] < 128 && data[i + 3] > 128; return dark }""")
+        let dark = 0; for (let i = 0; i < data.length; i += 4) dark += data[i] < 128 && data[i + 3] > 128; return dark }"""
+    )
 
 
 def until(page, script):
@@ -208,14 +210,16 @@ def test_samples(page):
     before = tiles.all_inner_texts()
     page.get_by_role("button", name="28 others").click()
     page.wait_for_function(
-        'before => [...document.querySelectorAll(".mnb-tile")].map(tile => tile.innerText).join() != before.join()',
+        'before => [...document.querySelectorAll(".mnb-tile")].map(tile => tile.innerText).join()'
+        " != before.join()",
         arg=before,
     )
     page.get_by_label("Only the wrong ones").check()
     expect(page.locator(".mnb-tile:visible:not(.mnb-wrong)")).to_have_count(0)
     page.locator(".mnb-samples select").select_option("only 4")
     page.wait_for_function(
-        "() => [...document.querySelectorAll('.mnb-tile')].every(tile => /^4 → \\d ✗$/.test(tile.innerText))"
+        "() => [...document.querySelectorAll('.mnb-tile')].every(tile => /^4 → \\d"
+        " ✗$/.test(tile.innerText))"
     )
     tiles.first.click()
     expect(page.get_by_text("It is a 4: wrong ✗")).to_be_visible()

@@ -1,4 +1,6 @@
-"""What visitors do to understand the network: look at its mistakes, ask why, spoil digits, compare versions, and play, in a browser, on the real server."""
+"""What visitors do to understand the network: look at its mistakes, ask why, spoil digits, compare
+versions, and play, in a browser, on the real server.
+"""
 
 import json
 import re
@@ -20,7 +22,9 @@ MEANT = 0
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory, data_file):
-    "A server with a home of its own, and in it a second version: the same network, less sure, whose report says that it reads one digit more and another less."
+    """A server with a home of its own, and in it a second version: the same network, less sure,
+    whose report says that it reads one digit more and another less.
+    """
     home = tmp_path_factory.mktemp("home")
     other = home / "models" / OTHER
     shutil.copytree(Store().pretrained, other)
@@ -48,8 +52,10 @@ def tiles(page):
 
 def shown(page):
     "The pictures of the tiles that are shown."
-    return page.evaluate("""() => [...document.querySelectorAll('.mnb-tile')].filter(tile => tile.offsetParent)
-        .map(tile => getComputedStyle(tile, '::before').backgroundImage.slice(5, -2))""")
+    return page.evaluate(
+        """() => [...document.querySelectorAll('.mnb-tile')].filter(tile => tile.offsetParent)
+        .map(tile => getComputedStyle(tile, '::before').backgroundImage.slice(5, -2))"""
+    )
 
 
 def pictures_of(mnist, mistakes):
@@ -151,7 +157,9 @@ def test_a_point_of_the_map_shows_its_digit(page, method):
 
 
 def explained(page, words):
-    "The pictures of what spoke for the answer and for the runner-up, when the page says these words."
+    """The pictures of what spoke for the answer and for the runner-up, when the page says these
+    words.
+    """
     expect(page.locator(".mnb-why h2").first).to_contain_text(words)
     expect(page.locator(".mnb-evidence img")).to_have_count(3)
     expect(page.locator(".mnb-layers li")).to_have_count(6)

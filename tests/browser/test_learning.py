@@ -1,4 +1,6 @@
-"""What visitors do to make the network better: correct it, teach it, and steer its trainings, in a browser, on the real server."""
+"""What visitors do to make the network better: correct it, teach it, and steer its trainings, in a
+browser, on the real server.
+"""
 
 import io
 import re
@@ -193,7 +195,8 @@ def test_a_correction_by_keyboard_alone(page):
         page.keyboard.press("Tab")
         if (
             page.evaluate(
-                "() => document.activeElement.closest('.mnb-correct') && document.activeElement.textContent"
+                "() => document.activeElement.closest('.mnb-correct') &&"
+                " document.activeElement.textContent"
             )
             == "1"
         ):

@@ -1,4 +1,6 @@
-"""The API: every documented route, the shape of every answer and of every error, and what hostile requests get."""
+"""The API: every documented route, the shape of every answer and of every error, and what hostile
+requests get.
+"""
 
 import base64
 import io
@@ -92,7 +94,9 @@ def strict(text):
 
 
 class Checking:
-    "A client whose answers are checked: JSON, documented, of the documented shape, with the headers that all carry."
+    """A client whose answers are checked: JSON, documented, of the documented shape, with the
+    headers that all carry.
+    """
 
     def __init__(self, client, document):
         self.client, self.document = client, document
@@ -279,7 +283,9 @@ SCHEMA = schemathesis.openapi.from_wsgi("/api/openapi.json", few_app(Path(FOLDER
 @SCHEMA.parametrize()
 @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_28_whatever_the_document_allows(module_home, case):
-    "What a schema cannot say, such as that there must be ink in a picture, may be refused all the same."
+    """What a schema cannot say, such as that there must be ink in a picture, may be refused all the
+    same.
+    """
     case.call_and_validate(
         excluded_checks=[positive_data_acceptance] if case.operation.path in MAY_REFUSE else []
     )

@@ -1,4 +1,6 @@
-"""The API's document, tried on the real server: what Tornado, WSGI and Flask make of it together, with trainings that really start."""
+"""The API's document, tried on the real server: what Tornado, WSGI and Flask make of it together,
+with trainings that really start.
+"""
 
 import tempfile
 from pathlib import Path
@@ -34,7 +36,9 @@ def test_the_server_has_the_same_document(served):
 @SERVED.parametrize()
 @settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_28_whatever_the_document_allows_through_the_server(served, case):
-    "What a schema cannot say, such as that there must be ink in a picture or that one training runs already, may be refused all the same."
+    """What a schema cannot say, such as that there must be ink in a picture or that one training
+    runs already, may be refused all the same.
+    """
     starts = case.method == "POST" and case.operation.path in ("/api/train", "/api/train/resume")
     case.call_and_validate(
         served.url.rstrip("/"),

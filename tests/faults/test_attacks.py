@@ -1,4 +1,7 @@
-"""A server under attack: malformed requests, slow ones, floods, and clients that go away. All of it on 127.0.0.1, bounded in count and time."""
+"""A server under attack: malformed requests, slow ones, floods, and clients that go away.
+
+All of it on 127.0.0.1, bounded in count and time.
+"""
 
 import socket
 import tempfile
@@ -109,7 +112,8 @@ def test_02_33_a_flood_of_uploads_beside_visitors(served):
 
 def test_25_uploads_leave_nothing_on_the_disk(served, untouched):
     form = (
-        b'--x\r\nContent-Disposition: form-data; name="image"; filename="../../x.png"\r\nContent-Type: image/png\r\n\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="image";'
+        b' filename="../../x.png"\r\nContent-Type: image/png\r\n\r\n'
         + bytes(5_000_000)
         + b"\r\n--x--\r\n"
     )
@@ -136,7 +140,9 @@ def test_29_strange_requests(served):
 
 @pytest.fixture(scope="module")
 def impatient(temporary):
-    "A server that waits three seconds where the real one waits a minute, and lets four pictures wait."
+    """A server that waits three seconds where the real one waits a minute, and lets four pictures
+    wait.
+    """
     server = Served(
         constants={"SECONDS_IDLE": 3, "SECONDS_FOR_BODY": 3, "Predict.MOST_WAITING": 4}, warm=0
     )
@@ -153,7 +159,10 @@ def established(served):
 
 
 def test_31_slow_clients(impatient):
-    "Two hundred connections that never finish their request, a hundred and fifty that say nothing, and some that do not read: others are served, and the server ends what is slow, while its clients still hold on."
+    """Two hundred connections that never finish their request, a hundred and fifty that say
+    nothing, and some that do not read: others are served, and the server ends what is slow, while
+    its clients still hold on.
+    """
     with ExitStack() as stack:
         idle, slow, halves, deaf = (
             [stack.enter_context(impatient.dial()) for _ in range(number)]
@@ -211,16 +220,20 @@ def leave(served, number):
         connection.sendall(
             request[: 30 + 13 * number]
             if number % 2
-            else request
-            if number % 4
-            else b"GET /api/docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            else (
+                request
+                if number % 4
+                else b"GET /api/docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            )
         )
         if number % 8 == 4:
             connection.recv(1)
 
 
 def test_34_clients_that_go_away(served, untouched):
-    "The first hundred have the pools of threads grow to their size; two hundred more leave nothing behind."
+    """The first hundred have the pools of threads grow to their size; two hundred more leave
+    nothing behind.
+    """
     process = psutil.Process(served.process.pid)
     for number in range(100):
         leave(served, number)

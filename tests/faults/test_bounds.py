@@ -1,4 +1,6 @@
-"""How much each way of handing in a digit may cost, held against the table that is shipped with the network."""
+"""How much each way of handing in a digit may cost, held against the table that is shipped with the
+network.
+"""
 
 import io
 import json

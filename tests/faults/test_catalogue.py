@@ -1,4 +1,6 @@
-"The catalogue is whole: 52 rows, each with its tests, and what is shown of them is of this catalogue."
+"""The catalogue is whole: 52 rows, each with its tests, and what is shown of them is of this
+catalogue.
+"""
 
 import json
 import re

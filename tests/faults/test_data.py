@@ -1,4 +1,6 @@
-"""Every source of the digits, good and bad; all traffic stays on 127.0.0.1, but for the one test that says otherwise."""
+"""Every source of the digits, good and bad; all traffic stays on 127.0.0.1, but for the one test
+that says otherwise.
+"""
 
 import contextlib
 import errno
@@ -26,7 +28,9 @@ BOUND = 30
 
 
 class FaultyServer(ThreadingHTTPServer):
-    "Answers each path as `routes` says, and anything else with 404; `asked` lists what was asked for."
+    """Answers each path as `routes` says, and anything else with 404; `asked` lists what was asked
+    for.
+    """
 
     daemon_threads = True
 
@@ -101,7 +105,9 @@ def chunked_and_cut(handler):
 
 @pytest.fixture
 def server(monkeypatch):
-    "A local server that stands for the mirror and for the package index; nothing else can be reached."
+    """A local server that stands for the mirror and for the package index; nothing else can be
+    reached.
+    """
     with FaultyServer() as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         monkeypatch.setattr(data, "MIRROR", server.mirror)
@@ -149,7 +155,9 @@ def closed_port():
 
 
 def refusal(home):
-    "The text of the error with which the digits are refused; nothing may be left that could be taken for them."
+    """The text of the error with which the digits are refused; nothing may be left that could be
+    taken for them.
+    """
     with pytest.raises(DataError) as caught:
         load_mnist(on_event=lambda event: None)
     assert not list(home.rglob("*.npz"))
@@ -301,7 +309,9 @@ def test_46_own_npz_file(empty_home, server, npz, tmp_path, monkeypatch):
 
 
 def refused(path):
-    "Check that files of the user's own are refused in one line of a bearable length that names them."
+    """Check that files of the user's own are refused in one line of a bearable length that names
+    them.
+    """
     with pytest.raises(DataError) as caught:
         load_mnist(path)
     text = str(caught.value)

@@ -1,4 +1,6 @@
-"""Pictures that are none, that are broken, and that were made to do harm: each is answered or refused in words, and nothing else happens."""
+"""Pictures that are none, that are broken, and that were made to do harm: each is answered or
+refused in words, and nothing else happens.
+"""
 
 import io
 import struct

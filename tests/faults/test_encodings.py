@@ -1,4 +1,7 @@
-"""One picture, however it is encoded, is one picture: prepared alike and read alike. Of a 1-bit picture, which has lost its soft edges, only the answer must be the same."""
+"""One picture, however it is encoded, is one picture: prepared alike and read alike.
+
+Of a 1-bit picture, which has lost its soft edges, only the answer must be the same.
+"""
 
 import io
 

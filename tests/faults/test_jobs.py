@@ -1,4 +1,6 @@
-"""Trainings as jobs, in real processes: one at a time, stopped, interrupted, killed, and gone on with."""
+"""Trainings as jobs, in real processes: one at a time, stopped, interrupted, killed, and gone on
+with.
+"""
 
 import contextlib
 import errno
@@ -190,7 +192,9 @@ def test_49_debris_of_a_killed_command(home, program, command, one_line):
 
 
 def test_38_interrupted_resumed_stopped_and_kept(jobs, command):
-    "The whole life of a training: closed before it began, gone on with by another process, stopped from a third, and kept."
+    """The whole life of a training: closed before it began, gone on with by another process,
+    stopped from a third, and kept.
+    """
     first = jobs.start("quick", {"seed": 3}, use=False)
     jobs.close()
     again = jobs.resume()
@@ -265,7 +269,9 @@ def test_40_48_a_training_that_fails(home, monkeypatch, mnist, error, text, code
 
 
 def test_40_a_disk_that_takes_no_event(home, monkeypatch, mnist):
-    "Nothing can be written down, so the file just ends; that is told as interrupted, and the lock is free."
+    """Nothing can be written down, so the file just ends; that is told as interrupted, and the lock
+    is free.
+    """
 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -288,7 +288,9 @@ def test_43_44_45_load_keras(bad_files, canary, tmp_path, name):
     "name", [name for name in LIGHT if name not in ("missing.tflite", "flipped.tflite")]
 )
 def test_43_44_45_light_model(bad_files, name):
-    "Each but the one in which only a weight differs, which needs more than the file itself to be found out."
+    """Each but the one in which only a weight differs, which needs more than the file itself to be
+    found out.
+    """
     with pytest.raises(ModelCorrupt) as caught:
         LightModel(bad_files[name], name)
     check_line(str(caught.value), name)

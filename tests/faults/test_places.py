@@ -1,4 +1,6 @@
-"""Wherever it is run from, and whatever its folders are called; and what it leaves behind when it is only imported: nothing."""
+"""Wherever it is run from, and whatever its folders are called; and what it leaves behind when it
+is only imported: nothing.
+"""
 
 import json
 import os
@@ -82,7 +84,9 @@ def test_51_the_watch_sees(tmp_path):
 
 
 def test_51_wide_paths_and_other_languages(tmp_path, picture, command, monkeypatch):
-    "A home and a picture whose names have blanks, letters beyond ASCII and great length; read from a folder elsewhere."
+    """A home and a picture whose names have blanks, letters beyond ASCII and great length; read
+    from a folder elsewhere.
+    """
     folder = tmp_path / "mit Ümlaut und 数字" / ("x" * 100) / ("y" * 100)
     folder.mkdir(parents=True)
     monkeypatch.setenv("MNIST_NB_HOME", str(folder))

@@ -1,4 +1,6 @@
-"""Whatever is written is there whole or not at all, whenever the writer is killed; a training that comes to nothing changes nothing."""
+"""Whatever is written is there whole or not at all, whenever the writer is killed; a training that
+comes to nothing changes nothing.
+"""
 
 import errno
 import os
@@ -21,7 +23,9 @@ from tests.endurance import kills
 
 
 def test_39_killed_while_saving(home):
-    "A whole version is in use after each kill; what is left lying about is swept away by the next who saves, an hour later where it could be somebody's at work."
+    """A whole version is in use after each kill; what is left lying about is swept away by the next
+    who saves, an hour later where it could be somebody's at work.
+    """
     assert kills(5) == {"kills": 5, "lost": 0}
     store = Store()
     for path in store.folder.glob(".*"):
@@ -73,7 +77,9 @@ def test_40_a_device_that_is_full(home, monkeypatch):
 
 
 def test_51_a_file_that_somebody_is_reading(home, monkeypatch):
-    "As on Windows, where such a file cannot be replaced for an instant; played here on every system."
+    """As on Windows, where such a file cannot be replaced for an instant; played here on every
+    system.
+    """
     seen, real = [], os.replace
 
     def busy(*names):
