@@ -785,7 +785,7 @@ def samples(reader: Reader, indices: np.ndarray) -> list[dict]:
             "probabilities": p.tolist(),
             "picture": png_data_url(image),
         }
-        for i, image, label, p in zip(indices, images, labels, probabilities)
+        for i, image, label, p in zip(indices, images, labels, probabilities, strict=True)
     ]
 
 # %% ../nbs/23_api.ipynb #83341ebe
@@ -1412,9 +1412,12 @@ def infer(name: str, version: str | None = None) -> Response:
     return reply(dict(more, model_name=NAME, model_version=reader.version, outputs=outputs))
 
 # %% ../nbs/23_api.ipynb #4a785e2d
-PAGE = f"""<!DOCTYPE html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>mnist_nb {__version__}: API</title><link rel="stylesheet" href="docs/swagger-ui.css"><link rel="icon" href="data:,">
-<div id="swagger-ui"></div><script src="docs/swagger-ui-bundle.js"></script><script src="docs/start.js"></script></html>
+PAGE = f"""<!DOCTYPE html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>mnist_nb {__version__}: API</title>
+<link rel="stylesheet" href="docs/swagger-ui.css"><link rel="icon" href="data:,">
+<div id="swagger-ui"></div><script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script></html>
 """
 START = (
     "SwaggerUIBundle({url: 'openapi.json', dom_id: '#swagger-ui', deepLinking: true, validatorUrl:"

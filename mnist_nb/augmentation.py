@@ -126,7 +126,7 @@ def peeled(bits: np.ndarray, width: int, side: int) -> np.ndarray:
     around = [bits[edge + step : len(bits) - edge + step] for step in steps]
     above, right, below, left = around[::2]
     some, _ = pieces = once_and_twice(
-        [~one & following for one, following in zip(around, around[1:] + around[:1])]
+        [~one & following for one, following in zip(around, around[1:] + around[:1], strict=True)]
     )
     (_, filled), (_, free) = once_and_twice(around), once_and_twice([~one for one in around])
     held = right & below & (above | left) if side == 0 else above & left & (right | below)
@@ -357,7 +357,8 @@ def vary_style(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator)
     uint8 array of the same shape.
     """
     return np.array(
-        [in_style(image, digit, rng) for image, digit in zip(images, labels)], np.uint8
+        [in_style(image, digit, rng) for image, digit in zip(images, labels, strict=False)],
+        np.uint8,
     ).reshape(images.shape)
 
 # %% ../nbs/06_augmentation.ipynb #f187489d
@@ -397,7 +398,10 @@ def blotted(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "A square of 4 by 4 pixels blotted out or inked."
     spoilt = images.astype(np.float32)
     for image, (y, x), dark in zip(
-        spoilt, rng.integers(2, SIDE - 6, (len(images), 2)), rng.random(len(images)) < 2 / 3
+        spoilt,
+        rng.integers(2, SIDE - 6, (len(images), 2)),
+        rng.random(len(images)) < 2 / 3,
+        strict=True,
     ):
         image[y : y + 4, x : x + 4] = 0 if dark else 255
     return spoilt

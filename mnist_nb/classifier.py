@@ -7,6 +7,7 @@ __all__ = ['MNISTClassifier']
 
 # %% ../nbs/14_classifier.ipynb #3adb9cfb
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from mnist_nb.model import (
     save_keras,
 )
 from .training import Trained, TrainingConfig, train
+
+if TYPE_CHECKING:
+    import keras
 
 # %% ../nbs/14_classifier.ipynb #51eebf66
 def as_bytes(images: np.ndarray) -> np.ndarray:

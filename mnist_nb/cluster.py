@@ -42,7 +42,9 @@ def combinations(settings: dict[str, list]) -> list[dict]:
 
     `{'epochs': [4, 8], 'dropout': [.1, .3]}` gives four.
     """
-    return [dict(zip(settings, values)) for values in itertools.product(*settings.values())]
+    return [
+        dict(zip(settings, values, strict=True)) for values in itertools.product(*settings.values())
+    ]
 
 # %% ../nbs/33_cluster.ipynb #9c4be01e
 def validation_accuracy(
@@ -96,7 +98,7 @@ def sweep(
             "mean": float(accuracies.mean()),
             "error": float(accuracies.std(ddof=1) / np.sqrt(seeds)) if seeds > 1 else None,
         }
-        for changes, accuracies in zip(plans, np.reshape(found, (-1, seeds)))
+        for changes, accuracies in zip(plans, np.reshape(found, (-1, seeds)), strict=True)
     ]
     return sorted(rows, key=lambda row: -row["mean"])
 

@@ -117,11 +117,13 @@ def comparison_html(comparison: Comparison) -> str:
     "The comparison, for a notebook."
     rows = "".join(
         "<tr><td"
-        f' style="text-align:left">{name}</td><td>{a:.2%}</td><td>{b:.2%}</td><td>{b - a:+.2%}</td></tr>'
+        f' style="text-align:left">{name}</td><td>{a:.2%}</td><td>{b:.2%}</td><td>{b - a:+.2%}</td>'
+        "</tr>"
         for name, a, b in comparison_rows(comparison)
     )
     head = "".join(f"<th>{version}</th>" for version in comparison.versions)
-    return f"<p>{verdict(comparison)}</p><table><tr><th></th>{head}<th>difference</th></tr>{rows}</table>"
+    header = f"<tr><th></th>{head}<th>difference</th></tr>"
+    return f"<p>{verdict(comparison)}</p><table>{header}{rows}</table>"
 
 # %% ../nbs/17_comparison.ipynb #6c3a22da
 def compare(first: str, second: str, store: Store | None = None, digits: int = 200) -> Comparison:

@@ -97,8 +97,10 @@ class Correction:
         )
 
 # %% ../nbs/20_corrections.ipynb #96b1eb5c
-TABLE = """CREATE TABLE IF NOT EXISTS corrections (number INTEGER PRIMARY KEY AUTOINCREMENT, made REAL NOT NULL, visitor TEXT NOT NULL, source TEXT NOT NULL,
-label INTEGER NOT NULL, digit INTEGER NOT NULL, confidence REAL NOT NULL, model TEXT NOT NULL, picture BLOB NOT NULL, strokes TEXT)"""
+TABLE = """CREATE TABLE IF NOT EXISTS corrections (number INTEGER PRIMARY KEY AUTOINCREMENT,
+    made REAL NOT NULL, visitor TEXT NOT NULL, source TEXT NOT NULL, label INTEGER NOT NULL,
+    digit INTEGER NOT NULL, confidence REAL NOT NULL, model TEXT NOT NULL,
+    picture BLOB NOT NULL, strokes TEXT)"""
 
 # %% ../nbs/20_corrections.ipynb #af5afba3
 def checked_label(label: int | None) -> int:

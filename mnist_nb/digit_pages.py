@@ -65,7 +65,8 @@ def sample_html(picture: np.ndarray, label: int, probabilities: np.ndarray) -> s
     )
     return (
         '<div class="mnb-answer"><div'
-        f' class="mnb-digit">{digit}</div>{words}{digit_html(picture, named(label))}</div>{bars_html(probabilities, digit)}'
+        f' class="mnb-digit">{digit}</div>{words}{digit_html(picture, named(label))}</div>'
+        f"{bars_html(probabilities, digit)}"
     )
 
 # %% ../nbs/27_digit_pages.ipynb #325f5ebe
@@ -343,7 +344,9 @@ def shown_flags(shown: DigitList) -> set[int]:
 def show_digit(shown: DigitList) -> None:
     "Bring the large digit of a list up to date, and whatever says which are flagged."
     flags = shown_flags(shown)
-    for tile, index in zip(shown.grid.tiles, shown.places[shown.first : shown.first + SHOWN]):
+    for tile, index in zip(
+        shown.grid.tiles, shown.places[shown.first : shown.first + SHOWN], strict=False
+    ):
         tile.description = tile.description.rstrip(" ⚑") + " ⚑" * (index in flags)
     shown.detail.value, shown.flag.disabled = "", not len(shown.places)
     if not len(shown.places):
@@ -543,7 +546,8 @@ def result_html(
 ) -> str:
     "The score, and of each digit what it is and what was said."
     mine, its = (
-        sum(each == label for each, label in zip(answers, labels)) for answers in (said, digits)
+        sum(each == label for each, label in zip(answers, labels, strict=True))
+        for answers in (said, digits)
     )
 
     def tick(who, digit, label):
@@ -553,8 +557,9 @@ def result_html(
         )
 
     rows = "".join(
-        f"<li>{digit_html(picture, named(label))}<b>{label}</b>{tick('you', mine, label)}{tick('network', its, label)}</li>"
-        for picture, label, mine, its in zip(pictures, labels, said, digits)
+        f"<li>{digit_html(picture, named(label))}<b>{label}</b>"
+        f"{tick('you', mine, label)}{tick('network', its, label)}</li>"
+        for picture, label, mine, its in zip(pictures, labels, said, digits, strict=True)
     )
     return (
         f'<h2>{verdict(mine, its)}</h2><p class="mnb-score">You <b>{mine}</b> of {len(labels)}, the'

@@ -8,12 +8,16 @@ __all__ = ['DISTORTIONS', 'Distortion', 'distort', 'distortion_table', 'distorti
 # %% ../nbs/16_distortion.ipynb #7b19752c
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from .core import SIDE
 from .inference import Reader
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 # %% ../nbs/16_distortion.ipynb #c86d6a28
 def noisy(image: np.ndarray, amount: float) -> np.ndarray:
@@ -148,7 +152,9 @@ def distortion_figure(tables: dict[str, dict[str, Sequence[float]]]) -> "matplot
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.4), layout="constrained")
-    for axes, (name, kind) in zip(figure.subplots(2, 3, sharey=True).flat, DISTORTIONS.items()):
+    for axes, (name, kind) in zip(
+        figure.subplots(2, 3, sharey=True).flat, DISTORTIONS.items(), strict=False
+    ):
         for label, table in tables.items():
             axes.plot(kind.amounts, table[name], marker=".", label=label)
         axes.set(title=name, xlabel=kind.unit, ylim=(0, 1.02))

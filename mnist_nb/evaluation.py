@@ -10,10 +10,14 @@ __all__ = ['REFUSED_SHARE', 'accuracy_interval', 'reliability', 'calibration_err
 import base64
 import io
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .core import CLASSES
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 # %% ../nbs/10_evaluation.ipynb #f4e2e20e
 def accuracy_interval(right: int, n: int) -> tuple[float, float]:
@@ -169,7 +173,7 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray) -> Report:
                 "f1": float(f),
                 "count": int(n),
             }
-            for digit, p, r, f, n in zip(every, *scores)
+            for digit, p, r, f, n in zip(every, *scores, strict=True)
         ),
         confusion=tuple(map(tuple, confusion_matrix(labels, found, labels=every).tolist())),
         mistakes=tuple(
@@ -239,7 +243,7 @@ def mistakes_figure(
     figure = Figure(figsize=(8, 1.2 * rows), layout="constrained")
     for axes in figure.subplots(rows, 10, squeeze=False).flat:
         axes.axis("off")
-    for axes, mistake in zip(figure.axes, shown):
+    for axes, mistake in zip(figure.axes, shown, strict=False):
         axes.imshow(images[mistake["index"]], cmap="gray_r")
         axes.set_title(
             f"{mistake['label']} as {mistake['digit']}\n{mistake['confidence']:.0%}", fontsize=8

@@ -27,7 +27,7 @@ def covered(picture: np.ndarray) -> np.ndarray:
     "The picture with a patch covered, at each place; uint8 array of shape (625, 28, 28)."
     places = SIDE - PATCH + 1
     copies = np.repeat(picture[None], places**2, 0)
-    for copy, (y, x) in zip(copies, np.ndindex(places, places)):
+    for copy, (y, x) in zip(copies, np.ndindex(places, places), strict=True):
         copy[y : y + PATCH, x : x + PATCH] = 0
     return copies
 

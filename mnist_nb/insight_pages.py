@@ -109,7 +109,9 @@ def evidence_html(picture: np.ndarray, probabilities: np.ndarray, evidence: np.n
     )
     return (
         "<div"
-        f' class="mnb-evidence">{figure(255 - picture, "the digit as the network saw it", "what it saw")}{"".join(parts)}</div>{legend}'
+        f' class="mnb-evidence">'
+        f"{figure(255 - picture, 'the digit as the network saw it', 'what it saw')}"
+        f"{''.join(parts)}</div>{legend}"
     )
 
 # %% ../nbs/30_insight_pages.ipynb #7ec8f3c6
@@ -134,7 +136,8 @@ def neighbours_html(found: Sequence[dict], digit: int) -> str:
     def part(label, image, distance):
         other = ' class="mnb-other"' if label != digit else ""
         return (
-            f"<li{other}>{digit_html(image, f'a training digit, {named(label)}')}<b>{label}</b>{distance:.1f}"
+            f"<li{other}>{digit_html(image, f'a training digit, {named(label)}')}<b>{label}</b>"
+            f"{distance:.1f}"
             " away</li>"
         )
 
@@ -259,10 +262,16 @@ def accuracies(version: str | None = None, store: Store | None = None) -> np.nda
 def curve_of(found: np.ndarray, name: str) -> list[tuple[float, float]]:
     "The points of one distortion's curve: amount and accuracy in per cent."
     amounts = [each.amounts for each in DISTORTIONS.values()]
-    parts = dict(zip(DISTORTIONS, np.split(found, np.cumsum([len(each) for each in amounts])[:-1])))
+    parts = dict(
+        zip(
+            DISTORTIONS,
+            np.split(found, np.cumsum([len(each) for each in amounts])[:-1]),
+            strict=False,
+        )
+    )
     return [
         (amount, 100 * float(accuracy))
-        for amount, accuracy in zip(DISTORTIONS[name].amounts, parts[name])
+        for amount, accuracy in zip(DISTORTIONS[name].amounts, parts[name], strict=False)
     ]
 
 # %% ../nbs/30_insight_pages.ipynb #8e69b95f
@@ -453,7 +462,7 @@ class ComparePage(VBox):
         self.differing = DigitGrid(self.pick)
         cards = [
             classed(VBox([choice, view]), "mnb-card")
-            for choice, view in zip(self.choices, self.views)
+            for choice, view in zip(self.choices, self.views, strict=False)
         ]
         super().__init__(
             [
@@ -480,7 +489,7 @@ class ComparePage(VBox):
         if len({*chosen} & {*versions}) == 2:
             wanted = chosen
         self.filling = True
-        for choice, version in zip(self.choices, wanted):
+        for choice, version in zip(self.choices, wanted, strict=False):
             if [*choice.options] != versions:
                 choice.options = versions
             choice.value = version
@@ -491,7 +500,7 @@ class ComparePage(VBox):
         "Let both read the subject, and tell what their reports say."
         subject, pair = self.visit.subject, [choice.value for choice in self.choices]
         self.title.value = title_html(subject, ", read by two versions")
-        for version, view in zip(pair, self.views):
+        for version, view in zip(pair, self.views, strict=False):
             try:
                 view.show(self.reader(version).read_prepared([subject.prepared])[0])
             except ModelError as e:
@@ -548,7 +557,7 @@ def show_differences(page: ComparePage, pair: list[str]) -> None:
             [each["label"] for each in differing],
             [each["answers"][1] for each in differing],
         )
-        for tile, each in zip(page.differing.tiles, differing):
+        for tile, each in zip(page.differing.tiles, differing, strict=False):
             tile.description, tile.tooltip = (
                 "{}: {} / {}".format(each["label"], *each["answers"]),
                 "{}, read as {} by the one and as {} by the other".format(

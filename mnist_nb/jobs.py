@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
 
 from filelock import Timeout
@@ -37,6 +38,12 @@ from mnist_nb.core import (
     one_line,
     write_atomic,
 )
+
+if TYPE_CHECKING:
+    from mnist_nb.data import Mnist
+    from mnist_nb.pipeline import Kept
+    from mnist_nb.store import Store
+    from mnist_nb.teaching import Taught
 
 # %% ../nbs/22_jobs.ipynb #71f66cf5
 def append_line(path: Path, record: dict) -> None:

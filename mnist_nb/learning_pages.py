@@ -43,10 +43,8 @@ def correction_html(found: Correction) -> str:
         f' class="mnb-soft">{said}<br>{found.source}, {made}<br>by'
         f" {escape(found.model)}</span></div>"
     )
-    return (
-        "<div"
-        f' class="mnb-answer">{digit}{words}{digit_html(found.picture, f"{named(found.label)}, as the network saw it")}</div>'
-    )
+    seen = digit_html(found.picture, f"{named(found.label)}, as the network saw it")
+    return f'<div class="mnb-answer">{digit}{words}{seen}</div>'
 
 # %% ../nbs/29_learning_pages.ipynb #f487a123
 def zipped(corrections: Sequence[Correction]) -> bytes:

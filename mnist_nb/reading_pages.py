@@ -185,7 +185,9 @@ class DrawPage(HBox):
 def boxes(reading) -> list:
     "Where the digits of a reading are, each with its answer."
     if isinstance(reading, Number):
-        return [(digit, each.prepared.box) for digit, each in zip(reading, reading.digits)]
+        return [
+            (digit, each.prepared.box) for digit, each in zip(reading, reading.digits, strict=True)
+        ]
     return (
         []
         if reading.prepared.empty
@@ -215,7 +217,8 @@ def framed_html(grey: np.ndarray, found: Sequence) -> str:
         f' src="data:image/png;base64,{base64.b64encode(small).decode()}">'
         + "".join(
             '<div class="mnb-box"'
-            f' style="left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%;width:{100 * w / width:.2f}%;height:{100 * h / height:.2f}%"><b>{label}</b></div>'
+            f' style="left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%;'
+            f'width:{100 * w / width:.2f}%;height:{100 * h / height:.2f}%"><b>{label}</b></div>'
             for label, (x, y, w, h) in found
         )
         + "</div>"

@@ -99,7 +99,8 @@ def framing_table(reader: Reader, images: np.ndarray, labels: np.ndarray) -> dic
     def row(condition):
         readings = reader.read_many(condition(image, seed) for seed, image in enumerate(images))
         right = [
-            reading.probabilities.argmax() == label for reading, label in zip(readings, labels)
+            reading.probabilities.argmax() == label
+            for reading, label in zip(readings, labels, strict=True)
         ]
         return {
             "accuracy": float(np.mean(right)),

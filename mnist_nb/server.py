@@ -7,6 +7,7 @@ __all__ = ['DashboardServer', 'serve']
 
 # %% ../nbs/32_server.ipynb #012ee79b
 import sys
+from itertools import pairwise
 
 # %% ../nbs/32_server.ipynb #1fc91be6
 skipped = "jsonschema" not in sys.modules and "rfc3987_syntax" not in sys.modules
@@ -188,7 +189,8 @@ def plain_page(text: str) -> str:
     "A page with a sentence on it."
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport"'
-        f' content="width=device-width"><title>mnist_nb</title><style>{text_of("page.css")}</style><p'
+        f' content="width=device-width"><title>mnist_nb</title><style>{text_of("page.css")}</style>'
+        "<p"
         f' class="plain">{escape(text)} <a href="/">To the dashboard</a></p></html>'
     )
 
@@ -272,7 +274,7 @@ class Gate(Application):
         refused = refusal(request, token, cookie)
         if refused:
             return self.get_handler_delegate(
-                request, Refused, dict(zip(("status", "code", "text"), refused))
+                request, Refused, dict(zip(("status", "code", "text"), refused, strict=False))
             )
         if (
             token
@@ -444,8 +446,8 @@ class PageKernels(WarmKernels):
         "End all kernels, also those that are starting."
         for item in [item for pool in self._pools.values() for item in pool if not item.done()]:
             item.cancel()
-        for socket in list(self.sockets.values()):
-            socket.close(4002, "The server was stopped.")
+        for websocket in list(self.sockets.values()):
+            websocket.close(4002, "The server was stopped.")
         await self.shutdown_all(now=True)
 
 # %% ../nbs/32_server.ipynb #06a89f62
@@ -474,9 +476,7 @@ def harmless(message: bytes) -> bool:
     if not well_formed(message):
         return False
     offsets = [int.from_bytes(message[8 * at : 8 * at + 8], "little") for at in range(1, 7)]
-    channel, header, _, _, content = (
-        message[start:end] for start, end in zip(offsets, offsets[1:])
-    )
+    channel, header, _, _, content = (message[start:end] for start, end in pairwise(offsets))
     try:
         kind, content = (
             json.loads(header)["msg_type"],

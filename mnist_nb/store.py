@@ -231,6 +231,7 @@ def model_card(label: str, config: dict, report: dict) -> str:
         f"taught by {teachers} networks of its kind, " * (teachers > 0),
         f"; code {config['code'][:12]}" * ("code" in config),
     )
+    changes = ", with the changes that config.json tells" * bool(config.get("changes"))
     rows = "\n".join(
         f"| {part} | {r['images']} | {r['accuracy']:.2%} | {r['interval'][0]:.2%} to"
         f" {r['interval'][1]:.2%} | {r['loss']:.4f} | {r['calibration_error']:.2%} |"
@@ -238,15 +239,19 @@ def model_card(label: str, config: dict, report: dict) -> str:
     )
     return f"""# A handwritten-digit reader ({label})
 
-Reads one handwritten digit from a picture of 28 by 28 pixels: three convolutions, {config["parameters"]} parameters.
+Reads one handwritten digit from a picture of 28 by 28 pixels: three convolutions,
+{config["parameters"]} parameters.
 
 | digits | number | accuracy | 95 % interval | loss | calibration error |
 | --- | --- | --- | --- | --- | --- |
 {rows}
 
-- **For**: single digits written by hand. **Not for**: letters, printed text, or anything that must not be wrong {1 - test["accuracy"]:.1%} of the time.
-- **Learnt from**: MNIST's training digits alone, of which {report["validation"]["images"]} were set aside to choose by. The test digits chose nothing.
-- **Trained**: {config["made"]}, {taught}{config["epochs_done"]} epochs in {config["seconds"]:.0f} s on {config["cores"]} cores; ended: {config["reason"]}.
+- **For**: single digits written by hand. **Not for**: letters, printed text, or anything that must
+  not be wrong {1 - test["accuracy"]:.1%} of the time.
+- **Learnt from**: MNIST's training digits alone, of which {report["validation"]["images"]} were
+  set aside to choose by. The test digits chose nothing.
+- **Trained**: {config["made"]}, {taught}{config["epochs_done"]} epochs in {config["seconds"]:.0f}
+  s on {config["cores"]} cores; ended: {config["reason"]}.
 - **Made with**: {", ".join(f"{name} {version}" for name, version in made.items())}{code}.
-- **Make it again**: `{config["command"]}`{", with the changes that config.json tells" * bool(config.get("changes"))}
+- **Make it again**: `{config["command"]}`{changes}
 """

@@ -195,7 +195,7 @@ def teach(
     parts = {
         name: known_to(arrays_of(part), refusal)
         for name, part in zip(
-            ("corrections, learnt", "corrections, held out"), held_out(corrections)
+            ("corrections, learnt", "corrections, held out"), held_out(corrections), strict=True
         )
     }
     digits, validation = split(mnist.train_images, mnist.train_labels)

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -32,6 +33,10 @@ from .model import build_model, check_choice, given_a_digit, import_keras, netwo
 from .non_digits import non_digits
 from .preprocessing import png_data_url
 from .printed import printed_digits
+
+if TYPE_CHECKING:
+    import keras
+    import matplotlib.figure
 
 # %% ../nbs/09_training.ipynb #4bbae321
 LIMITS = {
@@ -246,7 +251,9 @@ def batches(
         varied = originals.vary(
             chosen.ravel(), np.random.default_rng((config.seed, epoch, start)), now
         )
-        return zip(varied.reshape(*chosen.shape, *varied.shape[1:]), originals.labels[chosen])
+        return zip(
+            varied.reshape(*chosen.shape, *varied.shape[1:]), originals.labels[chosen], strict=True
+        )
 
     with ThreadPoolExecutor(1) as pool:
         ahead = deque()
@@ -299,7 +306,7 @@ def normalise(values, layer):
     biased = variance * (
         1 - tf.cast(tf.shape(flat)[-1], tf.float32) / tf.cast(tf.size(flat), tf.float32)
     )
-    for kept, now in zip((layer.moving_mean, layer.moving_variance), (mean, biased)):
+    for kept, now in zip((layer.moving_mean, layer.moving_variance), (mean, biased), strict=True):
         kept.assign(kept * layer.momentum + now * (1 - layer.momentum))
     return tf.reshape(result, tf.shape(values))
 
@@ -452,7 +459,7 @@ class Learner:
     def _update(self, gradients, keep):
         weights = self.model.trainable_variables
         self.optimizer.apply(gradients, weights)
-        for mean, weight in zip(self.average, weights):
+        for mean, weight in zip(self.average, weights, strict=True):
             mean.assign_sub((mean - weight) * (1 - keep))
 
     def learn(self, images: np.ndarray, labels: np.ndarray, rate: float) -> tuple[float, int]:
@@ -475,7 +482,7 @@ class Learner:
 # %% ../nbs/09_training.ipynb #8fbfb4be
 def swap_average(learner: Learner) -> None:
     "Let the averaged weights and the trained ones change places."
-    for mean, weight in zip(learner.average, learner.model.trainable_variables):
+    for mean, weight in zip(learner.average, learner.model.trainable_variables, strict=True):
         kept = weight.numpy()
         weight.assign(mean)
         mean.assign(kept)
@@ -562,7 +569,7 @@ def history_figure(history: Sequence[dict]) -> "matplotlib.figure.Figure":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 2.8), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy")):
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         draw_curves(axes, history, name)
     return figure
 
@@ -861,7 +868,9 @@ def run(training: Training) -> Trained:
         reason = run_epoch(training) or tired(training)
     last = not reason or not training.best
     for variable, kept in zip(
-        training.learner.model.variables, weights_of(training.learner) if last else training.best[1]
+        training.learner.model.variables,
+        weights_of(training.learner) if last else training.best[1],
+        strict=True,
     ):
         variable.assign(kept)
     training.seconds = time.monotonic() - training.started

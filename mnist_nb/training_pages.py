@@ -192,7 +192,9 @@ def state_html(job, events: Sequence[dict]) -> str:
         f'<h2>{escape(job.label)}: {escape(said)}{left}</h2><div class="mnb-progress"'
         f' role="progressbar" aria-valuenow="{share}" aria-valuemin="0" aria-valuemax="100" '
         f'aria-label="progress of the training"><i style="--share:{share}%"></i></div>'
-        f'<dl class="mnb-figures">{"".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures)}</dl>{problem_html(job.error)}'
+        '<dl class="mnb-figures">'
+        f"{''.join(f'<div><dt>{name}</dt><dd>{value}</dd></div>' for name, value in figures)}</dl>"
+        f"{problem_html(job.error)}"
     )
 
 # %% ../nbs/28_training_pages.ipynb #01b9b904

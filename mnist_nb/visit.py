@@ -281,7 +281,8 @@ from mnist_nb.core import MnistNbError, home_folder, locked
 from mnist_nb.store import Store
 module, function, folder, *words = sys.argv[1:]
 try:
-    with locked(home_folder()/'cache'/'.lock'): getattr(import_module(f'mnist_nb.{module}'), function)(*words, store=Store(folder))
+    with locked(home_folder()/'cache'/'.lock'):
+        getattr(import_module(f'mnist_nb.{module}'), function)(*words, store=Store(folder))
 except (MnistNbError, OSError) as e: sys.exit(str(e))"""
 
 # %% ../nbs/25_visit.ipynb #0e62d93a

@@ -208,7 +208,8 @@ def answer_html(reading: Reading) -> str:
     bars = bars_html(reading.probabilities, None if reading.rejected else best)
     return (
         "<div"
-        f' class="mnb-answer">{digit}{words}{seen}</div><div{" class=mnb-doubt" if reading.rejected else ""}>{bars}</div>'
+        f' class="mnb-answer">{digit}{words}{seen}</div>'
+        f"<div{' class=mnb-doubt' if reading.rejected else ''}>{bars}</div>"
     )
 
 # %% ../nbs/24_widgets.ipynb #7135d105
@@ -230,8 +231,9 @@ def number_html(number: Number) -> str:
     if not number:
         return empty_html()
     parts = "".join(
-        f"<li>{digit_html(each.picture, f'part {place}: {digit}')}<b>{digit}</b>{percent(each.confidence)}</li>"
-        for place, (digit, each) in enumerate(zip(number, number.digits), 1)
+        f"<li>{digit_html(each.picture, f'part {place}: {digit}')}<b>{digit}</b>"
+        f"{percent(each.confidence)}</li>"
+        for place, (digit, each) in enumerate(zip(number, number.digits, strict=True), 1)
     )
     count = f"{len(number)} digit{'s' * (len(number) > 1)}"
     return (
@@ -315,7 +317,8 @@ def over_html(pad: "DrawingPad", boxes: Sequence = ()) -> str:
     width, height = pad.size
     framed = "".join(
         '<div class="mnb-box"'
-        f' style="left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%;width:{100 * w / width:.2f}%;height:{100 * h / height:.2f}%"><b>{escape(label)}</b></div>'
+        f' style="left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%;'
+        f'width:{100 * w / width:.2f}%;height:{100 * h / height:.2f}%"><b>{escape(label)}</b></div>'
         for label, (x, y, w, h) in boxes
     )
     return (
@@ -555,7 +558,7 @@ class DigitGrid(VBox):
         while len(self.tiles) < len(pictures):
             self.tiles.append(self._tile())
         self.pictures.value = tiles_style(self.name, pictures)
-        for tile, label, digit in zip(self.tiles, labels, digits):
+        for tile, label, digit in zip(self.tiles, labels, digits, strict=False):
             truth, said = ("–" if each == CLASSES else each for each in (label, digit))
             tile.description = f"{truth} ✓" if label == digit else f"{truth} → {said} ✗"
             tile.tooltip = (
@@ -681,8 +684,9 @@ def line_chart_html(
     legend = "".join(
         f'<li class="mnb-line{place}">{escape(name)}</li>' for place, name in enumerate(series)
     )
+    title = f"{y_name} by {x_name}; last: {last}"
     return (
-        f"{svg(frame, axes_svg(frame, x_name, y_name) + lines, f'{y_name} by {x_name}; last: {last}')}<ul"
+        f"{svg(frame, axes_svg(frame, x_name, y_name) + lines, title)}<ul"
         f' class="mnb-legend">{legend}</ul>'
     )
 
@@ -865,7 +869,8 @@ def scores_html(digits: Sequence[dict]) -> str:
     "The scores of each digit, as `Report.digits` has them, as a table."
     rows = "".join(
         "<tr><th"
-        f' scope="row">{d["digit"]}</th><td>{100 * d["precision"]:.2f}</td><td>{100 * d["recall"]:.2f}</td><td>{100 * d["f1"]:.2f}</td><td>{d["count"]}</td></tr>'
+        f' scope="row">{d["digit"]}</th><td>{100 * d["precision"]:.2f}</td><td>'
+        f"{100 * d['recall']:.2f}</td><td>{100 * d['f1']:.2f}</td><td>{d['count']}</td></tr>"
         for d in digits
     )
     head = "".join(

@@ -29,7 +29,8 @@ import shutil
 from mnist_nb.store import Store, add_version, use_version
 store = Store()
 while True:
-    use_version(store, add_version(store, 'copy', lambda folder: shutil.copytree(store.pretrained, folder, dirs_exist_ok=True)))
+    copy = lambda folder: shutil.copytree(store.pretrained, folder, dirs_exist_ok=True)
+    use_version(store, add_version(store, 'copy', copy))
     print('.', flush=True)
     for old in {*store.versions()[1:]} - {store.current()}: shutil.rmtree(store.folder/old)
 """
@@ -255,8 +256,8 @@ def upload(served, size, hold):
     with served.dial() as connection:
         try:
             connection.sendall(
-                b"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
-                % size
+                b"POST /api/predict HTTP/1.1\r\nHost: localhost\r\n"
+                b"Content-Type: image/png\r\nContent-Length: %d\r\n\r\n" % size
             )
             for _ in range(size // 2**20):
                 connection.sendall(bytes(2**20))

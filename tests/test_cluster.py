@@ -36,7 +36,7 @@ def test_predict_on_ray(home, mnist, command, tmp_path):
     assert len(rows[0]) == 40 and [row["image"] for row in rows[0]] == [
         row["image"] for row in rows[1]
     ]
-    for one, other in zip(*rows):
+    for one, other in zip(*rows, strict=True):
         assert one.get("digit") == other.get("digit") and one.get(
             "probabilities", []
         ) == pytest.approx(other.get("probabilities", []), abs=1e-6)

@@ -181,8 +181,10 @@ from dataclasses import replace
 from mnist_nb import load_mnist, train_version
 from mnist_nb.training import TrainingConfig
 mnist = load_mnist()
-tiny = replace(mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000])
-train_version(TrainingConfig(epochs=3, batch_size=32), 'tiny', mnist=tiny, on_event=lambda event: print(json.dumps(event), flush=True))
+tiny = replace(mnist, train_images=mnist.train_images[:6000],
+    train_labels=mnist.train_labels[:6000])
+train_version(TrainingConfig(epochs=3, batch_size=32), 'tiny', mnist=tiny,
+    on_event=lambda event: print(json.dumps(event), flush=True))
 """
 
 

@@ -24,8 +24,10 @@ from dataclasses import replace
 from mnist_nb import load_mnist, train_version
 from mnist_nb.training import TrainingConfig
 mnist = load_mnist()
-tiny = replace(mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000])
-train_version(TrainingConfig(**json.loads(sys.argv[1])), 'tiny', mnist=tiny, on_event=lambda event: print(json.dumps(event), flush=True))
+tiny = replace(mnist, train_images=mnist.train_images[:6000],
+    train_labels=mnist.train_labels[:6000])
+train_version(TrainingConfig(**json.loads(sys.argv[1])), 'tiny', mnist=tiny,
+    on_event=lambda event: print(json.dumps(event), flush=True))
 """
 
 
@@ -160,25 +162,31 @@ from mnist_nb.model import import_keras
 from mnist_nb.training import Learner, TrainingConfig, resume, train
 import_keras()
 import tensorflow as tf
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()]*2)
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0],
+    [tf.config.LogicalDeviceConfiguration()]*2)
 mnist = load_mnist()
 digits, validation = split(mnist.train_images[:7000], mnist.train_labels[:7000])
-parts, config = (digits, (validation[0][:1000], validation[1][:1000])), TrainingConfig(epochs=2, batch_size=50, averaging=.9, dropout=0., strategy='mirrored')
+parts = digits, (validation[0][:1000], validation[1][:1000])
+config = TrainingConfig(epochs=2, batch_size=50, averaging=.9, dropout=0., strategy='mirrored')
 def away(one, other): return max(abs(a['loss']/b['loss'] - 1) for a, b in zip(one, other))
 def watched(config):
     events = []
-    return train(config, *parts, on_event=events.append), [event for event in events if event['kind'] == 'batch']
+    trained = train(config, *parts, on_event=events.append)
+    return trained, [event for event in events if event['kind'] == 'batch']
 (both, steps), (alone, others) = watched(config), watched(replace(config, strategy=None))
 with tempfile.TemporaryDirectory() as folder:
     pressed = threading.Event()
-    train(config, *parts, folder, on_event=lambda event: event['kind'] == 'epoch' and pressed.set(), stop=pressed.is_set)
+    train(config, *parts, folder, stop=pressed.is_set,
+        on_event=lambda event: event['kind'] == 'epoch' and pressed.set())
     resumed = resume(folder, *parts)
 further = train(replace(config, epochs=1, teachers=1), *parts, model=both.model)
 try: Learner(replace(config, batch_size=1))
 except ValueError as e: refused = str(e)
-print(json.dumps(dict(devices=Learner(config).strategy.num_replicas_in_sync, first=away(steps[:5], others[:5]), last=away(both.history, alone.history),
+print(json.dumps(dict(devices=Learner(config).strategy.num_replicas_in_sync, first=away(steps[:5],
+    others[:5]), last=away(both.history, alone.history),
                       resumed=away(both.history, resumed.history), refused=refused,
-                      accuracies=[one.history[-1]['validation_accuracy'] for one in (both, alone, further)])))
+                      accuracies=[one.history[-1]['validation_accuracy'] for one in (both, alone,
+                          further)])))
 """
 
 

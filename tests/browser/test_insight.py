@@ -238,7 +238,8 @@ def test_a_game_by_keyboard_alone(page, mnist):
     rounds = page.locator(".mnb-rounds li")
     expect(rounds).to_have_count(10)
     labels = {
-        png_data_url(image): label for image, label in zip(mnist.test_images, mnist.test_labels)
+        png_data_url(image): label
+        for image, label in zip(mnist.test_images, mnist.test_labels, strict=True)
     }
     wrong = {*pictures_of(mnist, MISTAKES)}
     mine = its = 0

@@ -1,4 +1,4 @@
-"""Model files that are missing, damaged or hostile are refused in one line, and left as they are."""
+"""Missing, damaged or hostile model files are refused in one line, and left as they are."""
 
 import io
 import json

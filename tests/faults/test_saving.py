@@ -69,7 +69,7 @@ def test_40_a_device_that_is_full(home, monkeypatch):
     "The operating system's own error, in the middle of the atomic writer."
     monkeypatch.setattr(
         "mnist_nb.core.Path.write_bytes",
-        lambda path, content: open("/dev/full", "wb", buffering=0).write(content),
+        lambda path, content: os.write(os.open("/dev/full", os.O_WRONLY), content),
     )
     with pytest.raises(DiskFull, match="No space left"):
         write_atomic(home / "note", b"x")
