@@ -8,6 +8,7 @@ __all__ = ['Header', 'Dashboard']
 # %% ../nbs/31_dashboard.ipynb #df9360f7
 import asyncio
 import logging
+from contextlib import suppress
 
 from ipywidgets import HTML, Dropdown, HBox, ToggleButtons, VBox
 
@@ -21,6 +22,13 @@ from .store import Store, use_version
 from .training_pages import TrainPage
 from .visit import Visit, accuracy_html, attempt, test_report, used_versions
 from .widgets import button, classed, problem_html, style_sheet
+
+# %% ../nbs/31_dashboard.ipynb #7aa72b7f
+LOGO = (
+    '<svg viewBox="0 0 28 28" aria-hidden="true"><rect width="28" height="28" rx="7"'
+    ' fill="var(--accent)"/><path d="M8.5 8.2h11l-6.8 12.3" fill="none" stroke="var(--on-accent)"'
+    ' stroke-width="3.2" stroke-linecap="round" stroke-linejoin="round"/></svg>'
+)
 
 # %% ../nbs/31_dashboard.ipynb #a35b877e
 class Header(VBox):
@@ -175,5 +183,5 @@ def follow(dashboard: Dashboard) -> None:
                 else SELDOM
             )
 
-    with contextlib.suppress(RuntimeError):
+    with suppress(RuntimeError):
         dashboard.following = asyncio.get_running_loop().create_task(look())

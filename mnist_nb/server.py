@@ -7,6 +7,7 @@ __all__ = ['DashboardServer', 'serve']
 
 # %% ../nbs/32_server.ipynb #012ee79b
 import sys
+from contextlib import suppress
 from itertools import pairwise
 
 # %% ../nbs/32_server.ipynb #1fc91be6
@@ -64,6 +65,10 @@ from .core import MnistNbError, home_folder, one_line
 from .inference import CurrentReader
 from .jobs import ENDS, Jobs
 from .store import Store
+
+# %% ../nbs/32_server.ipynb #bfabd7cb
+if skipped:
+    del sys.modules["rfc3987_syntax"]
 
 # %% ../nbs/32_server.ipynb #2db3eb27
 PAGES = Path(__file__).parent / "pages" if "__file__" in globals() else Path("../mnist_nb/pages")
@@ -751,7 +756,7 @@ class Events(Own):
         ):
             return self.set_status(204)
         self.set_header("Content-Type", "text/event-stream")
-        with contextlib.suppress(StreamClosedError):
+        with suppress(StreamClosedError):
             await self.follow(last.id, start)
 
     async def follow(self, job: str, start: int):
@@ -951,7 +956,7 @@ async def until_told() -> None:
                 getattr(signal, name), lambda number, frame: loop.call_soon_threadsafe(told.set)
             )
     while not told.is_set():
-        with contextlib.suppress(TimeoutError):
+        with suppress(TimeoutError):
             await asyncio.wait_for(told.wait(), 1)
 
 # %% ../nbs/32_server.ipynb #31db75a4

@@ -98,6 +98,13 @@ def imported(tree):
             yield from ((module, alias.name) for alias in node.names)
 
 
+def imports_only(node):
+    "Whether a statement imports, for the program or for its annotations alone."
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return all(map(imports_only, node.body))
+    return isinstance(node, (ast.Import, ast.ImportFrom))
+
+
 def definitions(tree):
     return [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
 
@@ -246,7 +253,7 @@ def test_one_public_symbol_a_cell(path):
 @each_module
 def test_imports_keep_to_themselves(path):
     for cell in exported(path):
-        kinds = {isinstance(node, (ast.Import, ast.ImportFrom)) for node in cell.tree.body}
+        kinds = {imports_only(node) for node in cell.tree.body}
         assert len(kinds) <= 1, cell.source
 
 
