@@ -19,14 +19,14 @@ from contextlib import ExitStack
 import numpy as np
 import psutil
 
-from mnist_nb.inference import Reader
-from mnist_nb.store import Store
+from mnist_nb.model.registry import Store
+from mnist_nb.reader import Reader
 from tests.serving import PIXELS, packed, patience, unpacked, watched
 
 SEVEN = [[(10, 10), (60, 10), (30, 90)]]
 SAVING = """
 import shutil
-from mnist_nb.store import Store, add_version, use_version
+from mnist_nb.model.registry import Store, add_version, use_version
 store = Store()
 while True:
     copy = lambda folder: shutil.copytree(store.pretrained, folder, dirs_exist_ok=True)

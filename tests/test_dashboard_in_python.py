@@ -10,10 +10,10 @@ import sys
 
 import pytest
 
-from mnist_nb.dashboard import PAGES, Dashboard
-from mnist_nb.jobs import Jobs, held, new_folder
-from mnist_nb.store import Store, use_version
-from mnist_nb.training import PRESETS
+from mnist_nb.dashboard.app import PAGES, Dashboard
+from mnist_nb.model.registry import Store, use_version
+from mnist_nb.training.jobs import Jobs, held, new_folder
+from mnist_nb.training.trainer import PRESETS
 
 THREE = [
     [
@@ -279,7 +279,7 @@ def test_a_damaged_file_of_corrections_is_told_and_nothing_else_suffers(dashboar
 
 def test_a_visitor_loads_nothing_heavy(home):
     code = (
-        "import sys\nfrom mnist_nb.dashboard import PAGES, Dashboard\ndashboard = Dashboard()\n"
+        "import sys\nfrom mnist_nb.dashboard.app import PAGES, Dashboard\ndashboard = Dashboard()\n"
         "for name in PAGES: dashboard.tabs.value = name\n"
         f'dashboard.pages["Draw"].pad.strokes.lines += {THREE}\ndashboard.pages["Draw"].read()\n'
         f"print([name for name in {HEAVY} if name in sys.modules])"

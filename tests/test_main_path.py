@@ -14,9 +14,9 @@ import pytest
 
 from mnist_nb import Reader, train_version
 from mnist_nb.core import DataError, ImageError, ModelMissing, TrainingError
-from mnist_nb.model import load_keras, network_input
-from mnist_nb.store import Store, add_version
-from mnist_nb.training import TrainingConfig
+from mnist_nb.model.network import load_keras, network_input
+from mnist_nb.model.registry import Store, add_version
+from mnist_nb.training.trainer import TrainingConfig
 from tests.serving import APART, ENDINGS
 
 BOUND = 180
@@ -179,7 +179,7 @@ TINY_TRAINING = """
 import json
 from dataclasses import replace
 from mnist_nb import load_mnist, train_version
-from mnist_nb.training import TrainingConfig
+from mnist_nb.training.trainer import TrainingConfig
 mnist = load_mnist()
 tiny = replace(mnist, train_images=mnist.train_images[:6000],
     train_labels=mnist.train_labels[:6000])
@@ -213,7 +213,7 @@ def test_kill_and_resume(home, tiny):
 
 KILLED_WHILE_KEEPING = """
 import os, signal
-from mnist_nb.store import Store, add_version
+from mnist_nb.model.registry import Store, add_version
 def fill(folder):
     (folder/'config.json').write_text('{')
     os.kill(os.getpid(), getattr(signal, 'SIGKILL', signal.SIGTERM))

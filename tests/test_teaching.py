@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 
-from mnist_nb.corrections import Corrections
-from mnist_nb.inference import Reader
-from mnist_nb.store import Store
-from mnist_nb.teaching import teach
+from mnist_nb.model.registry import Store
+from mnist_nb.reader import Reader
+from mnist_nb.training.corrections import Corrections
+from mnist_nb.training.fine_tuning import teach
 
 
 def strange_seven(rng):

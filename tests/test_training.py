@@ -13,16 +13,16 @@ import pytest
 
 import mnist_nb
 from mnist_nb import Reader, train_version
-from mnist_nb.pipeline import code_hash
-from mnist_nb.store import Store
-from mnist_nb.training import PRESETS, TrainingConfig
+from mnist_nb.model.registry import Store
+from mnist_nb.training.pipeline import code_hash
+from mnist_nb.training.trainer import PRESETS, TrainingConfig
 from tests.test_main_path import BOUND, FILES, bounded, parsed, read_until
 
 TRAINING = """
 import json, sys
 from dataclasses import replace
 from mnist_nb import load_mnist, train_version
-from mnist_nb.training import TrainingConfig
+from mnist_nb.training.trainer import TrainingConfig
 mnist = load_mnist()
 tiny = replace(mnist, train_images=mnist.train_images[:6000],
     train_labels=mnist.train_labels[:6000])
@@ -157,9 +157,9 @@ def test_a_version_tells_the_code_that_made_it(started, command):
 MIRRORED = """
 import json, tempfile, threading
 from dataclasses import replace
-from mnist_nb.data import load_mnist, split
-from mnist_nb.model import import_keras
-from mnist_nb.training import Learner, TrainingConfig, resume, train
+from mnist_nb.data.mnist import load_mnist, split
+from mnist_nb.model.network import import_keras
+from mnist_nb.training.trainer import Learner, TrainingConfig, resume, train
 import_keras()
 import tensorflow as tf
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0],

@@ -25,8 +25,8 @@ import psutil
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from mnist_nb.data import load_test_digits
-from mnist_nb.robustness import redraw
+from mnist_nb.analysis.robustness import redraw
+from mnist_nb.data.mnist import load_test_digits
 from tests.serving import Served, patience
 
 FLAGS = [

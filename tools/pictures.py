@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mnist_nb.inference import Reader
+from mnist_nb.reader import Reader
 
 IMAGES = Path(__file__).parent.parent / "nbs" / "images"
 FIVE = [

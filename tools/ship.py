@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mnist_nb.store import Store
+from mnist_nb.model.registry import Store
 
 PRETRAINED = Path(__file__).parent.parent / "mnist_nb" / "pretrained"
 

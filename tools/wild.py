@@ -12,7 +12,7 @@ import argparse
 import cv2
 import numpy as np
 
-from mnist_nb.inference import Reader
+from mnist_nb.reader import Reader
 
 CANVAS = 280
 PENS = {"thin pen": 0.03, "plain pen": 0.1, "thick pen": 0.2}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
-from mnist_nb.dashboard import PAGES
+from mnist_nb.dashboard.app import PAGES
 from tests.browser.pen import NUMBER, SEVEN, THREE, draw, touch
 
 UPLOAD = ".mnb-upload .mnb-drop"

@@ -9,8 +9,8 @@ import shutil
 import pytest
 from playwright.sync_api import expect
 
-from mnist_nb.preprocessing import png_data_url
-from mnist_nb.store import Store
+from mnist_nb.model.registry import Store
+from mnist_nb.vision.preprocessing import png_data_url
 from tests.browser.pen import THREE, draw
 from tests.browser.test_dashboard import answer, go, picture, upload
 from tests.serving import Served, at_home

@@ -25,16 +25,16 @@ from PIL import Image
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from werkzeug.serving import make_server
 
-from mnist_nb.api import LIMITS, create_app
 from mnist_nb.core import DataError, DiskFull, ModelCorrupt, TrainingError, home_folder
-from mnist_nb.corrections import Corrections
-from mnist_nb.data import load_test_digits
-from mnist_nb.inference import CurrentReader, Reader
-from mnist_nb.jobs import Job, JobRunning, Jobs
-from mnist_nb.non_digits import random_glyph
-from mnist_nb.printed import HELD_OUT_FONTS
-from mnist_nb.store import Store, use_version
-from mnist_nb.training import configure
+from mnist_nb.data.mnist import load_test_digits
+from mnist_nb.data.non_digits import random_glyph
+from mnist_nb.data.printed import HELD_OUT_FONTS
+from mnist_nb.model.registry import Store, use_version
+from mnist_nb.reader import CurrentReader, Reader
+from mnist_nb.serving.api import LIMITS, create_app
+from mnist_nb.training.corrections import Corrections
+from mnist_nb.training.jobs import Job, JobRunning, Jobs
+from mnist_nb.training.trainer import configure
 
 
 class FewJobs(Jobs):
@@ -972,7 +972,7 @@ def test_40_a_correction_on_a_full_disk(client, monkeypatch):
         database.execute("PRAGMA max_page_count = 1")
         return database
 
-    monkeypatch.setattr("mnist_nb.corrections.sqlite3.connect", full)
+    monkeypatch.setattr("mnist_nb.training.corrections.sqlite3.connect", full)
     said = client(
         "POST",
         "/api/corrections",

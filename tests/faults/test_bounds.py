@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_nb.inference import Reader
-from mnist_nb.robustness import CONDITIONS, framing_table, redraw
-from mnist_nb.store import Store
+from mnist_nb.analysis.robustness import CONDITIONS, framing_table, redraw
+from mnist_nb.model.registry import Store
+from mnist_nb.reader import Reader
 
 DIGITS = 250
 LOSS = 0.015

@@ -15,8 +15,7 @@ import pytest
 
 from mnist_nb import MNISTClassifier, Reader
 from mnist_nb.core import ModelCorrupt, ModelError, ModelMissing
-from mnist_nb.jobs import train_version
-from mnist_nb.model import (
+from mnist_nb.model.network import (
     LightModel,
     build_model,
     convert,
@@ -25,9 +24,10 @@ from mnist_nb.model import (
     network_input,
     save_keras,
 )
-from mnist_nb.pipeline import no_worse
-from mnist_nb.store import Store, use_version
-from mnist_nb.training import TrainingConfig
+from mnist_nb.model.registry import Store, use_version
+from mnist_nb.training.jobs import train_version
+from mnist_nb.training.pipeline import no_worse
+from mnist_nb.training.trainer import TrainingConfig
 
 SHIPPED = Store().pretrained
 
