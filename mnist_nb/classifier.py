@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .core import ModelMissing, ProgressBars
+from .core import ModelNotFound, ProgressBars
 from .data.mnist import load_mnist, split
 from .model.evaluation import Report, evaluate
 from mnist_nb.model.network import (
     build_model,
     check_probabilities,
-    given_a_digit,
     load_keras,
     network_input,
     save_keras,
+    split_reject_class,
 )
 from .reader import Picture, Reader
 from .training.trainer import Trained, TrainingConfig, train
@@ -116,18 +116,18 @@ class MNISTClassifier:
         return evaluate(self.probabilities(inputs), as_digits(y_test, len(inputs)))
 
     def save_model(self, path: str | os.PathLike = "mnist_model.h5") -> None:
-        "Write the model to a `.h5` or `.keras` file; raises ModelMissing where there is none yet."
+        "Write the model to a `.h5` or `.keras` file; raises ModelNotFound where there is none yet."
         if self.model is None:
-            raise ModelMissing(
+            raise ModelNotFound(
                 "there is no model to save yet: train one with train_model or load one with"
                 " load_model"
             )
         save_keras(self.model, path)
 
     def load_model(self, path: str | os.PathLike = "mnist_model.h5") -> None:
-        "Read the model from a `.h5` or `.keras` file; raises ModelMissing or ModelCorrupt."
+        "Read the model from a `.h5` or `.keras` file; raises ModelNotFound or ModelCorrupt."
         if not os.path.isfile(path):
-            raise ModelMissing(f"{path}: no such file. Write one with save_model")
+            raise ModelNotFound(f"{path}: no such file. Write one with save_model")
         self.model = load_keras(path)
 
     def predict_digit(self, image_array: Picture) -> tuple[int | None, float, np.ndarray]:
@@ -155,10 +155,10 @@ class MNISTClassifier:
         """Probabilities of the ten digits, float32 array of shape (n, 10), for pictures as
         `network_input` takes them.
         """
-        return given_a_digit(self.outputs(images))[0]
+        return split_reject_class(self.outputs(images))[0]
 
     def outputs(self, images: np.ndarray) -> np.ndarray:
-        "The network's outputs, see `LightModel.outputs`."
+        "The network's outputs, see `LiteRTModel.outputs`."
         if self.model is None:
             return Reader.load().outputs(images)
         inputs = network_input(images)

@@ -110,7 +110,7 @@ def parameters(command):
         "learning_rate": (float, "Adam's, at its peak."),
         "schedule": (str, "one-cycle or constant."),
         "augmentation": (float, "Strength of the variations, 0 to 2."),
-        "averaging": (float, "How much of the averaged weights is kept at each step."),
+        "ema_decay": (float, "How much of the averaged weights is kept at each step."),
         "label_smoothing": (float, "The share of each label spread over all digits."),
         "weight_decay": (float, "Adam's, decoupled."),
         "patience": (int, "Stop when nothing improved for so many epochs."),
@@ -153,13 +153,13 @@ def parameters(command):
     "--json", "as_json", is_flag=True, help="Print events and the result as lines of JSON."
 )
 @click.option("--job", hidden=True)
-@click.option("--store", hidden=True)
-def train(preset, data, resume, use, as_json, job, store, **changes):
+@click.option("--registry", hidden=True)
+def train(preset, data, resume, use, as_json, job, registry, **changes):
     "Train a network and keep it as a new version."
     from mnist_nb.training.jobs import run_child, train_version
 
     if job:
-        return run_child(job, store)
+        return run_child(job, registry)
     from mnist_nb.training.trainer import configure
 
     config = None if resume else configure(preset, **changes)
@@ -214,10 +214,10 @@ def steer(do, setting, as_json):
     (learning_rate, augmentation, dropout) to VALUE.
     """
     from mnist_nb.training.jobs import Jobs
-    from mnist_nb.training.trainer import check_order
+    from mnist_nb.training.trainer import check_command
 
     try:
-        order = check_order(
+        order = check_command(
             dict(do=do, **{"name": setting[0], "value": float(setting[1])} if do == "set" else {})
         )
     except IndexError:
@@ -237,12 +237,12 @@ def steer(do, setting, as_json):
 def evaluate(version, data, as_json):
     "Judge a version on MNIST's 10,000 test digits."
     from mnist_nb.data.mnist import load_mnist
-    from mnist_nb.model.registry import Store
+    from mnist_nb.model.registry import ModelRegistry
     from mnist_nb.training.pipeline import evaluate_version
 
-    store = Store()
-    report = evaluate_version(version, store, load_mnist(data))
-    show(dict(version=version or store.current(), **asdict(report)), as_json, table(report))
+    registry = ModelRegistry()
+    report = evaluate_version(version, registry, load_mnist(data))
+    show(dict(version=version or registry.current(), **asdict(report)), as_json, table(report))
 
 # %% ../nbs/91_cli.ipynb #49de5195
 SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp"}
@@ -350,18 +350,18 @@ def models():
     "List the versions of the model, and choose one."
 
 # %% ../nbs/91_cli.ipynb #037f775a
-def listed(store, version: str) -> dict:
+def listed(registry, version: str) -> dict:
     "A version's line in the list; one that cannot be read says so."
     from mnist_nb.model.registry import read_record
 
     try:
-        test = read_record(store.path(version) / "report.json", "test")["test"]["accuracy"]
-        code = read_record(store.path(version) / "config.json").get("code")
+        test = read_record(registry.path(version) / "report.json", "test")["test"]["accuracy"]
+        code = read_record(registry.path(version) / "config.json").get("code")
     except (MnistNbError, KeyError, TypeError):
         test = code = None
     return {
         "version": version,
-        "current": version == store.current(),
+        "current": version == registry.current(),
         "test_accuracy": test,
         "code": code,
     }
@@ -371,9 +371,9 @@ def listed(store, version: str) -> dict:
 @json_option
 def list_models(as_json):
     "List all versions; * marks the current one."
-    from mnist_nb.model.registry import Store
+    from mnist_nb.model.registry import ModelRegistry
 
-    rows = [listed(Store(), version) for version in Store().versions()]
+    rows = [listed(ModelRegistry(), version) for version in ModelRegistry().versions()]
 
     def code(row):
         return f"  code {row['code'][:8]}" if row["code"] else ""
@@ -391,9 +391,9 @@ def list_models(as_json):
 @json_option
 def use(version, as_json):
     "Make VERSION the current one."
-    from mnist_nb.model.registry import Store, use_version
+    from mnist_nb.model.registry import ModelRegistry, set_current
 
-    use_version(Store(), version)
+    set_current(ModelRegistry(), version)
     show({"current": version}, as_json, f"{version} is now in use")
 
 # %% ../nbs/91_cli.ipynb #fe4d22e1
@@ -401,9 +401,9 @@ def use(version, as_json):
 @json_option
 def rollback_models(as_json):
     "Go back to the version that was used before."
-    from mnist_nb.model.registry import Store, rollback
+    from mnist_nb.model.registry import ModelRegistry, rollback
 
-    version = rollback(Store())
+    version = rollback(ModelRegistry())
     show({"current": version}, as_json, f"{version} is in use again")
 
 # %% ../nbs/91_cli.ipynb #e4b8854b
@@ -504,9 +504,9 @@ def forget_corrections(numbers, everything, as_json):
 @json_option
 def teach(version, data, as_json):
     "Let a version learn from the corrections; what comes of it is kept, and used when you say so."
-    from mnist_nb.training.jobs import teach_version
+    from mnist_nb.training.jobs import fine_tune_version
 
-    taught = teach_version(
+    taught = fine_tune_version(
         version, on_event=viewer_of(as_json), stop=stop_on_signals().is_set, data=data
     )
     show(
@@ -582,14 +582,14 @@ def sweep(settings, preset, seeds, cores, as_json):
 @json_option
 def info(as_json):
     "Show where files are kept, the current version, and the versions of the libraries."
-    from mnist_nb.model.registry import Store, read_record
+    from mnist_nb.model.registry import ModelRegistry, read_record
 
-    store = Store()
-    record = read_record(store.path() / "config.json", "parameters", "made")
-    report = read_record(store.path() / "report.json", "test")
+    registry = ModelRegistry()
+    record = read_record(registry.path() / "config.json", "parameters", "made")
+    report = read_record(registry.path() / "report.json", "test")
     answer = {
         "home": str(home_folder()),
-        "current": store.current(),
+        "current": registry.current(),
         "parameters": record["parameters"],
         "made": record["made"],
         "test_accuracy": report["test"]["accuracy"],

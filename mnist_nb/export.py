@@ -20,15 +20,28 @@ from types import ModuleType
 import numpy as np
 
 from . import __version__
-from .core import CLASSES, SIDE, MnistNbError, ModelCorrupt, atomic_path, cannot_write
+from mnist_nb.core import (
+    IMAGE_SIZE,
+    NUM_CLASSES,
+    MnistNbError,
+    ModelCorrupt,
+    atomic_path,
+    cannot_write,
+)
 from .data.mnist import load_test_digits
-from .model.network import LightModel, check_choice, import_keras, load_keras, network_input
-from .model.registry import Store, read_network, read_record
+from mnist_nb.model.network import (
+    LiteRTModel,
+    check_choice,
+    import_keras,
+    load_keras,
+    network_input,
+)
+from .model.registry import ModelRegistry, read_network, read_record
 from .reader import SHIFTS, SURE
 from .training.trainer import restore_config
 
 # %% ../nbs/71_export.ipynb #2e15fe2a
-def contract(version: str | None = None, store: Store | None = None) -> dict:
+def contract(version: str | None = None, registry: ModelRegistry | None = None) -> dict:
     """What a program must know to use a version's network, as plain values.
 
     Parameters
@@ -37,20 +50,20 @@ def contract(version: str | None = None, store: Store | None = None) -> dict:
 
     Raises
     ------
-    ModelMissing, ModelCorrupt : there is no such version, or it cannot be read.
+    ModelNotFound, ModelCorrupt : there is no such version, or it cannot be read.
     """
-    store = store or Store()
-    folder = store.path(version)
+    registry = registry or ModelRegistry()
+    folder = registry.path(version)
     settings = read_record(folder / "reading.json", "temperature", "refuse_above")
     classes = restore_config(read_record(folder / "config.json", "config")["config"]).non_digits > 0
     return {
-        "model": version or store.current(),
+        "model": version or registry.current(),
         "made_by": f"mnist_nb {__version__}",
         "preprocessing": "mnist_nb.vision.preprocessing.prepare(image).picture/255",
         "input": {
             "name": "picture",
             "dtype": "float32",
-            "shape": [None, SIDE, SIDE, 1],
+            "shape": [None, IMAGE_SIZE, IMAGE_SIZE, 1],
             "range": [0, 1],
             "meaning": (
                 "one digit, bright ink on black, its longer side 20 pixels, its centre of mass at"
@@ -59,7 +72,7 @@ def contract(version: str | None = None, store: Store | None = None) -> dict:
         },
         "output": {
             "dtype": "float32",
-            "shape": [None, CLASSES + classes],
+            "shape": [None, NUM_CLASSES + classes],
             "meaning": "probabilities of the digits 0 to 9" + ", and of no digit" * classes,
         },
         "temperature": settings["temperature"],
@@ -130,7 +143,7 @@ def write_litert(folder: Path, path: Path, terms: dict) -> None:
 # %% ../nbs/71_export.ipynb #87a3db7f
 def run_litert(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     "What LiteRT answers."
-    return LightModel(path.read_bytes(), str(path)).outputs
+    return LiteRTModel(path.read_bytes(), str(path)).outputs
 
 # %% ../nbs/71_export.ipynb #5d8b1833
 @dataclass(frozen=True)
@@ -163,7 +176,7 @@ TOLERANCE = 1e-4
 def check_answers(run: Callable, folder: Path, path: Path) -> None:
     "Raise ModelCorrupt where an export differs from the version in the store on 100 test digits."
     pictures = network_input(load_test_digits()[0][:100])
-    expected = LightModel(read_network(folder / "model.tflite")).outputs(pictures)
+    expected = LiteRTModel(read_network(folder / "model.tflite")).outputs(pictures)
     difference = float(np.abs(run(pictures) - expected).max())
     if not difference <= TOLERANCE:
         raise ModelCorrupt(
@@ -196,7 +209,7 @@ def export(
     form: str,
     target: str | os.PathLike | None = None,
     version: str | None = None,
-    store: Store | None = None,
+    registry: ModelRegistry | None = None,
 ) -> Path:
     """Write a version's network for another program, and prove that it answers as ours does.
 
@@ -215,12 +228,12 @@ def export(
     Raises
     ------
     ValueError : there is no such form.
-    ModelMissing, ModelCorrupt : there is no such version, or it or its export cannot be used.
+    ModelNotFound, ModelCorrupt : there is no such version, or it or its export cannot be used.
     MnistNbError : a package is missing, or the target cannot be written.
     """
     check_choice("form", form, tuple(FORMS))
-    kind, store = FORMS[form], store or Store()
-    folder, terms = store.path(version), contract(version, store)
+    kind, registry = FORMS[form], registry or ModelRegistry()
+    folder, terms = registry.path(version), contract(version, registry)
     target = Path(target or f"mnist_nb-{terms['model']}{kind.suffix}")
 
     def fill(path: Path):

@@ -19,18 +19,18 @@ from contextlib import ExitStack
 import numpy as np
 import psutil
 
-from mnist_nb.model.registry import Store
+from mnist_nb.model.registry import ModelRegistry
 from mnist_nb.reader import Reader
 from tests.serving import PIXELS, packed, patience, unpacked, watched
 
 SEVEN = [[(10, 10), (60, 10), (30, 90)]]
 SAVING = """
 import shutil
-from mnist_nb.model.registry import Store, add_version, use_version
+from mnist_nb.model.registry import Store, add_version, set_current
 store = Store()
 while True:
     copy = lambda folder: shutil.copytree(store.pretrained, folder, dirs_exist_ok=True)
-    use_version(store, add_version(store, 'copy', copy))
+    set_current(store, add_version(store, 'copy', copy))
     print('.', flush=True)
     for old in {*store.versions()[1:]} - {store.current()}: shutil.rmtree(store.folder/old)
 """
@@ -47,10 +47,10 @@ def kills(count):
         time.sleep(random.Random(number).random() * 0.3)
         process.kill()
         process.communicate()
-        store = Store()
+        registry = ModelRegistry()
         try:
             lost += (
-                store.current() not in store.versions()
+                registry.current() not in registry.versions()
                 or Reader.load().read_strokes(SEVEN).digit != 7
             )
         except Exception:

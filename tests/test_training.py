@@ -13,7 +13,7 @@ import pytest
 
 import mnist_nb
 from mnist_nb import Reader, train_version
-from mnist_nb.model.registry import Store
+from mnist_nb.model.registry import ModelRegistry
 from mnist_nb.training.pipeline import code_hash
 from mnist_nb.training.trainer import PRESETS, TrainingConfig
 from tests.test_main_path import BOUND, FILES, bounded, parsed, read_until
@@ -88,7 +88,7 @@ def test_steered_from_the_command_line_killed_and_gone_on_with(started, command,
         on_event=events.append,
         stop=lambda: any(event["kind"] == "epoch" for event in events),
     )
-    folder = Store().path(kept.version)
+    folder = ModelRegistry().path(kept.version)
     assert kept.reason == "stopped" and (events[0]["first"], events[0]["epochs"]) == (
         row["epoch"] + 1,
         901,
@@ -123,7 +123,7 @@ def test_the_record_is_taught_killed_and_gone_on_with(started, tiny):
         (2, 1),
         (3, 1),
     ]
-    folder = Store().path(kept.version)
+    folder = ModelRegistry().path(kept.version)
     assert (
         kept.reason == "finished"
         and {path.name for path in folder.iterdir()} == FILES
@@ -151,7 +151,7 @@ def test_a_version_tells_the_code_that_made_it(started, command):
         and len(made["code"]) == len(shipped["code"]) == 64
     )
     assert f"code {made['code'][:8]}" in command("models", "list").stdout
-    assert made["code"][:12] in (Store().path(made["version"]) / "README.md").read_text()
+    assert made["code"][:12] in (ModelRegistry().path(made["version"]) / "README.md").read_text()
 
 
 MIRRORED = """
@@ -167,7 +167,7 @@ tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU'
 mnist = load_mnist()
 digits, validation = split(mnist.train_images[:7000], mnist.train_labels[:7000])
 parts = digits, (validation[0][:1000], validation[1][:1000])
-config = TrainingConfig(epochs=2, batch_size=50, averaging=.9, dropout=0., strategy='mirrored')
+config = TrainingConfig(epochs=2, batch_size=50, ema_decay=.9, dropout=0., strategy='mirrored')
 def away(one, other): return max(abs(a['loss']/b['loss'] - 1) for a, b in zip(one, other))
 def watched(config):
     events = []

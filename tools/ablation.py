@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from sklearn.datasets import load_digits
 
-from mnist_nb.analysis.corruptions import DISTORTIONS
+from mnist_nb.analysis.corruptions import CORRUPTIONS
 from mnist_nb.analysis.picture_kinds import BLANKS, KINDS
 from mnist_nb.analysis.robustness import CONDITIONS
 from mnist_nb.core import write_atomic
@@ -42,7 +42,7 @@ def columns(n, strokes):
     for name, condition in CONDITIONS.items():
         yield name, [condition(image, seed) for seed, image in enumerate(images)], labels
     for name, amount in (("noise", 0.3), ("blur", 1.5), ("lost contrast", 0.8), ("thickness", 2)):
-        distort = DISTORTIONS[name].apply
+        distort = CORRUPTIONS[name].apply
         yield f"28 x 28, {name}", [distort(image, amount) for image in images], labels
     yield "printed", *printed_digits(n, np.random.default_rng(0))
     others = load_digits()

@@ -19,7 +19,7 @@ import numpy as np
 
 from mnist_nb.analysis.robustness import redraw
 from mnist_nb.data.mnist import load_mnist
-from mnist_nb.model.registry import Store
+from mnist_nb.model.registry import ModelRegistry
 from mnist_nb.reader import Reader
 
 
@@ -100,7 +100,7 @@ def main():
     if not arguments.without_keras:
         from mnist_nb.model.network import load_keras, network_input
 
-        model, one = load_keras(Store().path() / "model.keras"), network_input(digit)
+        model, one = load_keras(ModelRegistry().path() / "model.keras"), network_input(digit)
         calls |= {
             "keras model(x)": lambda: np.asarray(model(one, training=False)),
             "keras model.predict(x)": lambda: model.predict(one, verbose=0),

@@ -63,7 +63,7 @@ def preset(name, epochs, threads):
     originals = training.originals_of(digits, config)
     steps, right = (
         len(originals.images) // config.batch_size,
-        lambda: training.judge(learner, mnist.test_images, mnist.test_labels)[1],
+        lambda: training.validate(learner, mnist.test_images, mnist.test_labels)[1],
     )
     for epoch in range(1, config.epochs + 1):
         for batch, (images, labels) in enumerate(training.batches(originals, config, epoch), 1):

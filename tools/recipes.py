@@ -26,10 +26,10 @@ import numpy as np
 
 import mnist_nb
 from mnist_nb.analysis import robustness
-from mnist_nb.core import CLASSES, home_folder, write_atomic
+from mnist_nb.core import NUM_CLASSES, home_folder, write_atomic
 from mnist_nb.data import handwriting, non_digits, printed
 from mnist_nb.data.mnist import load_mnist, split
-from mnist_nb.model.network import check_choice, given_a_digit, network_input
+from mnist_nb.model.network import check_choice, network_input, split_reject_class
 from mnist_nb.training import trainer as training
 from mnist_nb.vision.preprocessing import prepare
 from tools.wild import PENS, SIZES, drawn, load_strokes
@@ -73,7 +73,7 @@ RECIPES = {
     "no faults": ({}, {"data.augmentation.FAULTS": {}}),
     "none left plain": ({}, {"data.augmentation.PLAIN_SHARE": 0.0}),
     "half the strength": ({"augmentation": 0.5}, {}),
-    "no averaging": ({"averaging": 0.0}, {}),
+    "no ema_decay": ({"ema_decay": 0.0}, {}),
     "no normalisation": ({"normalisation": None, "learning_rate": 1e-3}, {}),
     "constant rate": ({"schedule": "constant", "learning_rate": 1e-3}, {}),
     "batches of 192": ({"batch_size": 192}, {}),
@@ -205,14 +205,14 @@ def score(outputs, images, labels, strokes=None):
     "All figures of a network, given a function from pictures to its outputs."
 
     def right(pictures, labels):
-        return float((outputs(pictures)[:, :CLASSES].argmax(1) == labels).mean())
+        return float((outputs(pictures)[:, :NUM_CLASSES].argmax(1) == labels).mean())
 
     def refused(pictures):
-        return float((given_a_digit(outputs(pictures))[1] > limit).mean())
+        return float((split_reject_class(outputs(pictures))[1] > limit).mean())
 
     found = outputs(images)
     limit, rng, some = (
-        np.quantile(given_a_digit(found)[1], 0.99),
+        np.quantile(split_reject_class(found)[1], 0.99),
         np.random.default_rng(0),
         slice(0, 2000),
     )
@@ -221,7 +221,7 @@ def score(outputs, images, labels, strokes=None):
     )
     print_images, print_labels = print_of_held_out_fonts()
     row = {
-        "held_out": float((found[:, :CLASSES].argmax(1) == labels).mean()),
+        "held_out": float((found[:, :NUM_CLASSES].argmax(1) == labels).mean()),
         "spoilt": {
             name: right(np.array([spoil(image, rng) for image in images[some]]), labels[some])
             for name, spoil in SPOILT.items()
@@ -232,7 +232,7 @@ def score(outputs, images, labels, strokes=None):
         },
         "printed": right(print_images, print_labels),
     }
-    if found.shape[1] > CLASSES:
+    if found.shape[1] > NUM_CLASSES:
         row["accepted"] = {
             name: 1 - refused(pictures)
             for name, pictures in zip(families(), no_digits(), strict=True)

@@ -13,7 +13,12 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from mnist_nb.analysis.picture_kinds import kinds_table, plain_frame
-from mnist_nb.analysis.robustness import framing_table, number_score, printed_score, refusal_table
+from mnist_nb.analysis.robustness import (
+    framing_benchmark,
+    number_score,
+    printed_score,
+    refusal_table,
+)
 from mnist_nb.data.mnist import load_mnist
 from mnist_nb.reader import Reader
 
@@ -40,7 +45,7 @@ def tables(reader):
     images, labels = mnist.test_images, mnist.test_labels
     return {
         "digits": DIGITS,
-        "framing": framing_table(reader, images[:DIGITS], labels[:DIGITS]),
+        "framing": framing_benchmark(reader, images[:DIGITS], labels[:DIGITS]),
         "numbers": number_score(reader, images, labels),
         "printed": printed_score(reader),
         "kinds_digits": KINDS_DIGITS,

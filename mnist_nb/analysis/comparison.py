@@ -11,11 +11,11 @@ from math import comb
 
 import numpy as np
 
-from .corruptions import DISTORTIONS, distortion_table
-from .robustness import framing_table
+from .corruptions import CORRUPTIONS, corruption_table
+from .robustness import framing_benchmark
 from ..data.mnist import load_test_digits
 from ..model.evaluation import accuracy_interval
-from ..model.registry import Store, read_record
+from ..model.registry import ModelRegistry, read_record
 from ..reader import Reader
 
 # %% ../../nbs/analysis/52_comparison.ipynb #593671a7
@@ -126,30 +126,32 @@ def comparison_html(comparison: Comparison) -> str:
     return f"<p>{verdict(comparison)}</p><table>{header}{rows}</table>"
 
 # %% ../../nbs/analysis/52_comparison.ipynb #6c3a22da
-def compare(first: str, second: str, store: Store | None = None, digits: int = 200) -> Comparison:
+def compare(
+    first: str, second: str, registry: ModelRegistry | None = None, digits: int = 200
+) -> Comparison:
     """Compare two versions.
 
     Parameters
     ----------
     first, second : their names.
-    store : where they are; the program's home folder unless told otherwise.
+    registry : where they are; the program's home folder unless told otherwise.
     digits : how many test digits to redraw and spoil; about 0.1 s each.
 
     Raises
     ------
-    ModelMissing, ModelCorrupt : a version is not there or cannot be read.
+    ModelNotFound, ModelCorrupt : a version is not there or cannot be read.
     DataError : MNIST cannot be had.
     ValueError : `digits` is not between 1 and 10,000.
     """
     if not 1 <= digits <= 10000:
         raise ValueError(f"digits: expected 1 to 10000, got {digits}")
-    readers = [Reader.load(version, store) for version in (first, second)]
+    readers = [Reader.load(version, registry) for version in (first, second)]
     images, labels = load_test_digits()
     answers = [reader.probabilities(images).argmax(1) for reader in readers]
     right = [found == labels for found in answers]
     only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    framing = [framing_table(reader, images[:digits], labels[:digits]) for reader in readers]
-    spoilt = [distortion_table(reader, images[:digits], labels[:digits]) for reader in readers]
+    framing = [framing_benchmark(reader, images[:digits], labels[:digits]) for reader in readers]
+    spoilt = [corruption_table(reader, images[:digits], labels[:digits]) for reader in readers]
     return Comparison(
         versions=(first, second),
         accuracy=tuple(float(r.mean()) for r in right),
@@ -167,26 +169,26 @@ def compare(first: str, second: str, store: Store | None = None, digits: int = 2
         ),
         framing={name: tuple(table[name]["accuracy"] for table in framing) for name in framing[0]},
         distortion={
-            name: tuple(float(np.mean(table[name])) for table in spoilt) for name in DISTORTIONS
+            name: tuple(float(np.mean(table[name])) for table in spoilt) for name in CORRUPTIONS
         },
     )
 
 # %% ../../nbs/analysis/52_comparison.ipynb #46bdca07
-def compare_reports(first: str, second: str, store: Store | None = None) -> Comparison:
+def compare_reports(first: str, second: str, registry: ModelRegistry | None = None) -> Comparison:
     """Compare two versions by their reports, at once.
 
     Parameters
     ----------
     first, second : their names.
-    store : where they are; the program's home folder unless told otherwise.
+    registry : where they are; the program's home folder unless told otherwise.
 
     Raises
     ------
-    ModelMissing, ModelCorrupt : a version is not there or its report cannot be read.
+    ModelNotFound, ModelCorrupt : a version is not there or its report cannot be read.
     """
-    store = store or Store()
+    registry = registry or ModelRegistry()
     reports = [
-        read_record(store.path(version) / "report.json", "test")["test"]
+        read_record(registry.path(version) / "report.json", "test")["test"]
         for version in (first, second)
     ]
     wrong = [{mistake["index"]: mistake for mistake in report["mistakes"]} for report in reports]

@@ -13,10 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..core import CLASSES, SIDE, MnistNbError, atomic_path, home_folder
+from ..core import IMAGE_SIZE, NUM_CLASSES, MnistNbError, atomic_path, home_folder
 from ..data.mnist import Mnist, load_mnist, load_test_digits
 from ..model.network import network_input
-from ..model.registry import Store, read_network, read_record
+from ..model.registry import ModelRegistry, read_network, read_record
 from ..reader import Reader
 
 # %% ../../nbs/analysis/53_explanation.ipynb #8f36a6eb
@@ -25,7 +25,7 @@ PATCH = 4
 # %% ../../nbs/analysis/53_explanation.ipynb #66d4586e
 def covered(picture: np.ndarray) -> np.ndarray:
     "The picture with a patch covered, at each place; uint8 array of shape (625, 28, 28)."
-    places = SIDE - PATCH + 1
+    places = IMAGE_SIZE - PATCH + 1
     copies = np.repeat(picture[None], places**2, 0)
     for copy, (y, x) in zip(copies, np.ndindex(places, places), strict=True):
         copy[y : y + PATCH, x : x + PATCH] = 0
@@ -50,17 +50,15 @@ def occlusion(reader: Reader, picture: np.ndarray) -> np.ndarray:
     """
     logs = np.log(
         np.maximum(
-            reader.at_first_sight().probabilities(
-                np.concatenate([picture[None], covered(picture)])
-            ),
+            reader.without_tta().probabilities(np.concatenate([picture[None], covered(picture)])),
             1e-7,
         )
     )
-    places = SIDE - PATCH + 1
-    lost = (logs[0] - logs[1:]).reshape(places, places, CLASSES)
+    places = IMAGE_SIZE - PATCH + 1
+    lost = (logs[0] - logs[1:]).reshape(places, places, NUM_CLASSES)
     total, times = (
-        np.zeros((SIDE, SIDE, CLASSES), np.float32),
-        np.zeros((SIDE, SIDE, 1), np.float32),
+        np.zeros((IMAGE_SIZE, IMAGE_SIZE, NUM_CLASSES), np.float32),
+        np.zeros((IMAGE_SIZE, IMAGE_SIZE, 1), np.float32),
     )
     for y, x in np.ndindex(PATCH, PATCH):
         total[y : y + places, x : x + places] += lost
@@ -142,11 +140,11 @@ def layer_tensors(details: list[dict]) -> dict[str, int]:
     maps, dense = {}, None
     for each in details:
         shape = tuple(int(side) for side in each["shape"])
-        if not each["name"] or shape[:1] != (1,) or shape == (1, SIDE, SIDE, 1):
+        if not each["name"] or shape[:1] != (1,) or shape == (1, IMAGE_SIZE, IMAGE_SIZE, 1):
             continue
         if len(shape) == 4:
             maps[shape] = each["index"]
-        elif len(shape) == 2 and shape[1] > CLASSES + 1:
+        elif len(shape) == 2 and shape[1] > NUM_CLASSES + 1:
             dense = each["index"]
     return {
         f"{channels} maps of {height} x {width}": index
@@ -160,17 +158,17 @@ class Layers:
     Parameters
     ----------
     version : the current one unless told otherwise.
-    store : where it is.
+    registry : where it is.
 
     Raises
     ------
-    ModelMissing, ModelCorrupt : there is no such version, or it cannot be read.
+    ModelNotFound, ModelCorrupt : there is no such version, or it cannot be read.
     """
 
-    def __init__(self, version: str | None = None, store: Store | None = None):
+    def __init__(self, version: str | None = None, registry: ModelRegistry | None = None):
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-        content = read_network((store or Store()).path(version) / "model.tflite")
+        content = read_network((registry or ModelRegistry()).path(version) / "model.tflite")
         self._network = Interpreter(
             model_content=content,
             num_threads=1,
@@ -229,17 +227,19 @@ def maps_picture(maps: np.ndarray, columns: int = 16, scale: int = 2) -> np.ndar
 NEIGHBOURS = 10000
 
 # %% ../../nbs/analysis/53_explanation.ipynb #69d22d66
-def dense_layer(version: str | None, store: Store, images: np.ndarray) -> np.ndarray:
+def dense_layer(version: str | None, registry: ModelRegistry, images: np.ndarray) -> np.ndarray:
     "What a version's dense layer says of pictures; float16 array of shape (n, units)."
-    layers = Layers(version, store)
+    layers = Layers(version, registry)
     return np.stack([layers.of(image)["dense"] for image in images]).astype(np.float16)
 
 # %% ../../nbs/analysis/53_explanation.ipynb #91a4a1c1
-def kept_path(name: str, version: str | None, store: Store) -> Path:
+def kept_path(name: str, version: str | None, registry: ModelRegistry) -> Path:
     """Where something slow about a version is kept: named by its network, so that another network
     never finds it.
     """
-    content = read_record(store.path(version) / "config.json", "sha256")["sha256"]["model.tflite"]
+    content = read_record(registry.path(version) / "config.json", "sha256")["sha256"][
+        "model.tflite"
+    ]
     return home_folder() / "cache" / f"{name}-{content[:16]}.npy"
 
 # %% ../../nbs/analysis/53_explanation.ipynb #c1ad941e
@@ -257,13 +257,17 @@ def kept_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     return made
 
 # %% ../../nbs/analysis/53_explanation.ipynb #63b811c0
-def make_neighbours(version: str | None, store: Store, mnist: Mnist) -> np.ndarray:
+def make_neighbours(version: str | None, registry: ModelRegistry, mnist: Mnist) -> np.ndarray:
     "The training digits with their dense layer and label."
     images, labels = mnist.train_images[:NEIGHBOURS], mnist.train_labels[:NEIGHBOURS]
-    dense = dense_layer(version, store, images)
+    dense = dense_layer(version, registry, images)
     table = np.zeros(
         len(images),
-        [("dense", "f2", dense.shape[1:]), ("image", "u1", (SIDE, SIDE)), ("label", "u1")],
+        [
+            ("dense", "f2", dense.shape[1:]),
+            ("image", "u1", (IMAGE_SIZE, IMAGE_SIZE)),
+            ("label", "u1"),
+        ],
     )
     table["dense"], table["image"], table["label"] = dense, images, labels
     return table
@@ -275,23 +279,26 @@ class Neighbours:
     Parameters
     ----------
     version : the current one unless told otherwise.
-    store : where it is.
+    registry : where it is.
     mnist : the digits; loaded if they are needed and not given.
 
     Raises
     ------
-    ModelMissing, ModelCorrupt : there is no such version, or it cannot be read.
+    ModelNotFound, ModelCorrupt : there is no such version, or it cannot be read.
     DataError : MNIST cannot be had.
     """
 
     def __init__(
-        self, version: str | None = None, store: Store | None = None, mnist: Mnist | None = None
+        self,
+        version: str | None = None,
+        registry: ModelRegistry | None = None,
+        mnist: Mnist | None = None,
     ):
-        store = store or Store()
-        self._layers = Layers(version, store)
+        registry = registry or ModelRegistry()
+        self._layers = Layers(version, registry)
         self._table = kept_array(
-            kept_path("neighbours", version, store),
-            lambda: make_neighbours(version, store, mnist or load_mnist()),
+            kept_path("neighbours", version, registry),
+            lambda: make_neighbours(version, registry, mnist or load_mnist()),
         )
 
     def of(self, picture: np.ndarray, most: int = 8) -> list[dict]:
@@ -339,12 +346,12 @@ def tsne(points: np.ndarray) -> np.ndarray:
 METHODS = {"PCA": principal, "t-SNE": tsne}
 
 # %% ../../nbs/analysis/53_explanation.ipynb #eb731765
-def make_map(method: str, version: str | None, store: Store) -> np.ndarray:
+def make_map(method: str, version: str | None, registry: ModelRegistry) -> np.ndarray:
     "The places of some test digits on a map, 0 to 1, each with its index among the 10,000."
-    mistakes = read_record(store.path(version) / "report.json", "test")["test"]["mistakes"]
+    mistakes = read_record(registry.path(version) / "report.json", "test")["test"]["mistakes"]
     index = np.unique([*range(MAP_DIGITS), *(mistake["index"] for mistake in mistakes)])
     flat = METHODS[method](
-        dense_layer(version, store, load_test_digits()[0][index]).astype(np.float32)
+        dense_layer(version, registry, load_test_digits()[0][index]).astype(np.float32)
     )
     table = np.zeros(len(index), [("index", "u2"), ("x", "f4"), ("y", "f4")])
     table["index"], (table["x"], table["y"]) = index, ((flat - flat.min(0)) / np.ptp(flat, 0)).T
@@ -352,7 +359,7 @@ def make_map(method: str, version: str | None, store: Store) -> np.ndarray:
 
 # %% ../../nbs/analysis/53_explanation.ipynb #96f1e2c8
 def digit_map(
-    method: str = "PCA", version: str | None = None, store: Store | None = None
+    method: str = "PCA", version: str | None = None, registry: ModelRegistry | None = None
 ) -> np.ndarray:
     """Where test digits lie on a map of what a version's dense layer says of them; kept in a file
     for the next time.
@@ -361,7 +368,7 @@ def digit_map(
     ----------
     method : 'PCA' or 't-SNE', see scikit-learn.
     version : the current one unless told otherwise.
-    store : where it is.
+    registry : where it is.
 
     Returns
     -------
@@ -370,11 +377,13 @@ def digit_map(
 
     Raises
     ------
-    ModelMissing, ModelCorrupt : there is no such version, or it cannot be read.
+    ModelNotFound, ModelCorrupt : there is no such version, or it cannot be read.
     DataError : MNIST cannot be had.
     ValueError : there is no such method.
     """
     if method not in METHODS:
         raise ValueError(f"method: expected {' or '.join(METHODS)}, got {method!r}")
-    store = store or Store()
-    return kept_array(kept_path(method, version, store), lambda: make_map(method, version, store))
+    registry = registry or ModelRegistry()
+    return kept_array(
+        kept_path(method, version, registry), lambda: make_map(method, version, registry)
+    )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-from ..core import SIDE
+from ..core import IMAGE_SIZE
 from ..data.augmentation import thinned
 from ..reader import Reader
 
@@ -32,19 +32,19 @@ def plain_frame(grey: np.ndarray) -> np.ndarray:
     ink = np.maximum(grey - np.percentile(grey, 20), 0).astype(np.float32)
     ink *= 255 / max(1, float(ink.max()))
     left, top, width, height = cv2.boundingRect((ink > 64).astype(np.uint8))
-    picture = np.zeros((SIDE, SIDE), np.float32)
+    picture = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.float32)
     if not width:
         return picture.astype(np.uint8)
     scale = 20 / max(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     part = cv2.resize(ink[top : top + height, left : left + width], size, interpolation=way)
-    y, x = (SIDE - size[1]) // 2, (SIDE - size[0]) // 2
+    y, x = (IMAGE_SIZE - size[1]) // 2, (IMAGE_SIZE - size[0]) // 2
     picture[y : y + size[1], x : x + size[0]] = part
     moments = cv2.moments(picture)
     right, down = (round(14 - moments[key] / moments["m00"]) for key in ("m10", "m01"))
     move = np.float32([[1, 0, right], [0, 1, down]])
-    return np.clip(cv2.warpAffine(picture, move, (SIDE, SIDE)), 0, 255).astype(np.uint8)
+    return np.clip(cv2.warpAffine(picture, move, (IMAGE_SIZE, IMAGE_SIZE)), 0, 255).astype(np.uint8)
 
 # %% ../../nbs/analysis/54_picture_kinds.ipynb #34aa000a
 def tight(image: np.ndarray, margin: int = 0) -> np.ndarray:

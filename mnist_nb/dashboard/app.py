@@ -19,7 +19,7 @@ from .reading_pages import DrawPage, UploadPage
 from .session import Visit, accuracy_html, attempt, test_report, used_versions
 from .training_pages import TrainPage
 from .widgets import button, classed, problem_html, style_sheet
-from ..model.registry import Store, use_version
+from ..model.registry import ModelRegistry, set_current
 from ..training.corrections import Corrections
 from ..training.jobs import Jobs
 
@@ -69,7 +69,7 @@ class Header(VBox):
     def use(self) -> None:
         "Make the visitor's version the current one for all."
         attempt(
-            lambda: use_version(self.visit.store, self.version.value),
+            lambda: set_current(self.visit.registry, self.version.value),
             lambda problem: setattr(self.note, "value", problem_html(problem)),
         )
         if not self.note.value:
@@ -87,7 +87,7 @@ class Header(VBox):
         report = test_report(visit)
         self.facts.value = accuracy_html(report) if report else ""
         self.note.value = problem_html(visit.problem)
-        current, versions = used_versions(visit)[-1:], visit.store.versions()
+        current, versions = used_versions(visit)[-1:], visit.registry.versions()
         self._filling = True
         self.version.options = [
             (f"{version} (in use)" if version in current else version, version)
@@ -122,21 +122,21 @@ class Dashboard(VBox):
     Parameters
     ----------
     page : 'dashboard', or 'train' for the training alone.
-    store, jobs, corrections : the versions, the trainings and the corrections; the program's own
+    registry, jobs, corrections : the versions, the trainings and the corrections; the program's own
     unless told otherwise.
     """
 
     def __init__(
         self,
         page: str = "dashboard",
-        store: Store | None = None,
+        registry: ModelRegistry | None = None,
         jobs: Jobs | None = None,
         corrections: Corrections | None = None,
     ):
         if page not in ("dashboard", "train"):
             raise ValueError(f"page: expected 'dashboard' or 'train', got {page!r}")
         self.visit, self.pages, self.body = (
-            Visit(store, jobs, corrections),
+            Visit(registry, jobs, corrections),
             {},
             classed(VBox(), "mnb-body"),
         )

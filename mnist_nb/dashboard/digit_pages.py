@@ -15,7 +15,7 @@ import numpy as np
 from ipywidgets import HTML, Checkbox, Dropdown, HBox, ToggleButtons, VBox
 
 from ..analysis.explanation import digit_map, kept_path
-from ..core import CLASSES, MnistNbError, home_folder, locked, one_line, write_atomic
+from ..core import NUM_CLASSES, MnistNbError, home_folder, locked, one_line, write_atomic
 from mnist_nb.dashboard.session import (
     Visit,
     accuracy_html,
@@ -82,7 +82,7 @@ class SamplesPage(HBox):
         )
         self.wrong = Checkbox(description="Only the wrong ones", indent=False)
         self.digit = Dropdown(
-            options=["every digit", *(f"only {digit}" for digit in range(CLASSES))],
+            options=["every digit", *(f"only {digit}" for digit in range(NUM_CLASSES))],
             description="Show",
         )
         tools = classed(
@@ -469,9 +469,9 @@ def use_answers(page: MistakesPage, known: tuple | None, problem: object) -> Non
     labels, answers = known
     page.digits, wrong = answers.argmax(1), np.flatnonzero(answers.argmax(1) != labels)
     page.matrix.show(
-        np.bincount(CLASSES * labels.astype(int) + page.digits, minlength=CLASSES**2).reshape(
-            CLASSES, CLASSES
-        )
+        np.bincount(
+            NUM_CLASSES * labels.astype(int) + page.digits, minlength=NUM_CLASSES**2
+        ).reshape(NUM_CLASSES, NUM_CLASSES)
     )
     page.matrix.choose(None)
     page.mistakes, page.next.disabled = ranked(wrong, labels, answers), not len(wrong)
@@ -497,7 +497,7 @@ def show_map(page: MistakesPage) -> None:
         show_digit(page.behind)
 
     def look(problem=""):
-        aside(lambda: digit_map(method, version, visit.store), use) if not problem else use(
+        aside(lambda: digit_map(method, version, visit.registry), use) if not problem else use(
             None, problem
         )
 
@@ -513,7 +513,7 @@ def show_map(page: MistakesPage) -> None:
         return look()
     errand(
         visit,
-        kept_path(method, version, visit.store),
+        kept_path(method, version, visit.registry),
         look,
         "analysis.explanation",
         "digit_map",
@@ -581,7 +581,7 @@ class PlayPage(VBox):
             HBox(
                 [
                     button(str(digit), partial(self.say, digit), f"answer {digit}")
-                    for digit in range(CLASSES)
+                    for digit in range(NUM_CLASSES)
                 ]
             ),
             "mnb-keys",

@@ -14,7 +14,7 @@ import numpy as np
 from ipywidgets import HTML, Dropdown, FloatSlider, GridBox, HBox, VBox
 
 from ..analysis.comparison import Comparison, compare_reports, verdict
-from ..analysis.corruptions import DISTORTIONS, distort, distortion_table
+from ..analysis.corruptions import CORRUPTIONS, corrupt, corruption_table
 from mnist_nb.analysis.explanation import (
     Layers,
     Neighbours,
@@ -39,7 +39,7 @@ from mnist_nb.dashboard.widgets import (
     problem_html,
 )
 from ..data.mnist import load_test_digits
-from ..model.registry import Store
+from ..model.registry import ModelRegistry
 from ..reader import Reader
 from ..vision.preprocessing import png_data_url
 
@@ -206,7 +206,7 @@ class WhyPage(VBox):
         self.evidence.value = evidence_html(
             picture, reading.probabilities, occlusion(reader, picture)
         )
-        self.layers.value = layers_html(Layers(reader.version, visit.store).of(picture))
+        self.layers.value = layers_html(Layers(reader.version, visit.registry).of(picture))
         show_neighbours(self, subject, reader, best)
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #a24b5b14
@@ -221,9 +221,9 @@ def show_neighbours(page: WhyPage, subject: Subject, reader: Reader, digit: int)
     def look(problem=""):
         if problem:
             return use(None, problem)
-        aside(lambda: Neighbours(reader.version, visit.store).of(subject.prepared.picture), use)
+        aside(lambda: Neighbours(reader.version, visit.registry).of(subject.prepared.picture), use)
 
-    path = kept_path("neighbours", reader.version, visit.store)
+    path = kept_path("neighbours", reader.version, visit.registry)
     if not path.exists():
         page.near.value = (
             '<p class="mnb-soft" role="status">Looking through 10,000 training digits, once for'
@@ -243,35 +243,35 @@ STEPS = {
 }
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #8d2ce316
-def accuracies(version: str | None = None, store: Store | None = None) -> np.ndarray:
+def accuracies(version: str | None = None, registry: ModelRegistry | None = None) -> np.ndarray:
     "A version's accuracy at every amount of every distortion, one after another, kept in a file."
 
     def make():
         images, labels = load_test_digits()
         return np.concatenate(
             [
-                *distortion_table(
-                    Reader.load(version, store).at_first_sight(), images[:JUDGES], labels[:JUDGES]
+                *corruption_table(
+                    Reader.load(version, registry).without_tta(), images[:JUDGES], labels[:JUDGES]
                 ).values()
             ]
         )
 
-    return kept_array(kept_path("distortions", version, store or Store()), make)
+    return kept_array(kept_path("distortions", version, registry or ModelRegistry()), make)
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #60a12d3a
 def curve_of(found: np.ndarray, name: str) -> list[tuple[float, float]]:
     "The points of one distortion's curve: amount and accuracy in per cent."
-    amounts = [each.amounts for each in DISTORTIONS.values()]
+    amounts = [each.amounts for each in CORRUPTIONS.values()]
     parts = dict(
         zip(
-            DISTORTIONS,
+            CORRUPTIONS,
             np.split(found, np.cumsum([len(each) for each in amounts])[:-1]),
             strict=False,
         )
     )
     return [
         (amount, 100 * float(accuracy))
-        for amount, accuracy in zip(DISTORTIONS[name].amounts, parts[name], strict=False)
+        for amount, accuracy in zip(CORRUPTIONS[name].amounts, parts[name], strict=False)
     ]
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #8e69b95f
@@ -287,7 +287,7 @@ class RobustnessPage(HBox):
             {},
             Joined(self.show, 0.02),
         )
-        self.sliders = {name: self.slider(name) for name in DISTORTIONS}
+        self.sliders = {name: self.slider(name) for name in CORRUPTIONS}
         self.title, self.view, self.score, self.chart = (
             HTML(),
             ReadingView(),
@@ -324,7 +324,7 @@ class RobustnessPage(HBox):
 
     def slider(self, name: str) -> FloatSlider:
         "The slider of a distortion."
-        amounts = DISTORTIONS[name].amounts
+        amounts = CORRUPTIONS[name].amounts
         made = FloatSlider(
             min=amounts[0],
             max=amounts[-1],
@@ -332,7 +332,7 @@ class RobustnessPage(HBox):
             value=0,
             description=name.capitalize(),
             readout_format=".0f" if STEPS[name] > 1 else ".2f",
-            tooltip=DISTORTIONS[name].unit,
+            tooltip=CORRUPTIONS[name].unit,
         )
         made.observe(lambda change: self.move(name, change.new - change.old), "value")
         return made
@@ -350,7 +350,7 @@ class RobustnessPage(HBox):
             slider.value = 0
 
     def amounts(self) -> dict[str, float]:
-        "How much of each distortion, as `distort` takes it."
+        "How much of each distortion, as `corrupt` takes it."
         return {
             name.replace(" ", "_"): round(slider.value, 6) for name, slider in self.sliders.items()
         }
@@ -366,7 +366,7 @@ class RobustnessPage(HBox):
                 [
                     replace(
                         subject.prepared,
-                        picture=distort(subject.prepared.picture[None], **amounts)[0],
+                        picture=corrupt(subject.prepared.picture[None], **amounts)[0],
                     )
                 ]
             )[0]
@@ -385,16 +385,14 @@ def accuracy_of(reader: Reader, digits: tuple, amounts: dict[str, float]) -> flo
     """
     images, labels = (array[:JUDGES] for array in digits)
     return float(
-        (
-            reader.at_first_sight().probabilities(distort(images, **amounts)).argmax(1) == labels
-        ).mean()
+        (reader.without_tta().probabilities(corrupt(images, **amounts)).argmax(1) == labels).mean()
     )
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #8cc840a6
 def show_curve(page: RobustnessPage) -> None:
     "Show the curve behind the slider that was moved last, and where one is on it."
     visit, version = page.visit, page.visit.reader.version
-    name, kind = page.last, DISTORTIONS[page.last]
+    name, kind = page.last, CORRUPTIONS[page.last]
 
     def use(found, problem):
         if found is not None:
@@ -405,7 +403,9 @@ def show_curve(page: RobustnessPage) -> None:
             show_curve(page)
 
     def look(problem=""):
-        aside(lambda: accuracies(version, visit.store), use) if not problem else use(None, problem)
+        aside(lambda: accuracies(version, visit.registry), use) if not problem else use(
+            None, problem
+        )
 
     if version not in page.curves:
         page.chart.value = (
@@ -415,7 +415,7 @@ def show_curve(page: RobustnessPage) -> None:
         page.curves[version] = None
         return errand(
             visit,
-            kept_path("distortions", version, visit.store),
+            kept_path("distortions", version, visit.registry),
             look,
             "dashboard.insight_pages",
             "accuracies",
@@ -483,7 +483,7 @@ class ComparePage(VBox):
 
     def fill(self) -> None:
         "Offer the versions that there are: the visitor's, and the newest other one."
-        versions, mine = [*reversed(self.visit.store.versions())], self.visit.reader.version
+        versions, mine = [*reversed(self.visit.registry.versions())], self.visit.reader.version
         wanted = [mine, next((version for version in versions if version != mine), mine)]
         chosen = [choice.value for choice in self.choices]
         if len({*chosen} & {*versions}) == 2:
@@ -519,7 +519,7 @@ class ComparePage(VBox):
             self.readers[version] = (
                 self.visit.reader
                 if self.visit.reader.version == version
-                else Reader.load(version, self.visit.store)
+                else Reader.load(version, self.visit.registry)
             )
         return self.readers[version]
 
@@ -534,7 +534,7 @@ def show_differences(page: ComparePage, pair: list[str]) -> None:
     "Show what the reports of two versions say, and the digits on which they differ."
     page.differing.layout.display = "none"
     try:
-        page.found = compare_reports(*pair, page.visit.store)
+        page.found = compare_reports(*pair, page.visit.registry)
     except ModelError as e:
         page.found, page.told.value = None, problem_html(e)
     if not page.found:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ipywidgets import HTML, Dropdown, HBox, VBox
 
-from ..core import CLASSES, ModelError
+from ..core import NUM_CLASSES, ModelError
 from .session import Visit, aside, attempt, used_versions
 from .training_pages import act, back_button, state_html
 from mnist_nb.dashboard.widgets import (
@@ -28,7 +28,7 @@ from mnist_nb.dashboard.widgets import (
     percent,
     problem_html,
 )
-from ..model.registry import Store, read_record, remove_version, use_version
+from ..model.registry import ModelRegistry, read_record, remove_version, set_current
 from ..training.corrections import NO_DIGIT, SOURCES, Correction, write_folder
 from ..training.fine_tuning import DIGITS, LABEL, LEAST
 
@@ -121,7 +121,7 @@ class Filters(HBox):
     def __init__(self):
         self.whose = Dropdown(options=[self.EVERYBODY, self.MINE], description="Whose")
         self.label = Dropdown(
-            options=["any", *(f"only {digit}" for digit in range(CLASSES)), "only no digit"],
+            options=["any", *(f"only {digit}" for digit in range(NUM_CLASSES)), "only no digit"],
             description="Really",
         )
         self.source = Dropdown(
@@ -295,17 +295,17 @@ def lesson_html(record: dict) -> str:
     )
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #2c514a91
-def last_lesson(store: Store) -> dict | None:
+def last_lesson(registry: ModelRegistry) -> dict | None:
     "What the newest taught version has to say, as teaching.json has it; None where there is none."
     taught = [
         version
-        for version in store.versions()
-        if (store.folder / version / "teaching.json").is_file()
+        for version in registry.versions()
+        if (registry.folder / version / "teaching.json").is_file()
     ]
     try:
         return (
             read_record(
-                store.path(taught[-1]) / "teaching.json",
+                registry.path(taught[-1]) / "teaching.json",
                 "version",
                 "before",
                 "learnt",
@@ -359,7 +359,7 @@ class Lesson(VBox):
         )
         self.back = back_button(self)
         self.discard = Twice(
-            lambda: act(self, lambda: remove_version(visit.store, self.record["version"])),
+            lambda: act(self, lambda: remove_version(visit.registry, self.record["version"])),
             "Really? It is for good",
         )
         self.discard.show("Throw it away")
@@ -378,7 +378,7 @@ class Lesson(VBox):
 
     def use(self) -> None:
         "Let everybody, this visitor too, read with the taught version."
-        use_version(self.visit.store, self.record["version"])
+        set_current(self.visit.registry, self.record["version"])
         self.visit.chosen = None
 
     def show(self) -> None:
@@ -406,7 +406,7 @@ def show_lesson(lesson: Lesson) -> None:
     )
     told = job and job.label == LABEL and job.status != "finished"
     lesson.state.value = state_html(job, visit.events) if told else ""
-    before, lesson.record = lesson.record, None if runs and told else last_lesson(visit.store)
+    before, lesson.record = lesson.record, None if runs and told else last_lesson(visit.registry)
     record = lesson.record
     if record != before:
         lesson.discard.calm()

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from ipywidgets import HTML, GridBox, HBox, ToggleButtons, VBox
 
-from ..core import CLASSES, MnistNbError
+from ..core import NUM_CLASSES, MnistNbError
 from .session import Visit, attempt, read_subject, why_button
 from mnist_nb.dashboard.widgets import (
     DrawingPad,
@@ -53,10 +53,10 @@ class CorrectionBar(VBox):
     def __init__(self, visit: Visit, given: Callable[[], tuple]):
         self.visit, self.given, self.kept, self.about, self.note = visit, given, None, None, HTML()
         self.labels = ToggleButtons(
-            options=[*map(str, range(CLASSES)), NONE_OF_THEM],
+            options=[*map(str, range(NUM_CLASSES)), NONE_OF_THEM],
             value=None,
             description="Wrong? It is",
-            tooltips=[*(f"it is {named(label)}" for label in range(CLASSES)), "it is no digit"],
+            tooltips=[*(f"it is {named(label)}" for label in range(NUM_CLASSES)), "it is no digit"],
         )
         self.undo_button = button("Take back", self.undo, "take this correction back")
         super().__init__([self.labels, classed(HBox([self.note, self.undo_button]), "mnb-row")])
@@ -170,7 +170,7 @@ class DrawPage(HBox):
                 else reader.read_strokes(self.pad.lines)
             )
         ) or None
-        self.pad.frame(boxes(reading) if several and reading else ())
+        self.pad.normalize_digit(boxes(reading) if several and reading else ())
         self.view.show(reading, "" if reader else self.visit.problem)
         self.correct.offer(reading)
         self.subject = read_subject(reading, "your drawing")

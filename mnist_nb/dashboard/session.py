@@ -18,14 +18,14 @@ import numpy as np
 from ipywidgets import Button
 from traitlets import Any, HasTraits, Unicode
 
-from ..core import SIDE, MnistNbError, ModelError, ModelMissing, one_line
+from ..core import IMAGE_SIZE, MnistNbError, ModelError, ModelNotFound, one_line
 from .widgets import button, page_loop
 from ..data.mnist import load_test_digits
-from ..model.registry import Store, read_record
-from ..reader import CurrentReader, Number, Reader, Reading
+from ..model.registry import ModelRegistry, read_record
+from ..reader import ActiveReader, Number, Reader, Reading
 from ..training.corrections import Corrections
 from ..training.jobs import Jobs
-from ..vision.preprocessing import Prepared
+from ..vision.preprocessing import PreprocessedImage
 
 # %% ../../nbs/dashboard/81_session.ipynb #9d74fb72
 class Visit(HasTraits):
@@ -33,7 +33,7 @@ class Visit(HasTraits):
 
     Parameters
     ----------
-    store, jobs, corrections : the versions, the trainings and the corrections; the program's own
+    registry, jobs, corrections : the versions, the trainings and the corrections; the program's own
     unless told otherwise.
 
     Attributes
@@ -60,18 +60,18 @@ class Visit(HasTraits):
 
     def __init__(
         self,
-        store: Store | None = None,
+        registry: ModelRegistry | None = None,
         jobs: Jobs | None = None,
         corrections: Corrections | None = None,
     ):
         super().__init__()
-        self.store, self.corrections, self.name = (
-            store or Store(),
+        self.registry, self.corrections, self.name = (
+            registry or ModelRegistry(),
             corrections or Corrections(),
             secrets.token_hex(4),
         )
-        self.jobs, self.chosen, self.events = jobs or Jobs(store=self.store), None, []
-        self._current, self._next, self._answers = CurrentReader(self.store), 0, (None, None)
+        self.jobs, self.chosen, self.events = jobs or Jobs(registry=self.registry), None, []
+        self._current, self._next, self._answers = ActiveReader(self.registry), 0, (None, None)
         self.refresh()
 
     def choose(self, version: str | None) -> None:
@@ -126,9 +126,9 @@ class Visit(HasTraits):
                     self._current.problem,
                 )
             kept = self.reader and self.reader.version == self.chosen
-            return self.reader if kept else Reader.load(self.chosen, self.store), "ready", ""
+            return self.reader if kept else Reader.load(self.chosen, self.registry), "ready", ""
         except ModelError as e:
-            return None, "missing" if isinstance(e, ModelMissing) else "damaged", str(e)
+            return None, "missing" if isinstance(e, ModelNotFound) else "damaged", str(e)
 
 # %% ../../nbs/dashboard/81_session.ipynb #deb035ca
 def changed_at(path: Path) -> int:
@@ -165,7 +165,7 @@ class Subject:
     label : what it really is, where that is known.
     """
 
-    prepared: Prepared
+    prepared: PreprocessedImage
     words: str
     label: int | None = None
 
@@ -185,7 +185,7 @@ def read_subject(reading: Reading | Number | None, words: str) -> Subject | None
 def sample_subject(picture: np.ndarray, label: int, index: int) -> Subject:
     "A test digit as a subject, untouched."
     return Subject(
-        Prepared(picture, False, "light", (0, 0, SIDE, SIDE), 1.0, 2.5, 0),
+        PreprocessedImage(picture, False, "light", (0, 0, IMAGE_SIZE, IMAGE_SIZE), 1.0, 2.5, 0),
         f"test digit {index}",
         label,
     )
@@ -209,7 +209,9 @@ def test_report(visit: Visit) -> dict | None:
     try:
         return (
             visit.reader
-            and read_record(visit.store.path(visit.reader.version) / "report.json", "test")["test"]
+            and read_record(visit.registry.path(visit.reader.version) / "report.json", "test")[
+                "test"
+            ]
         )
     except ModelError:
         return None
@@ -224,11 +226,11 @@ def accuracy_html(report: dict) -> str:
     )
 
 # %% ../../nbs/dashboard/81_session.ipynb #4eac78a5
-def version_report(store: Store, versions: Sequence[str]) -> dict | None:
+def version_report(registry: ModelRegistry, versions: Sequence[str]) -> dict | None:
     "The test report of the first of some versions, or None."
     try:
         return (
-            read_record(store.path(versions[0]) / "report.json", "test")["test"]
+            read_record(registry.path(versions[0]) / "report.json", "test")["test"]
             if versions
             else None
         )
@@ -239,7 +241,7 @@ def version_report(store: Store, versions: Sequence[str]) -> dict | None:
 def used_versions(visit: Visit) -> list[str]:
     "The versions that were used, in order; none where that cannot be read."
     try:
-        return visit.store.used()
+        return visit.registry.used()
     except ModelError:
         return []
 
@@ -278,11 +280,12 @@ threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).st
 if hasattr(os, 'nice'): os.nice(5)
 from importlib import import_module
 from mnist_nb.core import MnistNbError, home_folder, locked
-from mnist_nb.model.registry import Store
+from mnist_nb.model.registry import ModelRegistry
 module, function, folder, *words = sys.argv[1:]
 try:
     with locked(home_folder()/'cache'/'.lock'):
-        getattr(import_module(f'mnist_nb.{module}'), function)(*words, store=Store(folder))
+        work = getattr(import_module(f'mnist_nb.{module}'), function)
+        work(*words, registry=ModelRegistry(folder))
 except (MnistNbError, OSError) as e: sys.exit(str(e))"""
 
 # %% ../../nbs/dashboard/81_session.ipynb #0e62d93a
@@ -314,12 +317,12 @@ def errand(visit: Visit, path: Path, then: Callable[[str], None], *words: str) -
     ----------
     path : of the file.
     then : called with '', or with what went wrong.
-    words : a module, a function of it and its arguments; `store` is added to them.
+    words : a module, a function of it and its arguments; `registry` is added to them.
     """
     if path.exists():
         return then("")
     if page_loop():
         aside(
-            lambda: sent([*words[:2], str(visit.store.folder), *words[2:]]),
+            lambda: sent([*words[:2], str(visit.registry.folder), *words[2:]]),
             lambda said, problem: then(said),
         )

@@ -25,8 +25,8 @@ from ipywidgets import (
 
 from .session import Visit, attempt, used_versions, version_report
 from .widgets import LineChart, button, classed, problem_html
-from ..model.registry import rollback, use_version
-from ..training.trainer import LIMITS, PRESETS, STEERABLE, check_order
+from ..model.registry import rollback, set_current
+from ..training.trainer import LIMITS, PRESETS, STEERABLE, check_command
 from ..vision.preprocessing import png_data_url
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #c7c1173d
@@ -312,7 +312,7 @@ class Steering(VBox):
 
     Parameters
     ----------
-    order : called with an order, see `check_order`.
+    order : called with an order, see `check_command`.
     """
 
     def __init__(self, order: Callable[[dict], object]):
@@ -344,7 +344,7 @@ class Steering(VBox):
         "Order what differs from what holds now."
         for name, each in self.fields.items():
             if each.value != self.now[name]:
-                self.order(check_order({"do": "set", "name": name, "value": each.value}))
+                self.order(check_command({"do": "set", "name": name, "value": each.value}))
 
     def show(self, now: dict) -> None:
         """Show what holds now, see `settings`; what a visitor is typing stays unless it has changed
@@ -370,7 +370,7 @@ def back_button(page) -> Button:
     "A button that takes back, for everybody, what was put in use last."
     return button(
         "Go back to the version before",
-        lambda: act(page, lambda: rollback(page.visit.store)),
+        lambda: act(page, lambda: rollback(page.visit.registry)),
         "make the version that was used before current again",
     )
 
@@ -408,7 +408,7 @@ class TrainPage(HBox):
         )
         self.promote = button(
             "Use it for everybody",
-            lambda: act(self, lambda: use_version(visit.store, visit.job.version)),
+            lambda: act(self, lambda: set_current(visit.registry, visit.job.version)),
             "make the new version the current one",
         )
         self.back = back_button(self)
@@ -483,7 +483,7 @@ def show_training(page: TrainPage) -> None:
     new = bool(
         job
         and job.version
-        and job.version in visit.store.versions()
+        and job.version in visit.registry.versions()
         and job.version not in used[-1:]
     )
     for each, wanted in (
@@ -493,7 +493,7 @@ def show_training(page: TrainPage) -> None:
     ):
         each.layout.display = "" if wanted else "none"
     page.outcome.value = outcome_html(
-        job, version_report(visit.store, used[-1:]), used[-1] if used else ""
+        job, version_report(visit.registry, used[-1:]), used[-1] if used else ""
     )
     lines = [line for event in events if (line := log_line(event))] + list(job.log if job else ())
     page.diary.value = (

@@ -31,7 +31,7 @@ from ipywidgets import (
     VBox,
 )
 
-from ..core import CLASSES, PACKAGE_FOLDER
+from ..core import NUM_CLASSES, PACKAGE_FOLDER
 from ..reader import Number, Reading
 from ..vision.preprocessing import png_data_url
 
@@ -146,7 +146,9 @@ class ProbabilityBars(HTML):
     def show(self, probabilities: Sequence[float] | None = None) -> None:
         "Show ten probabilities, or empty bars."
         best = None if probabilities is None else int(np.argmax(probabilities))
-        self.value = bars_html(np.zeros(CLASSES) if probabilities is None else probabilities, best)
+        self.value = bars_html(
+            np.zeros(NUM_CLASSES) if probabilities is None else probabilities, best
+        )
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #04692542
 SURE = (0.99, "very sure"), (0.9, "sure"), (0.7, "fairly sure"), (0.5, "not sure"), (0.0, "a guess")
@@ -168,7 +170,7 @@ def digit_html(picture: np.ndarray, words: str, caption: str = "") -> str:
 # %% ../../nbs/dashboard/80_widgets.ipynb #0b55bfa2
 def named(digit: int | None) -> str:
     "A digit as one says it; what is none may be None or the class after 9."
-    if digit is None or digit >= CLASSES:
+    if digit is None or digit >= NUM_CLASSES:
         return "no digit"
     return f"an {digit}" if digit == 8 else f"a {digit}"
 
@@ -220,7 +222,7 @@ def empty_html() -> str:
     seen = digit_html(np.zeros((28, 28), np.uint8), "an empty picture", "what it saw")
     return (
         '<div class="mnb-answer"><div class="mnb-digit'
-        f' none">–</div>{words}{seen}</div>{bars_html(np.zeros(CLASSES))}'
+        f' none">–</div>{words}{seen}</div>{bars_html(np.zeros(NUM_CLASSES))}'
     )
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #021d9e77
@@ -557,7 +559,7 @@ class DigitGrid(VBox):
             self.tiles.append(self._tile())
         self.pictures.value = tiles_style(self.name, pictures)
         for tile, label, digit in zip(self.tiles, labels, digits, strict=False):
-            truth, said = ("–" if each == CLASSES else each for each in (label, digit))
+            truth, said = ("–" if each == NUM_CLASSES else each for each in (label, digit))
             tile.description = f"{truth} ✓" if label == digit else f"{truth} → {said} ✗"
             tile.tooltip = (
                 f"really {truth}, read as {said}: {'right' if label == digit else 'wrong'}"
@@ -731,9 +733,9 @@ class ConfusionMatrix(GridBox):
         )
         self.cells = {
             pair: classed(button("", partial(self.pick, *pair), **shared), "mnb-cell")
-            for pair in np.ndindex(CLASSES, CLASSES)
+            for pair in np.ndindex(NUM_CLASSES, NUM_CLASSES)
         }
-        digits = "".join(f"<b>{digit}</b>" for digit in range(CLASSES))
+        digits = "".join(f"<b>{digit}</b>" for digit in range(NUM_CLASSES))
         heads = [
             classed(HTML(f"<div><i>{words}</i>{digits}</div>"), "mnb-heads", f"mnb-{side}")
             for side, words in (("above", "read as"), ("beside", "is a"))

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['warp', 'vary_pen', 'redraw', 'centrelines', 'cross', 'flag', 'curl', 'slash', 'circles', 'open_four', 'vary_style',
-           'degrade', 'Originals']
+           'degrade', 'TrainingSet']
 
 # %% ../../nbs/data/23_augmentation.ipynb #57d6631d
 import cv2
 import numpy as np
 
-from ..core import SIDE
+from ..core import IMAGE_SIZE
 from ..vision.preprocessing import frame, pen_width
 
 # %% ../../nbs/data/23_augmentation.ipynb #5cece553
@@ -22,17 +22,17 @@ def stacked(images: np.ndarray) -> np.ndarray:
     (36 n, 36).
     """
     return np.pad(images, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))).reshape(
-        -1, SIDE + 2 * MARGIN
+        -1, IMAGE_SIZE + 2 * MARGIN
     )
 
 # %% ../../nbs/data/23_augmentation.ipynb #c3cbd74f
 def unstacked(picture: np.ndarray) -> np.ndarray:
     "The batch (n, 28, 28) back from one tall picture."
-    return picture.reshape(-1, *[SIDE + 2 * MARGIN] * 2)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    return picture.reshape(-1, *[IMAGE_SIZE + 2 * MARGIN] * 2)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 # %% ../../nbs/data/23_augmentation.ipynb #b50773e1
-SPREAD = cv2.resize(np.eye(5, dtype=np.float32), (5, SIDE), interpolation=cv2.INTER_CUBIC)
-ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE].astype(np.float32) - SIDE // 2
+SPREAD = cv2.resize(np.eye(5, dtype=np.float32), (5, IMAGE_SIZE), interpolation=cv2.INTER_CUBIC)
+ROWS, COLUMNS = np.mgrid[:IMAGE_SIZE, :IMAGE_SIZE].astype(np.float32) - IMAGE_SIZE // 2
 
 # %% ../../nbs/data/23_augmentation.ipynb #7a83d6d0
 def random_maps(n: int, rng: np.random.Generator, strength: float) -> np.ndarray:
@@ -53,7 +53,7 @@ def random_stretch(n: int, rng: np.random.Generator, strength: float) -> np.ndar
     """n smooth offsets along an axis, in pixels, none at the digit's ends; float32 array of shape
     (n, 28).
     """
-    along = np.clip((np.arange(SIDE) - SIDE // 2 + 10) / 20, 0, 1)
+    along = np.clip((np.arange(IMAGE_SIZE) - IMAGE_SIZE // 2 + 10) / 20, 0, 1)
     waves = np.sin(np.pi * np.outer([1, 2], along))
     return (rng.normal(0, [0.8 * strength, 0.3 * strength], (n, 2)) @ waves).astype(np.float32)
 
@@ -83,14 +83,18 @@ def warp(
     maps = random_maps(n, rng, strength)[..., None, None]
     if shrink is not None:
         maps[:, :, :2] *= np.reshape(shrink, (-1, 1, 1, 1, 1)).astype(np.float32)
-    looks = maps[:, :, 0] * ROWS + maps[:, :, 1] * COLUMNS + maps[:, :, 2] + SIDE // 2 + MARGIN
+    looks = (
+        maps[:, :, 0] * ROWS + maps[:, :, 1] * COLUMNS + maps[:, :, 2] + IMAGE_SIZE // 2 + MARGIN
+    )
     looks += SPREAD @ rng.normal(0, 0.6 * strength, (n, 2, 5, 5)).astype(np.float32) @ SPREAD.T
     looks[:, 0] += random_stretch(n, rng, strength)[:, :, None]
     looks[:, 1] += random_stretch(n, rng, strength)[:, None, :]
-    looks = np.clip(looks, 0, SIDE + 2 * MARGIN - 1)
-    looks[:, 0] += (np.arange(n, dtype=np.float32) * (SIDE + 2 * MARGIN))[:, None, None]
-    down, right = (looks[:, axis].reshape(n * SIDE, SIDE) for axis in (0, 1))
-    return cv2.remap(stacked(images), right, down, cv2.INTER_LINEAR).reshape(n, SIDE, SIDE)
+    looks = np.clip(looks, 0, IMAGE_SIZE + 2 * MARGIN - 1)
+    looks[:, 0] += (np.arange(n, dtype=np.float32) * (IMAGE_SIZE + 2 * MARGIN))[:, None, None]
+    down, right = (looks[:, axis].reshape(n * IMAGE_SIZE, IMAGE_SIZE) for axis in (0, 1))
+    return cv2.remap(stacked(images), right, down, cv2.INTER_LINEAR).reshape(
+        n, IMAGE_SIZE, IMAGE_SIZE
+    )
 
 # %% ../../nbs/data/23_augmentation.ipynb #e44a6f6f
 def mixed(images: np.ndarray, others: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -118,7 +122,7 @@ def once_and_twice(flags: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return once, twice
 
 # %% ../../nbs/data/23_augmentation.ipynb #255f3b15
-def peeled(bits: np.ndarray, width: int, side: int) -> np.ndarray:
+def thinning_step(bits: np.ndarray, width: int, side: int) -> np.ndarray:
     """Which bits a half-step takes off, of framed pictures that lie row after row in `bits`;
     without the first row and pixel, and the last.
     """
@@ -140,7 +144,7 @@ def thinned(shapes: np.ndarray) -> np.ndarray:
     while True:
         before = bits.copy()
         for side in (0, 1):
-            bits[edge:-edge] &= ~peeled(bits, edge - 1, side)
+            bits[edge:-edge] &= ~thinning_step(bits, edge - 1, side)
         if np.array_equal(bits, before):
             return np.unpackbits(framed, axis=0, count=len(shapes))[:, 1:-1, 1:-1]
 
@@ -168,7 +172,7 @@ def redraw(lines: np.ndarray, radius: np.ndarray) -> np.ndarray:
     uint8 array of shape (n, 28, 28), ink bright.
     """
     reach = np.float32(255.5 / STEP - 0.5) - np.asarray(radius, np.float32).reshape(
-        len(lines), *([1, 1] if np.ndim(radius) == 1 else [SIDE, SIDE])
+        len(lines), *([1, 1] if np.ndim(radius) == 1 else [IMAGE_SIZE, IMAGE_SIZE])
     )
     return (np.clip(lines / np.float32(STEP) - reach, 0, 1) * 255).astype(np.uint8)
 
@@ -187,7 +191,7 @@ def centrelines(images: np.ndarray) -> np.ndarray:
     """
     twice = cv2.resize(stacked(images), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     thin = thinned(
-        (twice > INK).astype(np.uint8).reshape(len(images), *[2 * (SIDE + 2 * MARGIN)] * 2)
+        (twice > INK).astype(np.uint8).reshape(len(images), *[2 * (IMAGE_SIZE + 2 * MARGIN)] * 2)
     )
     away = cv2.distanceTransform(1 - thin.reshape(twice.shape), cv2.DIST_L2, 5) / 2
     lines = np.clip(
@@ -335,10 +339,10 @@ STYLES = {
 }
 
 # %% ../../nbs/data/23_augmentation.ipynb #e20004f8
-def in_style(image: np.ndarray, digit: int, rng: np.random.Generator) -> np.ndarray:
+def apply_style(image: np.ndarray, digit: int, rng: np.random.Generator) -> np.ndarray:
     "A digit in another style, framed; as it is where it has none or no ink."
     return (
-        frame(STYLES[digit][0](np.pad(image, SIDE // 4), rng))
+        frame(STYLES[digit][0](np.pad(image, IMAGE_SIZE // 4), rng))
         if digit in STYLES and (image > INK).any()
         else image
     )
@@ -357,7 +361,7 @@ def vary_style(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator)
     uint8 array of the same shape.
     """
     return np.array(
-        [in_style(image, digit, rng) for image, digit in zip(images, labels, strict=False)],
+        [apply_style(image, digit, rng) for image, digit in zip(images, labels, strict=False)],
         np.uint8,
     ).reshape(images.shape)
 
@@ -394,12 +398,12 @@ def noisy(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return images + level * rng.standard_normal(images.shape, dtype=np.float32)
 
 # %% ../../nbs/data/23_augmentation.ipynb #3e79d67e
-def blotted(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    "A square of 4 by 4 pixels blotted out or inked."
+def add_blots(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    "A square of 4 by 4 pixels add_blots out or inked."
     spoilt = images.astype(np.float32)
     for image, (y, x), dark in zip(
         spoilt,
-        rng.integers(2, SIDE - 6, (len(images), 2)),
+        rng.integers(2, IMAGE_SIZE - 6, (len(images), 2)),
         rng.random(len(images)) < 2 / 3,
         strict=True,
     ):
@@ -407,7 +411,7 @@ def blotted(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return spoilt
 
 # %% ../../nbs/data/23_augmentation.ipynb #b0fd7215
-FAULTS = {blurred: 0.15, coarse: 0.15, faint: 0.15, uneven: 0.1, noisy: 0.15, blotted: 0.05}
+FAULTS = {blurred: 0.15, coarse: 0.15, faint: 0.15, uneven: 0.1, noisy: 0.15, add_blots: 0.05}
 
 # %% ../../nbs/data/23_augmentation.ipynb #cf79591a
 def degrade(images: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
@@ -434,7 +438,7 @@ def random_radius(n: int, rng: np.random.Generator) -> np.ndarray:
     return (radius * (1 + down * ROWS + right * COLUMNS)).clip(0.5, 3).astype(np.float32)
 
 # %% ../../nbs/data/23_augmentation.ipynb #c315198e
-class Originals:
+class TrainingSet:
     """The digits that variations are made of.
 
     Parameters
@@ -459,7 +463,7 @@ class Originals:
         lines of those that are to be `drawn`, 0 for the others.
         """
         for i in chosen[(style == 1) & ~self.is_styled[chosen]]:
-            self.styled[i] = in_style(
+            self.styled[i] = apply_style(
                 self.images[i], int(self.labels[i]), np.random.default_rng((self.seed, i))
             )
             self.is_styled[i] = True
@@ -495,12 +499,12 @@ class Originals:
             return self.images[chosen]
         given, varied = self.images[chosen], np.flatnonzero(rng.random(len(chosen)) >= PLAIN_SHARE)
         for part in np.split(varied, range(LIMIT, len(varied), LIMIT)):
-            given[part] = vary_some(self, chosen[part], rng, strength)
+            given[part] = augment(self, chosen[part], rng, strength)
         return given
 
 # %% ../../nbs/data/23_augmentation.ipynb #d3dd9b3e
-def vary_some(
-    originals: Originals, chosen: np.ndarray, rng: np.random.Generator, strength: float
+def augment(
+    originals: TrainingSet, chosen: np.ndarray, rng: np.random.Generator, strength: float
 ) -> np.ndarray:
     "At most 800 digits varied, none left as they are."
     shares = np.array([STYLES.get(digit, (None, 0))[1] for digit in range(256)])
@@ -509,7 +513,7 @@ def vary_some(
     images, lines = originals.pick(chosen, style, rng.random(len(chosen)) < DRAWN_SHARE * strength)
     drawn, shrink = lines.any((1, 2)), np.ones(len(chosen))
     radius = random_radius(drawn.sum(), rng)
-    shrink[drawn] = (17.5 + 2 * radius[:, SIDE // 2, SIDE // 2]) / 20
+    shrink[drawn] = (17.5 + 2 * radius[:, IMAGE_SIZE // 2, IMAGE_SIZE // 2]) / 20
     bent = warp(np.where(drawn[:, None, None], lines, images), rng, strength, shrink)
     bent[drawn], bent[~drawn] = redraw(bent[drawn], radius), vary_pen(bent[~drawn], rng, strength)
     return degrade(bent, rng, strength)

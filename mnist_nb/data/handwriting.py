@@ -12,7 +12,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from ..core import SIDE
+from ..core import IMAGE_SIZE
 
 # %% ../../nbs/data/21_handwriting.ipynb #0385b8d0
 def catmull_rom(controls: np.ndarray, knots: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -1011,13 +1011,13 @@ def drawn(
     low, high = points.min(1, keepdims=True), points.max(1, keepdims=True)
     room = (LONGER_SIDE - hands.pen)[:, None, None] * FINE
     scale = room / (high - low).max(-1, keepdims=True)
-    places = (points - (low + high) / 2) * scale + SIDE * FINE / 2 - 0.5
+    places = (points - (low + high) / 2) * scale + IMAGE_SIZE * FINE / 2 - 0.5
     places = np.rint(places * 16).astype(np.int32)
     ease = smooth_noise(len(points), bounds, 0.5, rng)[..., 0]
     ease = (ease - ease.min(1, keepdims=True)) / np.ptp(ease, axis=1, keepdims=True)
     pressure = 1 - hands.fading[:, None] * ease
     lifts = rng.random(len(points)) < LIFTS
-    pictures = np.zeros((len(points), SIDE * FINE, SIDE * FINE), np.uint8)
+    pictures = np.zeros((len(points), IMAGE_SIZE * FINE, IMAGE_SIZE * FINE), np.uint8)
     whole, short = pieces(bounds, bounds[-1]), pieces(bounds, PIECE)
     for at, picture in enumerate(pictures):
         parts = [(1.0, part) for part in whole]
@@ -1036,30 +1036,30 @@ def drawn(
 def centred(images: np.ndarray) -> np.ndarray:
     "Pictures (n, 28, 28) shifted by whole pixels until each centre of mass is in the middle."
     mass = images.sum((1, 2), dtype=float)
-    places = np.arange(SIDE)
+    places = np.arange(IMAGE_SIZE)
     rows, columns = (
-        places + np.rint(images.sum(axis) @ places / mass - SIDE // 2).astype(int)[:, None]
+        places + np.rint(images.sum(axis) @ places / mass - IMAGE_SIZE // 2).astype(int)[:, None]
         for axis in (2, 1)
     )
-    outside = (rows < 0) | (rows >= SIDE), (columns < 0) | (columns >= SIDE)
-    images = np.take_along_axis(images, (rows % SIDE)[:, :, None], 1)
-    images = np.take_along_axis(images, (columns % SIDE)[:, None], 2)
+    outside = (rows < 0) | (rows >= IMAGE_SIZE), (columns < 0) | (columns >= IMAGE_SIZE)
+    images = np.take_along_axis(images, (rows % IMAGE_SIZE)[:, :, None], 1)
+    images = np.take_along_axis(images, (columns % IMAGE_SIZE)[:, None], 2)
     images[outside[0][:, :, None] | outside[1][:, None]] = 0
     return images
 
 # %% ../../nbs/data/21_handwriting.ipynb #6f120fc6
 def reduced(pictures: np.ndarray) -> np.ndarray:
     "Large drawings in MNIST's form; uint8 array of shape (n, 28, 28), the brightest pixel 255."
-    tall = pictures.reshape(-1, SIDE * FINE)
-    small = cv2.resize(tall, (SIDE, len(tall) // FINE), interpolation=cv2.INTER_AREA)
-    images = small.reshape(-1, SIDE, SIDE).astype(np.float32)
+    tall = pictures.reshape(-1, IMAGE_SIZE * FINE)
+    small = cv2.resize(tall, (IMAGE_SIZE, len(tall) // FINE), interpolation=cv2.INTER_AREA)
+    images = small.reshape(-1, IMAGE_SIZE, IMAGE_SIZE).astype(np.float32)
     images *= 255 / images.max((1, 2), keepdims=True)
     return centred(np.rint(images).astype(np.uint8))
 
 # %% ../../nbs/data/21_handwriting.ipynb #1ebc39dd
 def handwritten(characters: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "A picture of each character, each by another hand; uint8 array of shape (n, 28, 28)."
-    images = np.zeros((len(characters), SIDE, SIDE), np.uint8)
+    images = np.zeros((len(characters), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     for character in np.unique(characters):
         places = np.flatnonzero(characters == character)
         form_of = any_forms(character, len(places), rng)

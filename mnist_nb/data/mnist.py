@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from mnist_nb.core import (
-    SIDE,
+    IMAGE_SIZE,
     DataError,
     MnistNbError,
     ProgressBars,
@@ -229,7 +229,9 @@ def read_hub_pickle(packed: bytes) -> dict[str, np.ndarray]:
         if code.name == "BINSTRING"
     ]
     images = [
-        np.rint(np.frombuffer(raw, "<f4") * 256).astype(np.uint8).reshape(-1, SIDE, SIDE)
+        np.rint(np.frombuffer(raw, "<f4") * 256)
+        .astype(np.uint8)
+        .reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
         for raw in strings[0::2]
     ]
     labels = [np.frombuffer(raw, "<i8").astype(np.uint8) for raw in strings[1::2]]
@@ -388,7 +390,7 @@ def mapped(path: Path) -> tuple[np.ndarray, np.ndarray]:
     there whole.
     """
     flat = np.load(path, mmap_mode="r", allow_pickle=False)
-    images, labels = flat[:-10000].reshape(-1, SIDE, SIDE), flat[-10000:]
+    images, labels = flat[:-10000].reshape(-1, IMAGE_SIZE, IMAGE_SIZE), flat[-10000:]
     for name, array in (("test_images", images), ("test_labels", labels)):
         if hashlib.sha256(idx_bytes(array)).hexdigest() != SHA256[name]:
             raise ValueError(f"{path}: {name} is damaged")

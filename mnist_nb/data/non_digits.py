@@ -12,7 +12,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from ..core import SIDE
+from ..core import IMAGE_SIZE
 from .augmentation import thinned
 from .handwriting import handwritten_letters
 from .printed import FONTS, HELD_OUT_FONTS, glyph
@@ -186,8 +186,10 @@ def shape(rng: np.random.Generator) -> np.ndarray:
 def noise(rng: np.random.Generator) -> np.ndarray:
     "Grain, or clouds of any size."
     if rng.random() < 1 / 3:
-        return rng.integers(0, 256, (SIDE, SIDE)).astype(np.uint8)
-    clouds = cv2.GaussianBlur(rng.normal(0, 1, (SIDE, SIDE)), (0, 0), rng.uniform(0.8, 4))
+        return rng.integers(0, 256, (IMAGE_SIZE, IMAGE_SIZE)).astype(np.uint8)
+    clouds = cv2.GaussianBlur(
+        rng.normal(0, 1, (IMAGE_SIZE, IMAGE_SIZE)), (0, 0), rng.uniform(0.8, 4)
+    )
     return np.clip(clouds / clouds.std() * 90 + rng.choice([0, 60]), 0, 255).astype(np.uint8)
 
 # %% ../../nbs/data/24_non_digits.ipynb #493cb522
@@ -203,9 +205,9 @@ def halved(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 # %% ../../nbs/data/24_non_digits.ipynb #fa0a0b8b
 def paired(left: np.ndarray, right: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "Two digits side by side in one frame."
-    both, start = np.zeros((SIDE, 2 * SIDE), np.uint8), int(rng.integers(14, 23))
-    both[:, :SIDE] = left
-    both[:, start : start + SIDE] = np.maximum(both[:, start : start + SIDE], right)
+    both, start = np.zeros((IMAGE_SIZE, 2 * IMAGE_SIZE), np.uint8), int(rng.integers(14, 23))
+    both[:, :IMAGE_SIZE] = left
+    both[:, start : start + IMAGE_SIZE] = np.maximum(both[:, start : start + IMAGE_SIZE], right)
     return frame(cv2.resize(both, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC))
 
 # %% ../../nbs/data/24_non_digits.ipynb #0056bc53
@@ -266,7 +268,7 @@ def non_digits(
         "noise": lambda: noise(rng),
     }
     chosen = rng.choice(list(SHARES), n, p=list(SHARES.values()))
-    pictures = np.zeros((n, SIDE, SIDE), np.uint8)
+    pictures = np.zeros((n, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     by_hand = chosen == "handwritten letters"
     pictures[by_hand] = handwritten_letters(by_hand.sum(), rng)
     for place in np.flatnonzero(~by_hand):

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..core import SIDE
+from ..core import IMAGE_SIZE
 from ..vision.preprocessing import frame, pen_width
 
 # %% ../../nbs/data/22_printed.ipynb #1686f43a
@@ -170,4 +170,4 @@ def printed_digits(
         printed_digit(str(label), fonts[font], rng)
         for label, font in zip(labels, font_of, strict=True)
     ]
-    return np.array(images, np.uint8).reshape(n, SIDE, SIDE), labels
+    return np.array(images, np.uint8).reshape(n, IMAGE_SIZE, IMAGE_SIZE), labels

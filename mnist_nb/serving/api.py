@@ -28,8 +28,8 @@ from werkzeug.http import parse_options_header
 
 from .. import __version__
 from mnist_nb.core import (
-    CLASSES,
-    SIDE,
+    IMAGE_SIZE,
+    NUM_CLASSES,
     DataError,
     DiskFull,
     ImageError,
@@ -39,24 +39,24 @@ from mnist_nb.core import (
     MnistNbError,
     ModelCorrupt,
     ModelError,
-    ModelMissing,
+    ModelNotFound,
     TrainingError,
 )
 from ..data.mnist import load_test_digits
-from ..model.registry import Store, read_record, rollback, use_version
-from ..reader import CurrentReader, Number, Reader, Reading
+from ..model.registry import ModelRegistry, read_record, rollback, set_current
+from ..reader import ActiveReader, Number, Reader, Reading
 from ..training.corrections import SOURCES, Corrections
-from ..training.jobs import JobRunning, Jobs, without_folders
+from ..training.jobs import JobRunning, Jobs, redact_paths
 from mnist_nb.training.trainer import (
     CHOICES,
     PRESETS,
     STEERABLE,
     TrainingConfig,
-    check_order,
+    check_command,
     configure,
 )
 from ..training.trainer import LIMITS as PARAMETERS
-from ..vision.preprocessing import WAYS, png_data_url, render_strokes
+from ..vision.preprocessing import WAYS, draw_strokes, png_data_url
 
 # %% ../../nbs/serving/75_api.ipynb #10da5624
 LIMITS = {"MAX_CONTENT_LENGTH": 24_000_000, "MAX_FORM_MEMORY_SIZE": 500_000, "MAX_FORM_PARTS": 50}
@@ -139,7 +139,7 @@ KINDS = {
     TrainingError: (409, "training_failed"),
     DiskFull: (507, "disk_full"),
     DataError: (503, "data_missing"),
-    ModelMissing: (503, "model_missing"),
+    ModelNotFound: (503, "model_missing"),
     ModelCorrupt: (503, "model_corrupt"),
     ImageTooLarge: (413, "image_too_large"),
     ImageUnknown: (415, "unsupported_image"),
@@ -167,9 +167,7 @@ def failure(error: Exception) -> tuple[int, dict]:
     more = {"job": error.job} if isinstance(error, JobRunning) else {}
     return status, dict(
         more,
-        error=without_folders(
-            error.description if isinstance(error, HTTPException) else str(error)
-        ),
+        error=redact_paths(error.description if isinstance(error, HTTPException) else str(error)),
         code=code,
     )
 
@@ -223,12 +221,15 @@ def pixel_array(pixels: object) -> np.ndarray:
     "28 x 28 or 784 numbers, 0 to 255 or 0 to 1, as a uint8 picture; raises Refused."
     values = as_array(pixels)
     if (
-        values.shape not in ((SIDE, SIDE), (SIDE, SIDE, 1), (SIDE * SIDE,))
+        values.shape
+        not in ((IMAGE_SIZE, IMAGE_SIZE), (IMAGE_SIZE, IMAGE_SIZE, 1), (IMAGE_SIZE * IMAGE_SIZE,))
         or not (values >= 0).all()
         or values.max() > 255
     ):
         raise bad_parameters({"pixels": "expected 28 x 28 or 784 numbers, 0 to 255 or 0 to 1"})
-    return np.rint(values.reshape(SIDE, SIDE) * (1 if values.max() > 1 else 255)).astype(np.uint8)
+    return np.rint(
+        values.reshape(IMAGE_SIZE, IMAGE_SIZE) * (1 if values.max() > 1 else 255)
+    ).astype(np.uint8)
 
 # %% ../../nbs/serving/75_api.ipynb #82f6b748
 def json_picture(found: dict) -> object:
@@ -293,7 +294,7 @@ def written(strokes: list) -> np.ndarray:
     except (ValueError, TypeError, OverflowError) as e:
         raise bad_parameters({"strokes": "expected lists of points [x, y]"}) from e
     width, height = np.ptp(points, axis=0)
-    return render_strokes(strokes, 560, max(4.0, 40 * min(1, height / max(width, 1e-6))))
+    return draw_strokes(strokes, 560, max(4.0, 40 * min(1, height / max(width, 1e-6))))
 
 # %% ../../nbs/serving/75_api.ipynb #0d5e7150
 def read_picture(
@@ -364,7 +365,7 @@ def answer_to(reader: Reader, picture: object, options: dict) -> tuple[int, dict
 
 # %% ../../nbs/serving/75_api.ipynb #b1ec4171
 def predict_answer(
-    reader: CurrentReader, content_type: str, body: bytes, query: Mapping[str, str]
+    reader: ActiveReader, content_type: str, body: bytes, query: Mapping[str, str]
 ) -> tuple[int, dict]:
     """The answer to POST /api/predict.
 
@@ -424,7 +425,7 @@ DIGIT = dict(WHOLE, minimum=0, maximum=9)
 ANSWER = {
     "digit": some(dict(DIGIT, description="null where refused")),
     "confidence": SHARE,
-    "probabilities": many(SHARE, minItems=CLASSES, maxItems=CLASSES),
+    "probabilities": many(SHARE, minItems=NUM_CLASSES, maxItems=NUM_CLASSES),
     "rejected": YES,
     "reason": dict(
         TEXT, description="why it was refused: 'nothing drawn', 'not a digit'; else empty"
@@ -730,7 +731,7 @@ def gives(
 
 # %% ../../nbs/serving/75_api.ipynb #46725c79
 def given(name: str) -> object:
-    "What `create_app` was given: 'reader', 'store', 'jobs' or 'corrections'."
+    "What `create_app` was given: 'reader', 'registry', 'jobs' or 'corrections'."
     return current_app.extensions["mnist_nb"][name]
 
 # %% ../../nbs/serving/75_api.ipynb #b0c8c010
@@ -772,9 +773,9 @@ def predict() -> Response:
     return reply(answer) if status == 200 else refusal(status, answer)
 
 # %% ../../nbs/serving/75_api.ipynb #39e799de
-def mistakes(reader: Reader, store: Store) -> list[int]:
+def mistakes(reader: Reader, registry: ModelRegistry) -> list[int]:
     "The numbers of the test digits that a version reads wrongly, from its report."
-    found = read_record(store.path(reader.version) / "report.json", "test")["test"]["mistakes"]
+    found = read_record(registry.path(reader.version) / "report.json", "test")["test"]["mistakes"]
     return [mistake["index"] for mistake in found]
 
 # %% ../../nbs/serving/75_api.ipynb #684680f9
@@ -806,7 +807,7 @@ def sample_predictions() -> dict:
         choice(request.args, "wrong", SWITCH),
     )
     reader = given("reader").get()
-    among = mistakes(reader, given("store")) if wrong else len(load_test_digits()[1])
+    among = mistakes(reader, given("registry")) if wrong else len(load_test_digits()[1])
     size = min(n, len(among) if wrong else among)
     chosen = (
         np.random.default_rng(seed).choice(among, size, replace=False) if size else np.zeros(0, int)
@@ -814,9 +815,9 @@ def sample_predictions() -> dict:
     return reply({"samples": samples(reader, chosen), "model": reader.version})
 
 # %% ../../nbs/serving/75_api.ipynb #ae94cb98
-def version_info(store: Store, version: str) -> dict:
+def version_info(registry: ModelRegistry, version: str) -> dict:
     "What a version's files tell of it."
-    folder = store.path(version)
+    folder = registry.path(version)
     config = read_record(folder / "config.json", "label", "config", "parameters", "made")
     report, reading = (
         read_record(folder / "report.json", "train", "validation", "test"),
@@ -829,7 +830,7 @@ def version_info(store: Store, version: str) -> dict:
     return dict(
         version=version,
         label=config["label"],
-        architecture=dict(input=[SIDE, SIDE, 1], convolutions=[32, 64, 64], **network),
+        architecture=dict(input=[IMAGE_SIZE, IMAGE_SIZE, 1], convolutions=[32, 64, 64], **network),
         parameters=config["parameters"],
         **{
             part: {
@@ -855,30 +856,28 @@ def model_info() -> Response:
         version = reader.get().version
         status, found = (
             "corrupt" if reader.problem else "ready",
-            version_info(given("store"), version),
+            version_info(given("registry"), version),
         )
     except ModelCorrupt as e:
-        return reply(
-            {"status": "corrupt", "training": training, "problem": without_folders(str(e))}
-        )
+        return reply({"status": "corrupt", "training": training, "problem": redact_paths(str(e))})
     except ModelError as e:
         return reply(
             {
                 "status": "training" if job else "missing",
                 "training": training,
-                "problem": without_folders(str(e)),
+                "problem": redact_paths(str(e)),
             }
         )
     return reply(
-        dict(found, status=status, training=training, problem=without_folders(reader.problem))
+        dict(found, status=status, training=training, problem=redact_paths(reader.problem))
     )
 
 # %% ../../nbs/serving/75_api.ipynb #b6db0668
-def listed(store: Store, version: str, current: str) -> dict:
+def listed(registry: ModelRegistry, version: str, current: str) -> dict:
     "A version's line in the list; what cannot be read is null."
     try:
         report, config = (
-            read_record(store.path(version) / name) for name in ("report.json", "config.json")
+            read_record(registry.path(version) / name) for name in ("report.json", "config.json")
         )
         found = {
             "test_accuracy": report["test"]["accuracy"],
@@ -894,12 +893,12 @@ def listed(store: Store, version: str, current: str) -> dict:
 @gives("Models", 503, tag="Models")
 def list_models() -> Response:
     "All versions of the model, the oldest first."
-    store = given("store")
-    current = store.current()
+    registry = given("registry")
+    current = registry.current()
     return reply(
         {
             "current": current,
-            "models": [listed(store, version, current) for version in store.versions()],
+            "models": [listed(registry, version, current) for version in registry.versions()],
         }
     )
 
@@ -908,14 +907,14 @@ def list_models() -> Response:
 @gives("Used", 422, 507, tag="Models", body=json_body(obj(version=TEXT)))
 def use_model() -> Response:
     "Make a version the one in use."
-    version, store = json_request().get("version"), given("store")
-    if not isinstance(version, str) or version not in store.versions():
+    version, registry = json_request().get("version"), given("registry")
+    if not isinstance(version, str) or version not in registry.versions():
         raise bad_parameters({"version": f"there is no version {str(version)[:80]!r}"})
     try:
-        Reader.load(version, store)
+        Reader.load(version, registry)
     except ModelError as e:
-        raise Refused(422, "model_corrupt", without_folders(str(e))) from e
-    use_version(store, version)
+        raise Refused(422, "model_corrupt", redact_paths(str(e))) from e
+    set_current(registry, version)
     return reply({"current": version})
 
 # %% ../../nbs/serving/75_api.ipynb #b825ddc7
@@ -924,8 +923,8 @@ def use_model() -> Response:
 def rollback_model() -> Response:
     "Go back to the version that was used before."
     try:
-        return reply({"current": rollback(given("store"))})
-    except ModelMissing as e:
+        return reply({"current": rollback(given("registry"))})
+    except ModelNotFound as e:
         raise Refused(409, "nothing_to_go_back_to", str(e)) from e
 
 # %% ../../nbs/serving/75_api.ipynb #f41f4eac
@@ -1056,7 +1055,7 @@ def steer_training() -> Response:
     """
     order = json_request()
     try:
-        check_order(order)
+        check_command(order)
     except (ValueError, TypeError) as e:
         raise Refused(422, "bad_parameters", str(e)[:300], fields={}) from e
     job = given("jobs").order(
@@ -1123,7 +1122,9 @@ def training_events() -> Response:
 WHOSE = asked("visitor", "only of this visitor", dict(TEXT, maxLength=80))
 CORRECTIONS_QUERY = (
     WHOSE,
-    asked("label", "only with this label; 10 is no digit", dict(WHOLE, minimum=0, maximum=CLASSES)),
+    asked(
+        "label", "only with this label; 10 is no digit", dict(WHOLE, minimum=0, maximum=NUM_CLASSES)
+    ),
     asked("source", "only from there", dict(TEXT, enum=[*SOURCES])),
     asked("n", "how many", dict(WHOLE, minimum=1, maximum=500, default=50)),
     asked("start", "how many to pass over", dict(WHOLE, minimum=0, maximum=10**6, default=0)),
@@ -1150,7 +1151,7 @@ def list_corrections() -> Response:
     query, kept = request.args, given("corrections")
     fits = {
         "visitor": visitor_of(query),
-        "label": whole(query, "label", None, 0, CLASSES),
+        "label": whole(query, "label", None, 0, NUM_CLASSES),
         "source": choice(query, "source", {"": None} | {name: name for name in SOURCES}),
     }
     found = kept.list(
@@ -1241,7 +1242,7 @@ def start_lesson() -> Response:
         if name not in ("version", "visitor")
     }
     version, visitor = asked.get("version"), visitor_of(asked)
-    if version is not None and version not in given("store").versions():
+    if version is not None and version not in given("registry").versions():
         wrong["version"] = f"there is no version {str(version)[:80]!r}"
     if wrong:
         raise bad_parameters(wrong)
@@ -1269,14 +1270,14 @@ NAME = "mnist_nb"
 @lru_cache(4)
 def versioned(folder: Path, version: str) -> Reader:
     "The reader of a version, kept for the next time."
-    return Reader.load(version, Store(folder))
+    return Reader.load(version, ModelRegistry(folder))
 
 # %% ../../nbs/serving/75_api.ipynb #866c0c26
 def reader_of(name: str, version: str | None) -> Reader:
     "The reader that a path means; raises NotFound, or ModelError."
-    if name != NAME or version and version not in given("store").versions():
+    if name != NAME or version and version not in given("registry").versions():
         raise NotFound("there is no such model, or no such version of it")
-    return versioned(given("store").folder, version) if version else given("reader").get()
+    return versioned(given("registry").folder, version) if version else given("reader").get()
 
 # %% ../../nbs/serving/75_api.ipynb #fbe382e7
 def model_route(method: Callable, path: str) -> Callable:
@@ -1331,10 +1332,10 @@ def model_metadata(name: str, version: str | None = None) -> Response:
     return reply(
         {
             "name": NAME,
-            "versions": [version] if version else given("store").versions(),
+            "versions": [version] if version else given("registry").versions(),
             "platform": "litert",
-            "inputs": [tensor("images", "FP32", SIDE, SIDE, 1)],
-            "outputs": [tensor("probabilities", "FP32", CLASSES), tensor("digits", "INT64")],
+            "inputs": [tensor("images", "FP32", IMAGE_SIZE, IMAGE_SIZE, 1)],
+            "outputs": [tensor("probabilities", "FP32", NUM_CLASSES), tensor("digits", "INT64")],
         }
     )
 
@@ -1358,7 +1359,8 @@ def tensor_images(inputs: object) -> np.ndarray:
     if not (
         isinstance(shape, list)
         and kind
-        and shape[1:] in ([SIDE, SIDE, 1], [SIDE, SIDE], [SIDE * SIDE])
+        and shape[1:]
+        in ([IMAGE_SIZE, IMAGE_SIZE, 1], [IMAGE_SIZE, IMAGE_SIZE], [IMAGE_SIZE * IMAGE_SIZE])
     ):
         raise bad_parameters(
             {"inputs": "expected FP32 or UINT8 of shape [n, 28, 28, 1] or [n, 784]"}
@@ -1366,14 +1368,14 @@ def tensor_images(inputs: object) -> np.ndarray:
     values = as_array(inputs[0].get("data")).ravel()
     top = 255 if kind is np.uint8 else 1
     if (
-        shape[0] != values.size / SIDE**2
+        shape[0] != values.size / IMAGE_SIZE**2
         or not shape[0]
         or not ((values >= 0) & (values <= top)).all()
     ):
         raise bad_parameters(
             {"inputs": f"expected n x 784 numbers from 0 to {top}, n being at least 1"}
         )
-    return values.astype(kind).reshape(-1, SIDE, SIDE)
+    return values.astype(kind).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
 
 # %% ../../nbs/serving/75_api.ipynb #d9b22e7e
 INFER_BODY = json_body(
@@ -1406,7 +1408,7 @@ def infer(name: str, version: str | None = None) -> Response:
         {
             "name": "probabilities",
             "datatype": "FP32",
-            "shape": [n, CLASSES],
+            "shape": [n, NUM_CLASSES],
             "data": probabilities.ravel().tolist(),
         },
         {
@@ -1521,8 +1523,8 @@ def with_schemas(spec: dict) -> dict:
 
 # %% ../../nbs/serving/75_api.ipynb #4c51590c
 def create_app(
-    reader: CurrentReader,
-    store: Store,
+    reader: ActiveReader,
+    registry: ModelRegistry,
     jobs: Jobs,
     config: Mapping | None = None,
     corrections: Corrections | None = None,
@@ -1532,7 +1534,7 @@ def create_app(
     Parameters
     ----------
     reader : reads the pictures.
-    store : the versions to tell of and to choose from.
+    registry : the versions to tell of and to choose from.
     jobs : the trainings to start, tell of and stop.
     config : Flask's settings, e.g. `TRUSTED_HOSTS`; those of `LIMITS` among them.
     corrections : what was corrected; those in the program's home folder unless told otherwise.
@@ -1555,7 +1557,7 @@ def create_app(
     app.config.update(config or {})
     app.extensions["mnist_nb"] = {
         "reader": reader,
-        "store": store,
+        "registry": registry,
         "jobs": jobs,
         "corrections": corrections or Corrections(),
     }

@@ -61,8 +61,8 @@ from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 from voila.voila_kernel_manager import voila_kernel_manager_factory
 
 from ..core import PACKAGE_FOLDER, MnistNbError, home_folder, one_line
-from ..model.registry import Store
-from ..reader import CurrentReader
+from ..model.registry import ModelRegistry
+from ..reader import ActiveReader
 from .api import LIMITS, create_app, predict_answer, request_name, sent_events
 from ..training.jobs import ENDS, Jobs
 
@@ -862,11 +862,11 @@ class DashboardServer(Voila):
     folder : holds the pages' notebooks.
     environment : what the visitors' kernels find in theirs.
     secret : the token asked of every request; none where empty.
-    reader, store, jobs : what the API works with.
+    reader, registry, jobs : what the API works with.
     """
 
     name = "mnist_nb"
-    secret, folder, environment, reader, store, jobs = (
+    secret, folder, environment, reader, registry, jobs = (
         Unicode(""),
         Unicode(""),
         Dict(),
@@ -917,7 +917,7 @@ class DashboardServer(Voila):
         api = [
             Rule(Exactly("POST", "/api/predict"), Predict, {"reader": self.reader}),
             Rule(Exactly("GET", "/api/train/events"), Events, {"jobs": self.jobs}),
-            (r"/(?:api|v2)(?:/.*)?", Container(create_app(self.reader, self.store, self.jobs))),
+            (r"/(?:api|v2)(?:/.*)?", Container(create_app(self.reader, self.registry, self.jobs))),
         ]
         return [*pages, *api]
 
@@ -1027,7 +1027,7 @@ def serve(
     sockets = listen(host, port)
     if token is None:
         token = "" if is_loopback(host) else secrets.token_urlsafe(24)
-    store = Store()
+    registry = ModelRegistry()
     with tempfile.TemporaryDirectory(prefix="mnist_nb_") as folder:
         fill(Path(folder))
         bound = sockets[0].getsockname()[1]
@@ -1039,9 +1039,9 @@ def serve(
             ip=host,
             port=bound,
             secret=token,
-            reader=CurrentReader(store),
-            store=store,
-            jobs=Jobs(store=store, server=""),
+            reader=ActiveReader(registry),
+            registry=registry,
+            jobs=Jobs(registry=registry, server=""),
             folder=folder,
             root_dir=folder,
             config=configuration(warm, visitors, idle_minutes),

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 
 from mnist_nb.core import (
-    CLASSES,
-    SIDE,
+    IMAGE_SIZE,
+    NUM_CLASSES,
     MnistNbError,
     atomic_path,
     cannot_write,
@@ -34,7 +34,7 @@ from ..reader import Reading
 from ..vision.preprocessing import png_data_url
 
 # %% ../../nbs/training/62_corrections.ipynb #dd8fc51f
-NO_DIGIT = CLASSES
+NO_DIGIT = NUM_CLASSES
 SOURCES = "drawing", "picture", "sample"
 
 # %% ../../nbs/training/62_corrections.ipynb #5d2131aa
@@ -110,7 +110,7 @@ def checked_label(label: int | None) -> int:
     if (
         isinstance(label, bool)
         or not isinstance(label, (int, np.integer))
-        or not 0 <= label < CLASSES
+        or not 0 <= label < NUM_CLASSES
     ):
         raise ValueError(
             f"label: expected a digit from 0 to 9, or None for no digit, got {label!r}"
@@ -123,7 +123,7 @@ def correction(row: Sequence) -> Correction:
     *known, picture, strokes = row
     return Correction(
         *known,
-        np.frombuffer(picture, np.uint8).reshape(SIDE, SIDE),
+        np.frombuffer(picture, np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE),
         json.loads(strokes) if strokes else None,
     )
 
@@ -137,7 +137,7 @@ def chosen(**wanted) -> tuple[str, list]:
 
 # %% ../../nbs/training/62_corrections.ipynb #1179f516
 @contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
+def init_training(path: Path) -> Iterator[sqlite3.Connection]:
     """The database, made if need be; what is done with it is done whole or not at all.
 
     Raises MnistNbError where it cannot be used.
@@ -227,7 +227,7 @@ class Corrections:
             reading.picture.tobytes(),
             drawn,
         )
-        with opened(self.path) as database:
+        with init_training(self.path) as database:
             return database.execute(
                 f"INSERT INTO corrections VALUES (NULL, {', '.join('?' * len(values))})", values
             ).lastrowid
@@ -245,7 +245,7 @@ class Corrections:
         to page through them.
         """
         where, values = chosen(visitor=visitor, label=label, source=source, model=model)
-        with opened(self.path) as database:
+        with init_training(self.path) as database:
             rows = database.execute(
                 f"SELECT * FROM corrections{where} ORDER BY number DESC LIMIT ? OFFSET ?",
                 [*values, -1 if most is None else most, start],
@@ -257,7 +257,7 @@ class Corrections:
     ) -> int:
         "How many there are that fit."
         where, values = chosen(visitor=visitor, label=label, source=source)
-        with opened(self.path) as database:
+        with init_training(self.path) as database:
             return database.execute(f"SELECT COUNT(*) FROM corrections{where}", values).fetchone()[
                 0
             ]
@@ -282,7 +282,7 @@ class Corrections:
                 "forget: expected a number, a visitor or everything=True, got none of them"
             )
         where, values = ("", []) if everything else chosen(number=number, visitor=visitor)
-        with opened(self.path) as database:
+        with init_training(self.path) as database:
             return database.execute(f"DELETE FROM corrections{where}", values).rowcount
 
 # %% ../../nbs/training/62_corrections.ipynb #0d228534
@@ -290,7 +290,9 @@ def arrays_of(corrections: Sequence[Correction]) -> tuple[np.ndarray, np.ndarray
     """Corrections in MNIST's form: uint8 arrays of shape (n, 28, 28), ink bright, and (n,), 0 to 9
     or 10 for no digit.
     """
-    images = np.array([each.picture for each in corrections], np.uint8).reshape(-1, SIDE, SIDE)
+    images = np.array([each.picture for each in corrections], np.uint8).reshape(
+        -1, IMAGE_SIZE, IMAGE_SIZE
+    )
     return images, np.array([each.label for each in corrections], np.uint8)
 
 # %% ../../nbs/training/62_corrections.ipynb #13498da2

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'TrainingConfig', 'configure', 'restore_config', 'learning_rate_at', 'batches', 'Learner', 'Trained',
-           'history_figure', 'history_csv', 'check_order', 'train', 'resume', 'LiveView']
+           'history_figure', 'history_csv', 'check_command', 'train', 'resume', 'LiveView']
 
 # %% ../../nbs/training/60_trainer.ipynb #66ff2ef3
 import base64
@@ -26,17 +26,17 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ..core import CLASSES, TrainingError, atomic_path, one_line, write_atomic
-from ..data.augmentation import Originals
+from ..core import NUM_CLASSES, TrainingError, atomic_path, one_line, write_atomic
+from ..data.augmentation import TrainingSet
 from ..data.handwriting import handwritten_digits
 from ..data.non_digits import non_digits
 from ..data.printed import printed_digits
 from mnist_nb.model.network import (
     build_model,
     check_choice,
-    given_a_digit,
     import_keras,
     network_input,
+    split_reject_class,
 )
 from ..vision.preprocessing import png_data_url
 
@@ -50,7 +50,7 @@ LIMITS = {
     "batch_size": (int, 1, 4096),
     "learning_rate": (float, 1e-7, 1.0),
     "augmentation": (float, 0.0, 2.0),
-    "averaging": (float, 0.0, 0.9999),
+    "ema_decay": (float, 0.0, 0.9999),
     "label_smoothing": (float, 0.0, 0.5),
     "weight_decay": (float, 0.0, 1.0),
     "patience": (int, 1, 1000),
@@ -84,7 +84,7 @@ class TrainingConfig:
     learning_rate : Adam's, at its peak.
     schedule : 'one-cycle' (up during the first quarter, then down to nothing) or 'constant'.
     augmentation : strength of the variations, 0 (none) to 2.
-    averaging : how much of the averaged weights is kept at each step; 0 for no averaging.
+    ema_decay : how much of the averaged weights is kept at each step; 0 for no ema_decay.
     label_smoothing : the share of each label spread over all digits.
     weight_decay : Adam's, decoupled.
     patience : stop when the validation loss has not improved for so many epochs; None for never.
@@ -110,7 +110,7 @@ class TrainingConfig:
     learning_rate: float = 2e-3
     schedule: str = "one-cycle"
     augmentation: float = 0.0
-    averaging: float = 0.0
+    ema_decay: float = 0.0
     label_smoothing: float = 0.0
     weight_decay: float = 0.0
     patience: int | None = None
@@ -167,7 +167,7 @@ PRESETS = {
         batch_size=96,
         learning_rate=4e-3,
         augmentation=0.4,
-        averaging=0.99,
+        ema_decay=0.99,
         normalisation="batch",
         dropout=0.1,
         non_digits=0.08,
@@ -177,7 +177,7 @@ PRESETS = {
         batch_size=96,
         augmentation=1.0,
         learning_rate=3e-3,
-        averaging=0.999,
+        ema_decay=0.999,
         normalisation="batch",
         dense=152,
         dropout=0.1,
@@ -230,7 +230,7 @@ PIECE = 8
 
 # %% ../../nbs/training/60_trainer.ipynb #4c91007d
 def batches(
-    originals: Originals,
+    originals: TrainingSet,
     config: TrainingConfig,
     epoch: int,
     strength: Callable[[], float] | None = None,
@@ -271,7 +271,7 @@ def batches(
             yield from ahead.popleft().result()
 
 # %% ../../nbs/training/60_trainer.ipynb #8b575645
-def originals_of(digits: tuple, config: TrainingConfig) -> Originals:
+def originals_of(digits: tuple, config: TrainingConfig) -> TrainingSet:
     """What to show: the given digits, and the configured shares of others and of non-digits, which
     have the label 10.
     """
@@ -285,10 +285,10 @@ def originals_of(digits: tuple, config: TrainingConfig) -> Originals:
         (images, labels),
         handwritten_digits(n_handwritten, np.random.default_rng((config.seed, 1))),
         printed_digits(n_printed, np.random.default_rng((config.seed, 2))),
-        (none, np.full(n_non_digits, CLASSES)),
+        (none, np.full(n_non_digits, NUM_CLASSES)),
     ]
     every_image, every_label = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Originals(every_image, every_label.astype(np.uint8), config.seed, len(images))
+    return TrainingSet(every_image, every_label.astype(np.uint8), config.seed, len(images))
 
 # %% ../../nbs/training/60_trainer.ipynb #db3ad727
 def normalise(values, layer):
@@ -353,17 +353,17 @@ def strategy_of(config: TrainingConfig):
     return strategy
 
 # %% ../../nbs/training/60_trainer.ipynb #5040e797
-def copied(model):
+def clone_with_weights(model):
     "A model like another, with the same weights, made for the strategy that is in force."
     twin = import_keras().models.clone_model(model)
     twin.set_weights(model.get_weights())
     return twin
 
 # %% ../../nbs/training/60_trainer.ipynb #51645c2f
-SOFT = 0.7
+DISTILLATION_WEIGHT = 0.7
 
 # %% ../../nbs/training/60_trainer.ipynb #056b96f1
-def wanted_of(learner: "Learner", labels, pictures):
+def soft_targets(learner: "Learner", labels, pictures):
     """What a network is to answer: its labels, smoothed, and mixed with what its teachers answer on
     average.
     """
@@ -377,12 +377,12 @@ def wanted_of(learner: "Learner", labels, pictures):
     wanted = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
     if not teachers:
         return wanted
-    return wanted * (1 - SOFT) + tf.add_n(
+    return wanted * (1 - DISTILLATION_WEIGHT) + tf.add_n(
         [teacher(pictures, training=False) for teacher in teachers]
-    ) * (SOFT / len(teachers))
+    ) * (DISTILLATION_WEIGHT / len(teachers))
 
 # %% ../../nbs/training/60_trainer.ipynb #05928da8
-def learn_share(learner: "Learner", images, labels, keep) -> tuple:
+def replica_step(learner: "Learner", images, labels, keep) -> tuple:
     """A device's share of a step, from its part of a batch; gives its part of the loss, and how
     many digits were right.
     """
@@ -397,7 +397,7 @@ def learn_share(learner: "Learner", images, labels, keep) -> tuple:
         for values in (images, labels)
     )
     pictures = tf.cast(images, tf.float32)[..., None] / 255
-    wanted = wanted_of(learner, labels, pictures)
+    wanted = soft_targets(learner, labels, pictures)
     with tf.GradientTape() as tape:
         found = learner._answer(pictures)
         loss = -tf.reduce_sum(wanted * tf.math.log(found + 1e-7)) / all_of_them
@@ -429,12 +429,12 @@ class Learner:
             self.model = (
                 build_model(**config.network())
                 if model is None
-                else copied(model)
+                else clone_with_weights(model)
                 if config.strategy
                 else model
             )
             self.teachers = [
-                copied(teacher) if config.strategy else teacher for teacher in teachers
+                clone_with_weights(teacher) if config.strategy else teacher for teacher in teachers
             ]
             self.optimizer = keras.optimizers.AdamW(
                 config.learning_rate, weight_decay=config.weight_decay
@@ -459,7 +459,7 @@ class Learner:
     def _learn(self, images, labels, keep):
         return [
             self.strategy.reduce("SUM", value, axis=None)
-            for value in self.strategy.run(partial(learn_share, self), (images, labels, keep))
+            for value in self.strategy.run(partial(replica_step, self), (images, labels, keep))
         ]
 
     def _update(self, gradients, keep):
@@ -474,7 +474,7 @@ class Learner:
         """
         self.optimizer.learning_rate = rate
         self.steps += 1
-        keep = min(self.config.averaging, self.steps / (self.steps + 10))
+        keep = min(self.config.ema_decay, self.steps / (self.steps + 10))
         loss, right = self._step(images, labels, np.float32(keep))
         return float(loss), int(right)
 
@@ -486,7 +486,7 @@ class Learner:
         self._trace()
 
 # %% ../../nbs/training/60_trainer.ipynb #8fbfb4be
-def swap_average(learner: Learner) -> None:
+def swap_ema_weights(learner: Learner) -> None:
     "Let the averaged weights and the trained ones change places."
     for mean, weight in zip(learner.average, learner.model.trainable_variables, strict=True):
         kept = weight.numpy()
@@ -494,19 +494,19 @@ def swap_average(learner: Learner) -> None:
         mean.assign(kept)
 
 # %% ../../nbs/training/60_trainer.ipynb #f7710f1f
-def judge(
+def validate(
     learner: Learner, images: np.ndarray, labels: np.ndarray
 ) -> tuple[float, float, np.ndarray]:
     """Mean loss and accuracy of the averaged weights on some digits, and the probabilities that
     they give, shape (n, 10).
     """
-    swap_average(learner)
+    swap_ema_weights(learner)
     parts = range(0, len(images), 500)
     found = np.concatenate(
         [learner.model(network_input(images[i : i + 500]), training=False).numpy() for i in parts]
     )
-    swap_average(learner)
-    found, _ = given_a_digit(found)
+    swap_ema_weights(learner)
+    found, _ = split_reject_class(found)
     return (
         float(-np.log(found[np.arange(len(labels)), labels] + 1e-7).mean()),
         float((found.argmax(1) == labels).mean()),
@@ -516,9 +516,9 @@ def judge(
 # %% ../../nbs/training/60_trainer.ipynb #efcae569
 def weights_of(learner: Learner) -> list[np.ndarray]:
     "All of the network's arrays, with the averaged weights in place of the trained ones."
-    swap_average(learner)
+    swap_ema_weights(learner)
     arrays = [variable.numpy() for variable in learner.model.variables]
-    swap_average(learner)
+    swap_ema_weights(learner)
     return arrays
 
 # %% ../../nbs/training/60_trainer.ipynb #ddfd437a
@@ -593,7 +593,7 @@ def history_csv(history: Sequence[dict]) -> str:
 STEERABLE = "learning_rate", "augmentation", "dropout"
 
 # %% ../../nbs/training/60_trainer.ipynb #a5bd0986
-def check_order(order: dict) -> dict:
+def check_command(order: dict) -> dict:
     """The order, if it is one that a training understands.
 
     Raises
@@ -615,7 +615,7 @@ class Training:
     """
 
     config: TrainingConfig
-    originals: Originals
+    originals: TrainingSet
     validation: tuple
     folder: Path | None
     tell: Callable[[dict], None]
@@ -648,11 +648,11 @@ def change(training: Training, name: str, value, batch: int) -> None:
     training.tell(dict(kind="change", **training.changes[-1]))
 
 # %% ../../nbs/training/60_trainer.ipynb #663b7946
-def obey(training: Training, batch: int) -> str | None:
+def apply_commands(training: Training, batch: int) -> str | None:
     "Follow the orders that came since the last batch, wait while paused; 'stopped' where told so."
     paused, waiting = False, time.monotonic()
     while True:
-        for order in map(check_order, training.control()):
+        for order in map(check_command, training.control()):
             match order["do"]:
                 case "stop":
                     return "stopped"
@@ -672,15 +672,15 @@ def obey(training: Training, batch: int) -> str | None:
         waiting = time.monotonic()
 
 # %% ../../nbs/training/60_trainer.ipynb #ec9255f0
-def cut_short(training: Training, batch: int) -> str | None:
+def stop_reason(training: Training, batch: int) -> str | None:
     "Why the training should end before its next batch, or None."
     limit = training.config.time_limit
-    return obey(training, batch) or (
+    return apply_commands(training, batch) or (
         "time limit" if limit and time.monotonic() - training.started > limit else None
     )
 
 # %% ../../nbs/training/60_trainer.ipynb #e38d1809
-def tired(training: Training) -> str | None:
+def early_stop_reason(training: Training) -> str | None:
     """'no improvement' where the validation loss has not improved for longer than the patience
     allows.
     """
@@ -741,9 +741,9 @@ def run_epoch(training: Training) -> str | None:
         training.tell(
             dict(kind="batch", batch=batch, batches=training.batches, seconds_left=left, **so_far)
         )
-        if reason := cut_short(training, batch):
+        if reason := stop_reason(training, batch):
             return reason
-    book(
+    end_epoch(
         training,
         so_far
         | {
@@ -784,9 +784,9 @@ def mistakes(
     ]
 
 # %% ../../nbs/training/60_trainer.ipynb #b40ef018
-def book(training: Training, row: dict) -> None:
+def end_epoch(training: Training, row: dict) -> None:
     "Judge the epoch, remember the best weights, save and tell."
-    loss, accuracy, found = judge(training.learner, *training.validation)
+    loss, accuracy, found = validate(training.learner, *training.validation)
     training.seconds = time.monotonic() - training.started
     left = row["seconds"] * (training.now.epochs - row["epoch"])
     training.history.append(
@@ -869,9 +869,9 @@ def run(training: Training) -> Trained:
             "first": len(training.history) + 1,
         }
     )
-    training.started, reason = time.monotonic() - training.seconds, tired(training)
+    training.started, reason = time.monotonic() - training.seconds, early_stop_reason(training)
     while not reason and len(training.history) < training.now.epochs:
-        reason = run_epoch(training) or tired(training)
+        reason = run_epoch(training) or early_stop_reason(training)
     last = not reason or not training.best
     for variable, kept in zip(
         training.learner.model.variables,
@@ -888,7 +888,11 @@ def run(training: Training) -> Trained:
             "seconds": training.seconds,
         }
     )
-    model = copied(training.learner.model) if training.config.strategy else training.learner.model
+    model = (
+        clone_with_weights(training.learner.model)
+        if training.config.strategy
+        else training.learner.model
+    )
     return Trained(
         model,
         training.config,
@@ -899,7 +903,7 @@ def run(training: Training) -> Trained:
     )
 
 # %% ../../nbs/training/60_trainer.ipynb #44feefb7
-def opened(
+def init_training(
     config: TrainingConfig,
     digits: tuple,
     validation: tuple,
@@ -938,7 +942,7 @@ def numbered(on_event, number: int, config: TrainingConfig):
 CUT_SHORT = "stopped", "time limit"
 
 # %% ../../nbs/training/60_trainer.ipynb #bcfa19db
-def taught_by(
+def train_teachers(
     config: TrainingConfig, digits: tuple, validation: tuple, folder, on_event, stop, control
 ) -> list[Trained]:
     """The teachers that a configuration asks for; fewer where one of them was cut short, which is
@@ -950,7 +954,7 @@ def taught_by(
             replace(config, teachers=0, seed=(config.seed + number) % 2**31),
             Path(folder) / f"teacher{number}" if folder else None,
         )
-        training = opened(
+        training = init_training(
             own, digits, validation, place, numbered(on_event, number, config), stop, control
         )
         training.seconds = spent
@@ -989,7 +993,7 @@ def best_of(networks: Sequence[Trained], config: TrainingConfig) -> Trained:
     )
 
 # %% ../../nbs/training/60_trainer.ipynb #342a3bbf
-def run_taught(
+def train_with_distillation(
     config: TrainingConfig,
     digits: tuple,
     validation: tuple,
@@ -1003,10 +1007,10 @@ def run_taught(
     """Train the teachers that there are to be, then the network itself, from its saved state where
     there is one.
     """
-    teachers = taught_by(config, digits, validation, folder, on_event, stop, control)
+    teachers = train_teachers(config, digits, validation, folder, on_event, stop, control)
     if teachers and teachers[-1].reason in CUT_SHORT:
         return best_of(teachers, config)
-    training = opened(
+    training = init_training(
         config,
         digits,
         validation,
@@ -1043,14 +1047,16 @@ def train(
     on_event : a viewer of events, see `mnist_nb.core`.
     stop : asked after each batch whether to end now, keeping the best weights so far.
     model : a Keras model to go on with; else a new one.
-    control : asked after each batch for the orders that came since, see `check_order`.
+    control : asked after each batch for the orders that came since, see `check_command`.
 
     Raises
     ------
     TrainingError : the loss is no longer a number.
     ValueError : an order is none, or a batch is too small for the devices.
     """
-    return run_taught(config, digits, validation, folder, on_event, stop, control, model)
+    return train_with_distillation(
+        config, digits, validation, folder, on_event, stop, control, model
+    )
 
 # %% ../../nbs/training/60_trainer.ipynb #6d523d13
 def resume(
@@ -1069,7 +1075,7 @@ def resume(
     TrainingError : there is none that can be resumed.
     """
     state = read_state(folder)
-    return run_taught(
+    return train_with_distillation(
         restore_config(state[0]["config"]),
         digits,
         validation,

@@ -13,8 +13,8 @@ from itertools import zip_longest
 import cv2
 import numpy as np
 
-from ..core import CLASSES
-from .preprocessing import frame, pen_width, png_data_url
+from ..core import NUM_CLASSES
+from .preprocessing import normalize_digit, pen_width, png_data_url
 
 # %% ../../nbs/vision/11_segmentation.ipynb #89d60221
 @dataclass(frozen=True, eq=False)
@@ -190,7 +190,7 @@ def segment(ink: np.ndarray) -> list[Region]:
 
     Parameters
     ----------
-    ink : uint8 array of shape (h, w), 0 ground to 255 ink, from `find_ink`.
+    ink : uint8 array of shape (h, w), 0 ground to 255 ink, from `extract_foreground`.
 
     Returns
     -------
@@ -391,8 +391,10 @@ def costs_of(found: Sequence[Candidate], height: float, probabilities: np.ndarra
 # %% ../../nbs/vision/11_segmentation.ipynb #1556a0ee
 def read_together(groups: Sequence[Sequence[Candidate]], classify: Callable) -> list[np.ndarray]:
     "The probabilities of the candidates of each group, all read in one batch."
-    pictures = [frame(c.region.ink) for group in groups for c in group]
-    probabilities = classify(np.stack(pictures)) if pictures else np.zeros((0, CLASSES), np.float32)
+    pictures = [normalize_digit(c.region.ink) for group in groups for c in group]
+    probabilities = (
+        classify(np.stack(pictures)) if pictures else np.zeros((0, NUM_CLASSES), np.float32)
+    )
     ends = np.cumsum([0] + [len(group) for group in groups])
     return [probabilities[start:stop] for start, stop in zip(ends, ends[1:], strict=False)]
 

@@ -16,7 +16,7 @@ import pytest
 
 from mnist_nb import train_version
 from mnist_nb.core import TrainingError, home_folder
-from mnist_nb.model.registry import Store
+from mnist_nb.model.registry import ModelRegistry
 from mnist_nb.training import pipeline
 from mnist_nb.training.jobs import ENDS, JobRunning, Jobs, new_folder, read_events, running_id
 from mnist_nb.training.trainer import TrainingConfig
@@ -151,7 +151,7 @@ def test_49_child_killed(jobs):
         and jobs.running() is None
         and Jobs().get(job.id).status == "failed"
     )
-    assert Store().current() == "pretrained"
+    assert ModelRegistry().current() == "pretrained"
 
 
 def test_38_child_told_to_end(jobs):
@@ -209,10 +209,10 @@ def test_38_interrupted_resumed_stopped_and_kept(jobs, command):
     assert (
         job.status == "stopped"
         and not job.resumable
-        and job.version in Store().versions()
+        and job.version in ModelRegistry().versions()
         and job.result["test_accuracy"] > 0
     )
-    assert Store().current() == "pretrained" and not job.result["current"]
+    assert ModelRegistry().current() == "pretrained" and not job.result["current"]
     assert kinds(first.id)[:2] == ["job", "interrupted"] and kinds(first.id)[-2:] == ["end", "kept"]
     until(lambda: Jobs().running() is None)
     assert command("stop").stdout == "no training is running\n"
