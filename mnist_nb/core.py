@@ -143,10 +143,10 @@ def atomic_replace(old: str, new: Path) -> None:
     """
     for pause in (0.02, 0.1, 0.3, 0.6):
         try:
-            return os.atomic_replace(old, new)
+            return os.replace(old, new)
         except PermissionError:
             time.sleep(pause)
-    os.atomic_replace(old, new)
+    os.replace(old, new)
 
 # %% ../nbs/00_core.ipynb #def0d731
 def remove_stale_temp(path: Path, hours: float = 1) -> None:

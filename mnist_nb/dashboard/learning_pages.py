@@ -348,7 +348,7 @@ class Lesson(VBox):
         self.record = None
         self.learn = button(
             "",
-            lambda: act(self, lambda: visit.jobs.teach(visit.chosen, whose())),
+            lambda: act(self, lambda: visit.jobs.fine_tune(visit.chosen, whose())),
             "teach a copy of the version that you read with",
             button_style="primary",
         )

@@ -170,7 +170,7 @@ class DrawPage(HBox):
                 else reader.read_strokes(self.pad.lines)
             )
         ) or None
-        self.pad.normalize_digit(boxes(reading) if several and reading else ())
+        self.pad.frame(boxes(reading) if several and reading else ())
         self.view.show(reading, "" if reader else self.visit.problem)
         self.correct.offer(reading)
         self.subject = read_subject(reading, "your drawing")

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from ..core import IMAGE_SIZE
-from ..vision.preprocessing import frame, pen_width
+from ..vision.preprocessing import normalize_digit, pen_width
 
 # %% ../../nbs/data/23_augmentation.ipynb #5cece553
 MARGIN, LIMIT, INK = 4, 800, 100
@@ -342,7 +342,7 @@ STYLES = {
 def apply_style(image: np.ndarray, digit: int, rng: np.random.Generator) -> np.ndarray:
     "A digit in another style, framed; as it is where it has none or no ink."
     return (
-        frame(STYLES[digit][0](np.pad(image, IMAGE_SIZE // 4), rng))
+        normalize_digit(STYLES[digit][0](np.pad(image, IMAGE_SIZE // 4), rng))
         if digit in STYLES and (image > INK).any()
         else image
     )

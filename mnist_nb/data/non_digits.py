@@ -16,7 +16,7 @@ from ..core import IMAGE_SIZE
 from .augmentation import thinned
 from .handwriting import handwritten_letters
 from .printed import FONTS, HELD_OUT_FONTS, glyph
-from ..vision.preprocessing import frame
+from ..vision.preprocessing import normalize_digit
 
 # %% ../../nbs/data/24_non_digits.ipynb #b2cf183c
 LETTERS = "".join(sorted(set(string.ascii_letters) - set("OolIi")))
@@ -55,7 +55,9 @@ def framed_glyphs(font_name: str, by_pen: bool) -> dict[str, np.ndarray]:
     "All characters of a font, by one pen if so wished, framed as digits are; not to be written to."
     characters = string.ascii_letters + SYMBOLS
     inks = [glyph(character, font_name) for character in characters]
-    return dict(zip(characters, map(frame, monolines(inks) if by_pen else inks), strict=True))
+    return dict(
+        zip(characters, map(normalize_digit, monolines(inks) if by_pen else inks), strict=True)
+    )
 
 # %% ../../nbs/data/24_non_digits.ipynb #98985492
 def random_glyph(
@@ -121,7 +123,7 @@ def inked(lines: list, pen: int) -> np.ndarray:
             cv2.LINE_AA,
             4,
         )
-    return frame(ink)
+    return normalize_digit(ink)
 
 # %% ../../nbs/data/24_non_digits.ipynb #285733fd
 def random_line(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -180,7 +182,7 @@ def shape(rng: np.random.Generator) -> np.ndarray:
             -1,
             cv2.LINE_AA,
         )
-    return frame(ink)
+    return normalize_digit(ink)
 
 # %% ../../nbs/data/24_non_digits.ipynb #9fbc3be8
 def noise(rng: np.random.Generator) -> np.ndarray:
@@ -200,7 +202,7 @@ def halved(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "The upper, lower, left or right half, framed."
     half, cut = image.copy(), rng.integers(12, 17)
     half[[np.s_[:cut], np.s_[cut:], np.s_[:, :cut], np.s_[:, cut:]][rng.integers(4)]] = 0
-    return frame(cv2.resize(half, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC))
+    return normalize_digit(cv2.resize(half, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC))
 
 # %% ../../nbs/data/24_non_digits.ipynb #fa0a0b8b
 def paired(left: np.ndarray, right: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -208,7 +210,7 @@ def paired(left: np.ndarray, right: np.ndarray, rng: np.random.Generator) -> np.
     both, start = np.zeros((IMAGE_SIZE, 2 * IMAGE_SIZE), np.uint8), int(rng.integers(14, 23))
     both[:, :IMAGE_SIZE] = left
     both[:, start : start + IMAGE_SIZE] = np.maximum(both[:, start : start + IMAGE_SIZE], right)
-    return frame(cv2.resize(both, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC))
+    return normalize_digit(cv2.resize(both, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC))
 
 # %% ../../nbs/data/24_non_digits.ipynb #0056bc53
 def spoilt(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..core import IMAGE_SIZE
-from ..vision.preprocessing import frame, pen_width
+from ..vision.preprocessing import normalize_digit, pen_width
 
 # %% ../../nbs/data/22_printed.ipynb #1686f43a
 FONTS = (
@@ -144,7 +144,7 @@ def printed_digit(digit: str, font_name: str, rng: np.random.Generator) -> np.nd
     heavier = change_weight(ink, round(width * rng.uniform(*WEIGHTS)))
     skewed = skew(heavier, np.exp(rng.uniform(*np.log(WIDTHS))), rng.normal(0, SLANT))
     height = round(np.exp(rng.uniform(*np.log(HEIGHTS))))
-    return frame(scan(skewed, height, height * rng.uniform(0, BLUR)))
+    return normalize_digit(scan(skewed, height, height * rng.uniform(0, BLUR)))
 
 # %% ../../nbs/data/22_printed.ipynb #a4deea3c
 def printed_digits(

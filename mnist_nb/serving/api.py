@@ -1246,7 +1246,7 @@ def start_lesson() -> Response:
         wrong["version"] = f"there is no version {str(version)[:80]!r}"
     if wrong:
         raise bad_parameters(wrong)
-    return reply({"job": given("jobs").teach(version, visitor).as_dict()}, 202)
+    return reply({"job": given("jobs").fine_tune(version, visitor).as_dict()}, 202)
 
 # %% ../../nbs/serving/75_api.ipynb #c86f4a39
 @bp.get("/api/health/live")

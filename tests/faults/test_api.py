@@ -49,7 +49,7 @@ class FewJobs(Jobs):
     def resume(self):
         return self.job
 
-    def teach(self, version=None, visitor=None):
+    def fine_tune(self, version=None, visitor=None):
         return self.job
 
     def order(self, do, **details):

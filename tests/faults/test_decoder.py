@@ -271,19 +271,19 @@ def test_12_the_first_frame_counts(kind):
 
 
 def test_12_other_frames_are_not_touched(monkeypatch):
-    normalize_digit = small("GIF")
-    start = normalize_digit.index(b",", 13)
-    content = normalize_digit[:-1] + normalize_digit[start:-1] * 10_000 + b";"
+    frame = small("GIF")
+    start = frame.index(b",", 13)
+    content = frame[:-1] + frame[start:-1] * 10_000 + b";"
     met = []
     monkeypatch.setattr(
         GifImagePlugin.GifImageFile,
         "_seek",
-        lambda self, normalize_digit, *more, seek=GifImagePlugin.GifImageFile._seek: (
-            met.append(normalize_digit),
-            seek(self, normalize_digit, *more),
+        lambda self, frame, *more, seek=GifImagePlugin.GifImageFile._seek: (
+            met.append(frame),
+            seek(self, frame, *more),
         )[1],
     )
-    np.testing.assert_array_equal(decode(content), decode(normalize_digit))
+    np.testing.assert_array_equal(decode(content), decode(frame))
     assert set(met) <= {0}
 
 
