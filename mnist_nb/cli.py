@@ -520,12 +520,13 @@ def teach(version, data, as_json):
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["onnx", "saved_model", "litert"]),
+    type=click.Choice(["onnx", "saved_model", "litert", "web"]),
     default="onnx",
     show_default=True,
 )
 @click.option(
     "--output",
+    "-o",
     type=click.Path(),
     help=(
         "File to write, or for saved_model the folder; named after the version unless told"
@@ -535,8 +536,8 @@ def teach(version, data, as_json):
 @version_option
 @json_option
 def export(form, output, version, as_json):
-    """Write the network for another program, with its contract, and prove that it answers as ours
-    does.
+    """Write the network for another program, or as a page that needs none (--format web), with its
+    contract, and prove that it answers as ours does.
     """
     from mnist_nb.export import export
 
