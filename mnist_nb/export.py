@@ -17,10 +17,8 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
-from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -33,6 +31,7 @@ from mnist_nb.core import (
     ModelCorrupt,
     atomic_path,
     cannot_write,
+    check_installed,
 )
 from .data.handwriting import write_strokes
 from .data.mnist import load_test_digits
@@ -93,22 +92,13 @@ def contract(version: str | None = None, registry: ModelRegistry | None = None) 
         ),
     }
 
-# %% ../nbs/71_export.ipynb #4775d055
-def needed(module: str) -> ModuleType:
-    "A module of an optional package; raises MnistNbError that says how to get it."
-    try:
-        return import_module(module)
-    except ImportError as e:
-        raise MnistNbError(
-            f"this needs the package {e.name or module}, which is not installed. Install it with"
-            " `pip install 'mnist_nb[onnx]'`"
-        ) from e
-
 # %% ../nbs/71_export.ipynb #639c6c7e
 def write_onnx(folder: Path, path: Path, terms: dict) -> None:
     "As ONNX, with the contract among the model's properties."
-    needed("tf2onnx"), needed("onnxruntime")
-    onnx = needed("onnx")
+    for package in ("onnx", "onnxruntime", "tf2onnx"):
+        check_installed(package, "onnx")
+    import onnx
+
     load_keras(folder / "model.keras").export(path, format="onnx", verbose=False)
     model = onnx.load(str(path))
     onnx.helper.set_model_props(model, {"contract": json.dumps(terms)})
@@ -117,7 +107,9 @@ def write_onnx(folder: Path, path: Path, terms: dict) -> None:
 # %% ../nbs/71_export.ipynb #55b0b5c6
 def run_onnx(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     "What ONNX Runtime answers."
-    session = needed("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    from onnxruntime import InferenceSession
+
+    session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda pictures: session.run(None, {"picture": pictures})[0]
 
 # %% ../nbs/71_export.ipynb #031c7f25

@@ -26,6 +26,7 @@ from mnist_nb.core import (
     ModelCorrupt,
     ModelNotFound,
     atomic_path,
+    check_installed,
     one_line,
 )
 
@@ -64,7 +65,13 @@ def network_input(images: np.ndarray) -> np.ndarray:
 
 # %% ../../nbs/model/30_network.ipynb #28d693b1
 def import_keras() -> ModuleType:
-    "Keras on TensorFlow, quiet and with oneDNN; what the user has set in the environment stays."
+    """Keras on TensorFlow, quiet and with oneDNN; what the user has set in the environment stays.
+
+    Raises
+    ------
+    MnistNbError : TensorFlow is not installed.
+    """
+    check_installed("tensorflow", "train")
     for name, value in {
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "TF_ENABLE_ONEDNN_OPTS": "1",

@@ -33,6 +33,7 @@ from mnist_nb.core import (
     MnistNbError,
     TrainingError,
     cannot_write,
+    check_installed,
     home_folder,
     locked,
     one_line,
@@ -761,6 +762,7 @@ class Jobs:
         """
         from mnist_nb.training.trainer import configure
 
+        check_installed("tensorflow", "train")
         config = configure(preset, **changes or {})
         if self.server:
             return self.get(
@@ -783,6 +785,7 @@ class Jobs:
         ModelNotFound, ModelCorrupt : there is no such version, or it cannot be read.
         JobRunning : there is a training already.
         """
+        check_installed("tensorflow", "train")
         if self.server:
             return self.get(
                 ask(self.server, "/api/teach", {"version": version, "visitor": visitor})
