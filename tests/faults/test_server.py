@@ -13,7 +13,7 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mnist_nb.core import MnistNbError
-from mnist_nb.serving import server as server_module
+from mnist_nb.serving import access
 from mnist_nb.serving.server import serve
 from tests.serving import ENDINGS, PIXELS, Served, packed, patience, unpacked, words_of
 
@@ -447,7 +447,8 @@ def test_33_one_visitor_too_many_gets_a_friendly_page_until_one_leaves(home):
 
 def test_52_who_never_connects_and_who_is_idle_free_their_kernels(home):
     server = Served(
-        constants={"SECONDS_TO_CONNECT": 1, "SECONDS_TO_RECONNECT": 1}, idle_minutes=0.05, warm=1
+        constants={"kernels.SECONDS_TO_CONNECT": 1, "kernels.SECONDS_TO_RECONNECT": 1},
+        idle_minutes=0.05,
     )
     try:
         with patience() as until:
@@ -601,9 +602,9 @@ def test_30_secrets_are_compared_in_constant_time(monkeypatch):
     "Whoever asks is compared by hmac alone, also where lengths differ or letters are beyond ASCII."
     asked = []
     monkeypatch.setattr(
-        server_module.hmac,
+        access.hmac,
         "compare_digest",
-        lambda one, other, real=server_module.hmac.compare_digest: (
+        lambda one, other, real=access.hmac.compare_digest: (
             asked.append((one, other)),
             real(one, other),
         )[1],
@@ -612,8 +613,8 @@ def test_30_secrets_are_compared_in_constant_time(monkeypatch):
         start_line=RequestStartLine("GET", "/", "HTTP/1.1"),
         headers=HTTPHeaders({"Host": "localhost", "Authorization": "Bearer wröng"}),
     )
-    assert server_module.refusal(request, "the-secret", "cookie")[1] == "token_needed"
+    assert access.check_access(request, "the-secret", "cookie").code == "token_needed"
     assert asked == [
         ("wröng".encode(), b"the-secret"),
-        (b"", server_module.cookie_of("the-secret").encode()),
+        (b"", access.token_cookie("the-secret").encode()),
     ]
