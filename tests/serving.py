@@ -121,10 +121,10 @@ class Served:
         assert page.status == 200
         return json.loads(re.search(rb'id="visit">(.*?)</script>', page.body)[1])["visit"]
 
-    def live(self, visit, subprotocols=(PROTOCOL,), **options):
+    def live(self, visit, subprotocols=(PROTOCOL,), session="test", **options):
         "The websocket of a visit."
         return connect(
-            f"ws://{self.address.netloc}/live/{visit}?session_id=test",
+            f"ws://{self.address.netloc}/live/{visit}?session_id={session}",
             subprotocols=subprotocols or None,
             proxy=None,
             **options,

@@ -19,6 +19,7 @@ from collections.abc import Collection, Mapping
 from urllib.parse import unquote_to_bytes, urlsplit
 from weakref import WeakSet
 
+from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
@@ -48,7 +49,7 @@ def cors_headers(headers: Mapping[str, str], allowed_origins: Collection[str]) -
     if not allowed_origins:
         return {}
     origin = headers.get("Origin")
-    if origin not in allowed_origins:
+    if origin is None or origin.lower() not in allowed_origins:
         return {"Vary": "Origin"}
     return {
         "Vary": "Origin",
@@ -324,7 +325,8 @@ class BodyLimiter(HTTPMessageDelegate):
     ):
         self.application, self.request, self.handler = application, request, handler
         self.size = 0
-        request.connection.set_max_body_size(2**62)
+        if isinstance(request.connection, HTTP1Connection):
+            request.connection.set_max_body_size(2**62)
         self.in_flight.add(self)
 
     def headers_received(self, start_line, headers):
@@ -364,7 +366,9 @@ class AccessControl(Application):
         "What answers a request with an error."
         return self.get_handler_delegate(request, RejectHandler, {"error": error})
 
-    def find_handler(self, request: HTTPServerRequest, **kwargs) -> HTTPMessageDelegate:
+    def find_handler(  # type: ignore[override]
+        self, request: HTTPServerRequest, **kwargs
+    ) -> HTTPMessageDelegate:
         "Tornado's hook for whoever is to answer a request."
         token, cookie = self.settings["token"], self.settings["cookie"]
         error = check_access(request, token, cookie, self.settings["allowed_origins"])

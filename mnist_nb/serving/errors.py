@@ -76,8 +76,8 @@ def error_response(error: Exception) -> tuple[int, dict]:
     else:
         message = "something went wrong in the server; its log says what"
         return 500, {"error": message, "code": "internal_error"}
-    message = error.description if isinstance(error, HTTPException) else str(error)
-    answer = {"error": redact_paths(message or ""), "code": code}
+    message = error.description or "" if isinstance(error, HTTPException) else str(error)
+    answer = {"error": redact_paths(message), "code": code}
     if isinstance(error, JobRunning):
         answer["job"] = error.job
     return status, answer

@@ -111,15 +111,17 @@ async def _run(kernel: Any, code: str) -> list[dict]:
     finally:
         client.stop_channels()
 
-# %% ../../nbs/serving/78_kernels.ipynb #613301d1
+# %% ../../nbs/serving/78_kernels.ipynb #988af148
 @dataclass(eq=False)
 class Visit:
     """A page that somebody has open.
 
     Attributes
     ----------
+    name : its secret name.
     page : 'dashboard' or 'train'.
     browser : a name for the visitor's browser; '' where it has none yet.
+    holder : the request that the page is being made for.
     kernel : the task that gives the kernel's id and what it displayed.
     kernel_id : the kernel's id, once there is one.
     socket : the live connection, while there is one.
@@ -128,8 +130,10 @@ class Visit:
     timer : ends the visit, where nobody comes.
     """
 
+    name: str
     page: str
     browser: str
+    holder: object
     kernel: asyncio.Task
     kernel_id: str = ""
     socket: "PageSocket | None" = None
@@ -178,12 +182,12 @@ class KernelPool:
     def give_back(self, page: str, task: asyncio.Task) -> bool:
         "Let a kernel that nobody has used wait again; false where enough do."
         waiting = self.waiting[page]
-        starting = next((each for each in waiting if not each.done()), None)
-        if starting is None and len(waiting) >= self.sizes[page]:
-            return False
         if len(waiting) >= self.sizes[page]:
-            waiting.remove(starting)
-            starting.cancel()
+            starting = [each for each in waiting if not each.done()]
+            if not starting:
+                return False
+            waiting.remove(starting[-1])
+            starting[-1].cancel()
         waiting.insert(0, task)
         return True
 
@@ -205,8 +209,9 @@ class KernelPool:
             return await self.start(page)
 
     def _started(self, task: asyncio.Task) -> None:
-        if not task.cancelled() and task.exception():
-            _log.error("no page waits for a visitor: %s", one_line(task.exception()))
+        error = None if task.cancelled() else task.exception()
+        if error:
+            _log.error("no page waits for a visitor: %s", one_line(error))
             for waiting in self.waiting.values():
                 if task in waiting:
                     waiting.remove(task)
@@ -268,51 +273,46 @@ class VisitorKernels(AsyncMappingKernelManager):
             return len(mine) < PAGES_PER_BROWSER or any(not visit.session for visit in mine)
         return len({visit.browser or id(visit) for visit in here}) < self.most
 
-    async def open(self, page: str, browser: str) -> tuple[str, list[dict]]:
-        """A visit's secret name, and what its kernel displayed.
-
-        Raises MnistNbError where the kernel does not start, and CancelledError where the visitor
-        left meanwhile.
-        """
-        name = self._unconnected(page, browser)
-        if name is None:
+    def claim(self, page: str, browser: str, holder: object) -> Visit:
+        "A visit for a request: a new one, or the one that its browser has not connected to yet."
+        visit = self._unconnected(page, browser)
+        if visit is None:
             name = secrets.token_urlsafe(18)
-            self.visits[name] = Visit(page, browser, self.pool.take(page))
-        visit = self.visits[name]
-        visit.is_left = False
+            visit = self.visits[name] = Visit(name, page, browser, holder, self.pool.take(page))
+        visit.holder, visit.is_left = holder, False
         self.keep(visit)
+        return visit
+
+    def _unconnected(self, page: str, browser: str) -> Visit | None:
+        "A visit that a browser has asked for and not connected to yet."
+        for visit in self.visits.values():
+            if browser and (visit.page, visit.browser, visit.session) == (page, browser, ""):
+                return visit
+        return None
+
+    async def outputs(self, visit: Visit) -> list[dict]:
+        """What a visit's kernel displayed, once it is there.
+
+        Raises MnistNbError where the kernel does not start, and CancelledError where the server
+        is stopped meanwhile.
+        """
         try:
             visit.kernel_id, outputs = await asyncio.shield(visit.kernel)
             while visit.kernel_id not in self:
-                visit.kernel = self.pool.take(page)
+                visit.kernel = self.pool.take(visit.page)
                 visit.kernel_id, outputs = await asyncio.shield(visit.kernel)
         except (MnistNbError, asyncio.CancelledError):
-            if self.visits.get(name) is visit and visit.kernel.done():
-                del self.visits[name]
+            self.visits.pop(visit.name, None)
             raise
-        if not visit.session and not visit.is_left:
-            self.end_later(name, SECONDS_TO_CONNECT)
-        return name, outputs
+        if not visit.timer and not visit.session:
+            self.end_later(visit, SECONDS_TO_CONNECT)
+        return outputs
 
-    def _unconnected(self, page: str, browser: str) -> str | None:
-        "A visit that a browser has asked for and not connected to yet."
-        for name, visit in self.visits.items():
-            if browser and (visit.page, visit.browser, visit.session) == (page, browser, ""):
-                return name
-        return None
-
-    def left(self, name: str) -> None:
-        "Note that a visitor went before the page was there; the browser may be loading it anew."
-        visit = self.visits.get(name)
-        if visit and not visit.session:
+    def left(self, visit: Visit, holder: object) -> None:
+        "Note that a visitor went before the page was there, unless the browser asked again since."
+        if visit.name in self.visits and visit.holder is holder and not visit.session:
             visit.is_left = True
-            self.end_later(name, SECONDS_TO_RELOAD)
-
-    def left_browser(self, page: str, browser: str) -> None:
-        "As `left`, for a visitor who does not have the visit's name yet."
-        name = self._unconnected(page, browser)
-        if name:
-            self.left(name)
+            self.end_later(visit, SECONDS_TO_RELOAD)
 
     def keep(self, visit: Visit) -> None:
         "Let a visit go on: somebody is there."
@@ -320,17 +320,15 @@ class VisitorKernels(AsyncMappingKernelManager):
             visit.timer.cancel()
         visit.timer = None
 
-    def end_later(self, name: str, seconds: float) -> None:
+    def end_later(self, visit: Visit, seconds: float) -> None:
         "End a visit unless somebody connects in time."
-        visit = self.visits[name]
         self.keep(visit)
         loop = asyncio.get_running_loop()
-        visit.timer = loop.call_later(seconds, lambda: loop.create_task(self.end(name)))
+        visit.timer = loop.call_later(seconds, lambda: loop.create_task(self.end(visit)))
 
-    async def end(self, name: str) -> None:
+    async def end(self, visit: Visit) -> None:
         "End a visit; its kernel ends too, or waits for another visitor where it is unused."
-        visit = self.visits.pop(name, None)
-        if not visit:
+        if not self.visits.pop(visit.name, None):
             return
         self.keep(visit)
         if not visit.session and self.pool.give_back(visit.page, visit.kernel):
@@ -344,7 +342,9 @@ class VisitorKernels(AsyncMappingKernelManager):
         if kernel_id in self:
             await self.shutdown_kernel(kernel_id, now=True)
 
-    async def shutdown_kernel(self, kernel_id: str, *args, **options) -> None:
+    async def shutdown_kernel(  # type: ignore[override]
+        self, kernel_id: str, *args, **options
+    ) -> None:
         "End a kernel, for jupyter_server too where nobody has used it for long; tell its page."
         for name, visit in list(self.visits.items()):
             if visit.kernel_id == kernel_id:
@@ -433,15 +433,20 @@ def without_details(message: bytes) -> bytes | None:
 # %% ../../nbs/serving/78_kernels.ipynb #169e9a6f
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 
-# %% ../../nbs/serving/78_kernels.ipynb #8f0fe130
+# %% ../../nbs/serving/78_kernels.ipynb #ae08e091
 class PageSocket(KernelWebsocketHandler):
     "The live connection of a page with its own kernel, which lets only widgets talk."
 
     ping_interval = ping_timeout = 30
-    connection = None
+    connection: ZMQChannelsWebsocketConnection | None = None
     visit_name, is_closed = "", False
 
-    async def prepare(self) -> None:
+    @property
+    def kernels(self) -> VisitorKernels:
+        "The kernels of all visitors."
+        return self.settings["kernel_manager"]
+
+    async def prepare(self) -> None:  # type: ignore[override]
         "Ask nothing of Jupyter's own users and origins: `AccessControl` has looked already."
 
     def check_origin(self, origin: str = "") -> bool:
@@ -450,7 +455,7 @@ class PageSocket(KernelWebsocketHandler):
 
     async def get(self, visit: str) -> None:
         "Connect a page with the kernel of its visit."
-        self.visit_name, kernels = visit, self.kernel_manager
+        self.visit_name, kernels = visit, self.kernels
         found = kernels.visits.get(visit)
         if PROTOCOL not in self.request.headers.get("Sec-WebSocket-Protocol", ""):
             return self.set_status(400)
@@ -474,14 +479,16 @@ class PageSocket(KernelWebsocketHandler):
 
     async def open(self, visit: str) -> None:
         "Begin to carry messages; a second page on the same kernel is told to load anew."
-        found = self.kernel_manager.visits.get(visit)
+        found = self.kernels.visits.get(visit)
         if not found or not self.connection:
             return self.close(4000, "This page was closed.")
         if found.socket and found.session != self.session:
             return self.close(4003, "This page was opened twice.")
-        self.kernel_manager.keep(found)
+        self.kernels.keep(found)
         found.socket, found.session, found.is_left = self, self.session, False
-        await self.connection.connect()
+        connected = self.connection.connect()
+        if connected:
+            await connected
 
     def on_message(self, ws_message: bytes | str) -> None:
         "Carry a page's message to its kernel."
@@ -503,13 +510,13 @@ class PageSocket(KernelWebsocketHandler):
         self.is_closed = True
         if self.connection:
             super().on_close()
-        kernels = self.kernel_manager
+        kernels = self.kernels
         visit = kernels.visits.get(self.visit_name)
         if not visit or visit.socket is not self:
             return
         visit.socket = None
         visit.is_left = self.close_code in (1000, 1001)
-        kernels.end_later(self.visit_name, 0 if visit.is_left else SECONDS_TO_RECONNECT)
+        kernels.end_later(visit, 0 if visit.is_left else SECONDS_TO_RECONNECT)
 
     def write_error(self, status_code: int, **kwargs) -> None:
         "End with nothing but the status, as nobody reads more."

@@ -23,11 +23,16 @@ from ..core import PACKAGE_FOLDER, MnistNbError
 PAGES_FOLDER = PACKAGE_FOLDER / "pages"
 PAGE_TITLES = {"dashboard": "Handwritten digits", "train": "Training"}
 
-# %% ../../nbs/serving/73_pages.ipynb #40cc2124
+# %% ../../nbs/serving/73_pages.ipynb #7ee8fa89
+def _read_file(name: str) -> str:
+    "The text of a style or a script in `mnist_nb/pages`."
+    return (PAGES_FOLDER / name).read_text(encoding="utf8")
+
+# %% ../../nbs/serving/73_pages.ipynb #2a85424f
 _templates = Environment(
     loader=FileSystemLoader(PAGES_FOLDER), autoescape=True, undefined=StrictUndefined
 )
-_templates.globals["read_file"] = lambda name: (PAGES_FOLDER / name).read_text(encoding="utf8")
+_templates.globals["read_file"] = _read_file
 
 # %% ../../nbs/serving/73_pages.ipynb #ec958717
 def render(template: str, **values) -> str:
@@ -62,15 +67,14 @@ def _widget_module(name: str) -> str:
         " widgetsnbextension ipycanvas`"
     )
 
-# %% ../../nbs/serving/73_pages.ipynb #fc8eb67e
+# %% ../../nbs/serving/73_pages.ipynb #71b7643e
 @cache
 def page_script() -> tuple[str, bytes]:
     "The script of all pages: its address, which changes with its content, and its gzipped code."
-    read_file = _templates.globals["read_file"]
-    parts = [read_file("page.js")]
+    parts = [_read_file("page.js")]
     for name, modules in _WIDGET_MODULES.items():
         parts += [f"window.define.names = {json.dumps(modules)};", _widget_module(name)]
-    parts += [read_file("drawing.js"), "window.startPage();"]
+    parts += [_read_file("drawing.js"), "window.startPage();"]
     code = "\n;".join(parts).encode()
     digest = hashlib.sha256(code).hexdigest()[:16]
     return f"/static/{digest}.js", gzip.compress(code, 6)

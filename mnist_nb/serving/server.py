@@ -46,6 +46,7 @@ from .api import create_app, predict_answer
 from .errors import ApiError
 from mnist_nb.serving.kernels import (
     PageSocket,
+    Visit,
     VisitorKernels,
     kernel_environment,
     kernels_config,
@@ -88,6 +89,7 @@ class PageHandler(BaseHandler):
     def initialize(self, page: str) -> None:
         "Take which page it is."
         self.page, self.browser = page, ""
+        self.visit: Visit | None = None
 
     def name_browser(self) -> str:
         "The name that a cookie gives the visitor's browser; a new one where it has none."
@@ -120,10 +122,11 @@ class PageHandler(BaseHandler):
         try:
             self.write(page_start(self.page))
             await self.flush()
-            visit, outputs = await kernels.open(self.page, self.browser)
-            await self.finish(page_end(visit, outputs))
+            self.visit = kernels.claim(self.page, self.browser, self)
+            outputs = await kernels.outputs(self.visit)
+            await self.finish(page_end(self.visit.name, outputs))
         except StreamClosedError:
-            kernels.left_browser(self.page, self.browser)
+            self.on_connection_close()
         except asyncio.CancelledError:
             self.finish(page_end(problem="The server was stopped."))
         except MnistNbError as e:
@@ -132,8 +135,8 @@ class PageHandler(BaseHandler):
 
     def on_connection_close(self) -> None:
         "Free the place of a visitor who went before the page was there."
-        if self.browser:
-            self.settings["kernel_manager"].left_browser(self.page, self.browser)
+        if self.visit:
+            self.settings["kernel_manager"].left(self.visit, self)
 
     def head(self) -> None:
         "Say what kind of answer there would be, without starting a kernel."
@@ -241,7 +244,8 @@ class BoundedServer(HTTPServer):
 
     async def close_stalled(self) -> None:
         "Close connections that have not taken all of an answer for as long as one may be idle."
-        checks, stalled = 15, {}
+        checks = 15
+        stalled: dict = {}
         while True:
             await asyncio.sleep(SECONDS_IDLE / checks)
             stalled = {
@@ -334,7 +338,9 @@ class DashboardServer:
         try:
             await _stop_signal()
         finally:
-            print("Stopping: pages are closed, a running training keeps its best weights.")
+            print(
+                "Stopping: pages are closed, a running training keeps its best weights.", flush=True
+            )
             self.listener.stop()
             stalled.cancel()
             endings = (asyncio.to_thread(self.jobs.close), self.kernels.close())

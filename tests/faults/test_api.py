@@ -681,6 +681,25 @@ def test_bad_query(client, query):
     assert said.status_code == 422 and set(said.json["fields"]) == {query.partition("=")[0]}
 
 
+def test_26_a_query_that_is_not_utf8(client, document):
+    for path, operations in document["paths"].items():
+        for method in operations:
+            said = client(method.upper(), f"{path}?a=%b4", path)
+            assert (said.status_code, said.json["code"]) == (400, "bad_query")
+            said = client(method.upper(), path, path, query_string=b"a=\xb4".decode("latin1"))
+            assert said.status_code != 500
+
+
+def test_every_group_of_the_document_has_routes(document):
+    tags = {
+        tag
+        for operations in document["paths"].values()
+        for each in operations.values()
+        for tag in each["tags"]
+    }
+    assert tags == {tag["name"] for tag in document["tags"]}
+
+
 @pytest.mark.parametrize(
     "query",
     [
