@@ -619,11 +619,20 @@ def info(as_json):
     help="0 for any that is free.",
 )
 @click.option("--no-browser", is_flag=True, help="Do not open the page.")
-def serve(host, port, no_browser):
+@click.option(
+    "--allow-origin",
+    multiple=True,
+    metavar="ORIGIN",
+    help="A site, such as https://digits.example, whose pages may use the API; repeatable.",
+)
+def serve(host, port, no_browser, allow_origin):
     "Serve the dashboard and the API, on one port."
     from mnist_nb.serving.server import serve
 
-    serve(host=host, port=port, browser=not no_browser)
+    try:
+        serve(host=host, port=port, browser=not no_browser, allow_origins=allow_origin)
+    except ValueError as e:
+        raise click.UsageError(str(e)) from e
 
 # %% ../nbs/91_cli.ipynb #deb6bb4c
 if __name__ == "__main__" and "__file__" in globals():

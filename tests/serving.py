@@ -35,16 +35,15 @@ def words_of(process):
 class Served:
     """A server on a free port, started with the options of `mnist_nb.serving.server.serve`.
 
-    `constants` are set in its module before.
+    One kernel of each page is kept warm unless told otherwise; `constants`, such as
+    `server.MAX_CONNECTIONS`, are set before.
     """
 
     def __init__(self, constants=None, **options):
-        options = {"port": 0, "browser": False} | options
-        self.warm = 2 * options.get("warm", 1)
-        setting = "".join(
-            f"server.{name} = {value!r}; " for name, value in (constants or {}).items()
-        )
-        code = f"from mnist_nb.serving import server; {setting}server.serve(**{options!r})"
+        options = {"port": 0, "browser": False, "warm": 1} | options
+        self.warm = options["warm"] + min(options["warm"], 1)
+        setting = "".join(f"{name} = {value!r}; " for name, value in (constants or {}).items())
+        code = f"from mnist_nb.serving import kernels, server; {setting}server.serve(**{options!r})"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdout=subprocess.PIPE,
@@ -122,10 +121,10 @@ class Served:
         assert page.status == 200
         return json.loads(re.search(rb'id="visit">(.*?)</script>', page.body)[1])["visit"]
 
-    def live(self, visit, subprotocols=(PROTOCOL,), **options):
+    def live(self, visit, subprotocols=(PROTOCOL,), session="test", **options):
         "The websocket of a visit."
         return connect(
-            f"ws://{self.address.netloc}/live/{visit}?session_id=test",
+            f"ws://{self.address.netloc}/live/{visit}?session_id={session}",
             subprotocols=subprotocols or None,
             proxy=None,
             **options,

@@ -2,7 +2,7 @@
 
 Lines and types; notebooks clean; export, README and figures without a difference; known faults of
 the installed packages, where their list can be reached; each notebook's own tests and, beside them,
-the documentation and the built wheel in an environment of its own; pytest. `--all` adds what is slow.
+the documentation and the built wheel in an environment of its own; pytest. `--all` adds the slow.
 """
 
 import hashlib

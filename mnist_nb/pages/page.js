@@ -89,7 +89,8 @@
     }
 
     closed(event) {
-      if (event.code >= 4000) show('failed', event.reason);
+      if (event.code === 4003) location.reload();
+      else if (event.code >= 4000) show('failed', event.reason);
       else if (this.tries++ < 8) {
         if (this.tries > 1) show('lost', 'The connection is lost. Trying again …');
         setTimeout(() => this.open().then(() => show('ready')), Math.min(500 * this.tries, 5000));

@@ -31,7 +31,8 @@ from mnist_nb.data.non_digits import random_glyph
 from mnist_nb.data.printed import HELD_OUT_FONTS
 from mnist_nb.model.registry import ModelRegistry, set_current
 from mnist_nb.reader import ActiveReader, Reader
-from mnist_nb.serving.api import LIMITS, create_app
+from mnist_nb.serving.access import BODY_LIMITS
+from mnist_nb.serving.api import create_app
 from mnist_nb.training.corrections import Corrections
 from mnist_nb.training.jobs import Job, JobRunning, Jobs
 from mnist_nb.training.trainer import configure
@@ -305,12 +306,23 @@ def test_21_all_ways_in_lead_to_the_same_answer(client, seven):
         "wrong_name": {"data": seven, "content_type": "image/jpeg"},
         "base64": {"json": {"image": coded}},
         "data_url": {"json": {"image": f"data:image/png;base64,{coded}"}},
+        "file": form(seven, field="file"),
+        "data_url_in_a_form": {"data": {"image": f"data:image/png;base64,{coded}"}},
+        "data_url_in_a_multipart_form": {
+            "data": {"file": f"data:image/png;base64,{coded}"},
+            "content_type": "multipart/form-data",
+        },
+        "no_padding": {"json": {"image": coded.rstrip("=")}},
+        "url_safe": {"json": {"image": coded.replace("+", "-").replace("/", "_")}},
         "wrapped": {
             "json": {"image": "\n".join(coded[i : i + 76] for i in range(0, len(coded), 76))}
         },
         "square": {"json": {"pixels": digit.tolist()}},
         "flat": {"json": {"pixels": digit.ravel().tolist()}},
         "fractions": {"json": {"pixels": (digit / 255).tolist()}},
+        "channel": {"json": {"pixels": digit.reshape(28, 28, 1).tolist()}},
+        "batch": {"json": {"pixels": digit.reshape(1, 28, 28).tolist()}},
+        "batch_and_channel": {"json": {"pixels": digit.reshape(1, 28, 28, 1).tolist()}},
     }
     answers = {name: answered(client, **options).json for name, options in ways.items()}
     for name, answer in answers.items():
@@ -516,7 +528,7 @@ BAD_REQUESTS = [
         {"content_type": "multipart/form-data"},
     ),
     ("empty file", 400, form(b""), "empty_image", {}),
-    ("other field", 400, form(SMALL, field="file"), "missing_image", {}),
+    ("other field", 400, form(SMALL, field="picture"), "missing_image", {}),
     ("no boundary", 400, {"data": b"--x--"}, "bad_form", {"content_type": "multipart/form-data"}),
     (
         "broken form",
@@ -542,7 +554,7 @@ BAD_REQUESTS = [
     (
         "too long",
         413,
-        {"data": bytes(LIMITS["MAX_CONTENT_LENGTH"] + 1)},
+        {"data": bytes(BODY_LIMITS["MAX_CONTENT_LENGTH"] + 1)},
         "request_entity_too_large",
         PNG,
     ),
@@ -580,7 +592,7 @@ BAD_REQUESTS = [
     ("neither", 400, {"json": {}}, "missing_image", {}),
     ("both", 400, {"json": {"image": "", "pixels": []}}, "missing_image", {}),
     ("no base64", 400, {"json": {"image": "!!!!"}}, "bad_base64", {}),
-    ("url base64", 400, {"json": {"image": "ab-_"}}, "bad_base64", {}),
+    ("url base64", 415, {"json": {"image": "ab-_"}}, "unsupported_image", {}),
     (
         "enormous base64",
         413,
@@ -667,6 +679,25 @@ def test_bad_strokes_of_a_number(client, strokes):
 def test_bad_query(client, query):
     said = client("POST", f"/api/predict?{query}", data=SMALL, **PNG)
     assert said.status_code == 422 and set(said.json["fields"]) == {query.partition("=")[0]}
+
+
+def test_26_a_query_that_is_not_utf8(client, document):
+    for path, operations in document["paths"].items():
+        for method in operations:
+            said = client(method.upper(), f"{path}?a=%b4", path)
+            assert (said.status_code, said.json["code"]) == (400, "bad_query")
+            said = client(method.upper(), path, path, query_string=b"a=\xb4".decode("latin1"))
+            assert said.status_code != 500
+
+
+def test_every_group_of_the_document_has_routes(document):
+    tags = {
+        tag
+        for operations in document["paths"].values()
+        for each in operations.values()
+        for tag in each["tags"]
+    }
+    assert tags == {tag["name"] for tag in document["tags"]}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mnist_nb.serving.server import LARGEST_BODY
+from mnist_nb.serving.access import MAX_BODY_BYTES
 from tests.endurance import crowd, flood, measured, overload, strange
 from tests.serving import PIXELS, Served, patience, watched
 
@@ -55,8 +55,8 @@ def chunks(number):
 
 BODIES = {
     "honest": (
-        b"Content-Length: %d\r\n" % (10 * LARGEST_BODY),
-        lambda: (bytes(2**20) for _ in range(10 * LARGEST_BODY // 2**20)),
+        b"Content-Length: %d\r\n" % (10 * MAX_BODY_BYTES),
+        lambda: (bytes(2**20) for _ in range(10 * MAX_BODY_BYTES // 2**20)),
         b"413",
     ),
     "longer than can be": (b"Content-Length: 99999999999999999999\r\n", lambda: [], b"413"),
@@ -64,7 +64,7 @@ BODIES = {
     "shorter than it says": (b"Content-Length: 1000\r\n", lambda: [b"{"], b""),
     "in chunks": (
         b"Transfer-Encoding: chunked\r\n",
-        lambda: chunks(10 * LARGEST_BODY // 2**20),
+        lambda: chunks(10 * MAX_BODY_BYTES // 2**20),
         b"413",
     ),
     "in one chunk": (
@@ -97,7 +97,7 @@ def test_02_too_large_a_body(served, untouched, name):
         except OSError:
             said = b""
     assert said == b"" or said.split()[1] == status
-    assert memory.growth < 2 * LARGEST_BODY
+    assert memory.growth < 2 * MAX_BODY_BYTES
 
 
 def test_02_33_a_flood_of_uploads_beside_visitors(served):
@@ -144,7 +144,12 @@ def impatient(temporary):
     wait.
     """
     server = Served(
-        constants={"SECONDS_IDLE": 3, "SECONDS_FOR_BODY": 3, "Predict.MOST_WAITING": 4}, warm=0
+        constants={
+            "server.SECONDS_IDLE": 3,
+            "server.SECONDS_FOR_BODY": 3,
+            "server.PredictHandler.MAX_WAITING": 4,
+        },
+        warm=0,
     )
     yield server
     server.stop()
@@ -189,7 +194,7 @@ def test_31_slow_clients(impatient):
 
 
 def test_31_more_connections_than_are_taken(temporary):
-    server = Served(constants={"MOST_CONNECTIONS": 20}, warm=0)
+    server = Served(constants={"server.MAX_CONNECTIONS": 20}, warm=0)
     try:
         with ExitStack() as stack:
             for _ in range(60):

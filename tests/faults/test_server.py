@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -13,7 +14,7 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mnist_nb.core import MnistNbError
-from mnist_nb.serving import server as server_module
+from mnist_nb.serving import access
 from mnist_nb.serving.server import serve
 from tests.serving import ENDINGS, PIXELS, Served, packed, patience, unpacked, words_of
 
@@ -445,9 +446,156 @@ def test_33_one_visitor_too_many_gets_a_friendly_page_until_one_leaves(home):
         server.stop()
 
 
+def left_early(server, cookie=""):
+    "Ask for a page and go when its beginning is there; the cookie that the browser then has."
+    with server.dial() as connection:
+        head = "GET / HTTP/1.1\r\nHost: localhost\r\n"
+        connection.sendall(f"{head}Cookie: {cookie}\r\n\r\n".encode())
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += connection.recv(65536)
+    cookies = re.search(rb"Set-Cookie: ([^;]+)", answer)
+    return answer, cookies[1].decode() if cookies else cookie
+
+
+def test_33_whoever_reloads_quickly_is_not_locked_out(home):
+    server = Served(visitors=2, warm=0)
+    try:
+        _, cookie = left_early(server)
+        for _ in range(12):
+            answer, cookie = left_early(server, cookie)
+            assert answer.startswith(b"HTTP/1.1 200")
+        visit = server.visit(Cookie=cookie)
+        assert len(server.kernels()) == 1
+        with server.live(visit) as page:
+            page.send(packed("kernel_info_request"))
+            assert server.get("/", Cookie=cookie).status == server.get("/").status == 200
+            assert server.get("/").status == 503
+        assert not [line for line in server.said if "Traceback" in line]
+    finally:
+        server.stop()
+
+
+def test_33_visitors_who_leave_before_their_page_is_there_free_their_places(home):
+    server = Served(visitors=1, warm=0)
+    try:
+        for _ in range(3):
+            assert left_early(server)[0].startswith(b"HTTP/1.1 200")
+        assert server.get("/").status == 200
+    finally:
+        server.stop()
+
+
+def test_33_a_full_server_tries_again_by_itself(home):
+    server = Served(visitors=1, warm=0)
+    try:
+        server.visit()
+        full = server.get("/")
+        assert full.status == 503 and full.headers["Retry-After"] == "5"
+        assert b'<meta http-equiv="refresh" content="5">' in full.body
+    finally:
+        server.stop()
+
+
+def test_52_a_page_that_is_opened_twice_is_told_to_load_anew(served):
+    _, cookie = left_early(served)
+    visit = served.visit(Cookie=cookie)
+    assert served.visit(Cookie=cookie) == visit
+    with served.live(visit) as page:
+        page.send(packed("kernel_info_request"))
+        page.recv(timeout=20)
+        assert served.visit(Cookie=cookie) != visit
+        with served.live(visit, session="other") as other:
+            with pytest.raises(ConnectionClosed):
+                other.recv(timeout=20)
+            assert other.close_code == 4003
+        page.send(packed("kernel_info_request"))
+        assert page.recv(timeout=20)
+
+
+def test_52_whoever_goes_while_a_websocket_opens_leaves_no_traceback(served):
+    lines = (
+        "Host: localhost",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Protocol: v1.kernel.websocket.jupyter.org",
+    )
+    before = len(served.said)
+    for pause in (0, 0.001, 0.005, 0.02, 0.1):
+        visit = served.visit()
+        with served.dial() as connection:
+            request = "\r\n".join([f"GET /live/{visit}?session_id=x HTTP/1.1", *lines, "", ""])
+            connection.sendall(request.encode())
+            time.sleep(pause)
+    assert served.get("/api/health/live").status == 200
+    assert served.said[before:] == []
+
+
+@pytest.mark.parametrize(
+    "method, path",
+    [
+        ("GET", "/"),
+        ("GET", "/train"),
+        ("GET", "/static/x.js"),
+        ("GET", "/api/models"),
+        ("GET", "/api/sample_predictions"),
+        ("GET", "/api/train/events"),
+        ("POST", "/api/predict"),
+        ("POST", "/api/train"),
+        ("DELETE", "/api/corrections"),
+        ("GET", "/v2"),
+    ],
+)
+@pytest.mark.parametrize("query", [b"a=\xb4", b"n=%b4"])
+def test_26_a_query_that_is_not_utf8_is_malformed(served, method, path, query):
+    head = b"%s %s?%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+    with served.dial() as connection:
+        connection.sendall(head % (method.encode(), path.encode(), query))
+        assert b" 400 " in connection.recv(4096).partition(b"\r\n")[0]
+
+
+def test_30_pages_of_an_allowed_origin_may_use_the_api_and_nothing_else(home):
+    site = "https://digits.example"
+    server = Served(allow_origins=[site], token="the-secret", warm=0)
+    try:
+        asked = {"Origin": site, "Access_Control_Request_Method": "POST"}
+        preflight = server.request("OPTIONS", "/api/predict", **asked)
+        assert preflight.status == 200
+        assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
+        said = {"Authorization": "Bearer the-secret", "Content_Type": "application/json"}
+        read = server.request("POST", "/api/predict", PIXELS, Origin=site, **said)
+        state = server.get("/api/train", Origin=site, Sec_Fetch_Site="cross-site", **said)
+        for answer in (preflight, read, state):
+            assert answer.status == 200
+            assert answer.headers["Access-Control-Allow-Origin"] == site
+            assert "Access-Control-Allow-Credentials" not in answer.headers
+        for path in ("/api/predict", "/api/train"):
+            answer = server.request("POST", path, PIXELS, Origin=FOREIGN, **said)
+            assert answer.status == 403 and "Access-Control-Allow-Origin" not in answer.headers
+        assert server.request("POST", "/api/predict", PIXELS, Origin=site).status == 403
+        assert server.get("/", Origin=site, Sec_Fetch_Site="cross-site", **said).status == 403
+    finally:
+        server.stop()
+
+
+def test_30_no_origin_is_allowed_unless_it_is_named(served):
+    answer = served.get("/api/models", Origin="https://digits.example")
+    assert answer.status == 200 and "Access-Control-Allow-Origin" not in answer.headers
+    for wrong in ("*", "digits.example", "https://digits.example/"):
+        with pytest.raises(ValueError, match="allow_origin"):
+            serve(allow_origins=[wrong], browser=False)
+
+
+def test_the_training_page_has_a_way_back(served):
+    assert b'<a href="/">' in served.get("/train").body
+
+
 def test_52_who_never_connects_and_who_is_idle_free_their_kernels(home):
     server = Served(
-        constants={"SECONDS_TO_CONNECT": 1, "SECONDS_TO_RECONNECT": 1}, idle_minutes=0.05, warm=1
+        constants={"kernels.SECONDS_TO_CONNECT": 1, "kernels.SECONDS_TO_RECONNECT": 1},
+        idle_minutes=0.05,
     )
     try:
         with patience() as until:
@@ -601,9 +749,9 @@ def test_30_secrets_are_compared_in_constant_time(monkeypatch):
     "Whoever asks is compared by hmac alone, also where lengths differ or letters are beyond ASCII."
     asked = []
     monkeypatch.setattr(
-        server_module.hmac,
+        access.hmac,
         "compare_digest",
-        lambda one, other, real=server_module.hmac.compare_digest: (
+        lambda one, other, real=access.hmac.compare_digest: (
             asked.append((one, other)),
             real(one, other),
         )[1],
@@ -612,8 +760,8 @@ def test_30_secrets_are_compared_in_constant_time(monkeypatch):
         start_line=RequestStartLine("GET", "/", "HTTP/1.1"),
         headers=HTTPHeaders({"Host": "localhost", "Authorization": "Bearer wröng"}),
     )
-    assert server_module.refusal(request, "the-secret", "cookie")[1] == "token_needed"
+    assert access.check_access(request, "the-secret", "cookie").code == "token_needed"
     assert asked == [
         ("wröng".encode(), b"the-secret"),
-        (b"", server_module.cookie_of("the-secret").encode()),
+        (b"", access.token_cookie("the-secret").encode()),
     ]
