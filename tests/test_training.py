@@ -14,29 +14,21 @@ import pytest
 import mnist_nb
 from mnist_nb import Reader, train_version
 from mnist_nb.model.registry import ModelRegistry
+from mnist_nb.training.config import PRESETS, TrainingConfig
 from mnist_nb.training.pipeline import code_hash
-from mnist_nb.training.trainer import PRESETS, TrainingConfig
 from tests.test_main_path import BOUND, FILES, bounded, parsed, read_until
 
 TRAINING = """
 import json, sys
-from dataclasses import replace
 from mnist_nb import load_mnist, train_version
-from mnist_nb.training.trainer import TrainingConfig
-mnist = load_mnist()
-tiny = replace(mnist, train_images=mnist.train_images[:6000],
-    train_labels=mnist.train_labels[:6000])
+from mnist_nb.data.mnist import Mnist
+from mnist_nb.training.config import TrainingConfig
+full = load_mnist()
+tiny = Mnist(full.train_images[:2000], full.train_labels[:2000], full.test_images[:1000],
+    full.test_labels[:1000])
 train_version(TrainingConfig(**json.loads(sys.argv[1])), 'tiny', mnist=tiny,
     on_event=lambda event: print(json.dumps(event), flush=True))
 """
-
-
-@pytest.fixture(scope="module")
-def tiny(mnist):
-    "A thousand digits to learn from, besides the 5,000 that are set aside."
-    return replace(
-        mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000]
-    )
 
 
 @pytest.fixture
@@ -62,7 +54,7 @@ def epochs_of(folder):
         return [*csv.DictReader(file)]
 
 
-def test_steered_from_the_command_line_killed_and_gone_on_with(started, command, tiny):
+def test_steered_from_the_command_line_killed_and_gone_on_with(started, command, tiny_mnist):
     "Whoever pauses, changes and prolongs a training that is then killed finds all of it again."
     process = started(TrainingConfig(epochs=900, batch_size=32, dense=16))
     read_until(process, "batch")
@@ -84,7 +76,7 @@ def test_steered_from_the_command_line_killed_and_gone_on_with(started, command,
     events = []
     kept = train_version(
         None,
-        mnist=tiny,
+        mnist=tiny_mnist,
         on_event=events.append,
         stop=lambda: any(event["kind"] == "epoch" for event in events),
     )
@@ -106,7 +98,7 @@ def test_steered_from_the_command_line_killed_and_gone_on_with(started, command,
     assert "with the changes that config.json tells" in (folder / "README.md").read_text()
 
 
-def test_the_record_is_taught_killed_and_gone_on_with(started, tiny):
+def test_the_record_is_taught_killed_and_gone_on_with(started, tiny_mnist):
     "A killed teacher goes on where it was, and one that had ended does not learn again."
     config = replace(
         PRESETS["record"], epochs=1, teachers=2, batch_size=50, dense=16, augmentation=0.0
@@ -118,7 +110,7 @@ def test_the_record_is_taught_killed_and_gone_on_with(started, tiny):
     process.kill()
     process.communicate()
     events = []
-    kept = train_version(None, mnist=tiny, on_event=events.append)
+    kept = train_version(None, mnist=tiny_mnist, on_event=events.append)
     assert [(event["network"], event["epoch"]) for event in events if event["kind"] == "epoch"] == [
         (2, 1),
         (3, 1),
@@ -159,14 +151,14 @@ import json, tempfile, threading
 from dataclasses import replace
 from mnist_nb.data.mnist import load_mnist, split
 from mnist_nb.model.network import import_keras
-from mnist_nb.training.trainer import Learner, TrainingConfig, resume, train
+from mnist_nb.training.config import TrainingConfig
+from mnist_nb.training.trainer import Learner, resume, train
 import_keras()
 import tensorflow as tf
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0],
     [tf.config.LogicalDeviceConfiguration()]*2)
 mnist = load_mnist()
-digits, validation = split(mnist.train_images[:7000], mnist.train_labels[:7000])
-parts = digits, (validation[0][:1000], validation[1][:1000])
+parts = split(mnist.train_images[:3000], mnist.train_labels[:3000], 1000)
 config = TrainingConfig(epochs=2, batch_size=50, ema_decay=.9, dropout=0., strategy='mirrored')
 def away(one, other): return max(abs(a['loss']/b['loss'] - 1) for a, b in zip(one, other))
 def watched(config):
@@ -210,9 +202,9 @@ def test_two_devices_learn_as_one(home):
     )
 
 
-def test_a_network_of_two_devices_is_kept(home, tiny, mnist, command, one_line):
+def test_a_network_of_two_devices_is_kept(home, tiny_mnist, mnist, command, one_line):
     kept = train_version(
-        TrainingConfig(epochs=1, batch_size=50, strategy="mirrored"), "tiny", mnist=tiny
+        TrainingConfig(epochs=1, batch_size=50, strategy="mirrored"), "tiny", mnist=tiny_mnist
     )
     assert Reader.load(kept.version).read(mnist.test_images[0]).model == kept.version
     assert "strategy: expected None or 'mirrored', got 'everywhere'" in one_line(

@@ -45,17 +45,11 @@ from mnist_nb.core import (
 from ..data.mnist import load_test_digits
 from ..model.registry import ModelRegistry, read_record, rollback, set_current
 from ..reader import ActiveReader, Number, Reader, Reading
+from ..training.config import CHOICES, PRESETS, TrainingConfig, configure
+from ..training.config import LIMITS as PARAMETERS
 from ..training.corrections import SOURCES, Corrections
 from ..training.jobs import JobRunning, Jobs, redact_paths
-from mnist_nb.training.trainer import (
-    CHOICES,
-    PRESETS,
-    STEERABLE,
-    TrainingConfig,
-    check_command,
-    configure,
-)
-from ..training.trainer import LIMITS as PARAMETERS
+from ..training.trainer import STEERABLE, check_command
 from ..vision.preprocessing import WAYS, draw_strokes, png_data_url
 
 # %% ../../nbs/serving/75_api.ipynb #10da5624

@@ -32,9 +32,9 @@ from mnist_nb.data.printed import HELD_OUT_FONTS
 from mnist_nb.model.registry import ModelRegistry, set_current
 from mnist_nb.reader import ActiveReader, Reader
 from mnist_nb.serving.api import LIMITS, create_app
+from mnist_nb.training.config import configure
 from mnist_nb.training.corrections import Corrections
 from mnist_nb.training.jobs import Job, JobRunning, Jobs
-from mnist_nb.training.trainer import configure
 
 
 class FewJobs(Jobs):
