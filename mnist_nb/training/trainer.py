@@ -360,6 +360,13 @@ def state_variables(learner: Learner) -> list:
     "Every variable that a step changes, always in the same order."
     return [*learner.model.variables, *learner.optimizer.variables, *learner.average]
 
+# %% ../../nbs/training/60_trainer.ipynb #2a49c7df
+def html_table(head: Sequence, rows: Sequence[Sequence]) -> str:
+    "Rows as an HTML table."
+    cells = [f"<th>{name}</th>" for name in head]
+    lines = ["".join(cells), *("".join(f"<td>{value}</td>" for value in row) for row in rows)]
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
 # %% ../../nbs/training/60_trainer.ipynb #2b94bc9c
 @dataclass(frozen=True, eq=False)
 class Trained:
@@ -375,7 +382,7 @@ class Trained:
     changes : what was changed while it ran, as in the `change` events.
     """
 
-    model: object
+    model: "keras.Model"
     config: TrainingConfig
     history: tuple
     reason: str
@@ -389,6 +396,20 @@ class Trained:
             else ""
         )
         return f"Trained({len(self.history)} of {self.config.epochs} epochs, {self.reason}{last})"
+
+    def _repr_html_(self):
+        head = "epoch", "loss", "accuracy", "validation loss", "validation accuracy"
+        rows = [
+            (
+                row["epoch"],
+                f"{row['loss']:.4f}",
+                f"{row['accuracy']:.2%}",
+                f"{row['validation_loss']:.4f}",
+                f"{row['validation_accuracy']:.2%}",
+            )
+            for row in self.history
+        ]
+        return f"<p>{self!r}</p>{html_table(head, rows)}"
 
 # %% ../../nbs/training/60_trainer.ipynb #e0de1b9a
 def draw_curves(axes, history: Sequence[dict], name: str) -> None:
