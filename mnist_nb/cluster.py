@@ -17,7 +17,8 @@ import numpy as np
 from .core import check_installed
 from .data.mnist import Mnist, load_mnist, split
 from .reader import Reader, answer_file
-from .training.trainer import configure, train
+from .training.config import configure
+from .training.trainer import train
 
 # %% ../nbs/90_cluster.ipynb #59800a76
 def import_ray() -> ModuleType:

@@ -252,6 +252,11 @@ class ProgressBars:
     def _end(self, e):
         self._close()
 
+    def _evaluation(self, e):
+        self._move("evaluation", e["done"], e["total"], unit="digit", unit_scale=True)
+        if e["done"] == e["total"]:
+            self._close()
+
     def _move(self, name, done, total, **options):
         if self.name != name:
             self._close()

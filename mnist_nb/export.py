@@ -44,7 +44,7 @@ from mnist_nb.model.network import (
 )
 from .model.registry import ModelRegistry, read_network, read_record
 from .reader import SHIFTS, SURE
-from .training.trainer import restore_config
+from .training.config import restore_config
 
 # %% ../nbs/71_export.ipynb #2e15fe2a
 def contract(version: str | None = None, registry: ModelRegistry | None = None) -> dict:
