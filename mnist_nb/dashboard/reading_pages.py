@@ -464,7 +464,7 @@ class UploadPage(VBox):
         self.samples = add_classes(PictureRow(samples, self.add_sample), "mnb-samples-row")
         tools = add_classes(HBox([self.kind, self.clear_button]), "mnb-row", "mnb-spread")
         words = HTML('<h2>Or try a sample</h2><p class="mnb-soft">Click one to have it read.</p>')
-        top = GridBox([self.upload, VBox([words, self.samples]), tools, self.problems])
+        top = GridBox([VBox([self.upload, tools]), VBox([words, self.samples]), self.problems])
         super().__init__([add_classes(top, "mnb-card", "mnb-upload"), self.cards])
         add_classes(self, "mnb-column")
         self.kind.observe(lambda _: self.read(), "value")

@@ -306,14 +306,19 @@ def estimate_seconds(config: TrainingConfig, images_per_second: float) -> float:
     seconds = passes * TRAINING_IMAGES * mixed / images_per_second + JUDGING_SECONDS
     return min(seconds, config.time_limit or seconds)
 
+# %% ../../nbs/dashboard/84_training_pages.ipynb #ee00ee07
+def shipped_history(session: Session) -> list[dict]:
+    "The epochs of the training that made the shipped version."
+    with open(session.registry.pretrained / "history.csv", encoding="utf8") as file:
+        return [*csv.DictReader(file)]
+
 # %% ../../nbs/dashboard/84_training_pages.ipynb #94a704e3
 def known_speed(session: Session) -> tuple[float, str]:
     "Images a second, and where that is known from: the last training here, or the shipped one."
     for job in [session.job] if session.job else []:
         if job.history:
             return job.history[-1]["images_per_second"], "at the speed of the last training here"
-    with open(session.registry.pretrained / "history.csv", encoding="utf8") as file:
-        speeds = [float(row["images_per_second"]) for row in csv.DictReader(file)]
+    speeds = [float(row["images_per_second"]) for row in shipped_history(session)]
     return float(np.median(speeds)), "on a machine with two cores"
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #5c939a76
@@ -510,6 +515,17 @@ class TrainPage(HBox):
         "Show the training as it stands."
         show_training(self)
 
+# %% ../../nbs/dashboard/84_training_pages.ipynb #ee00ee04
+def shipped_curves(session: Session, name: str) -> dict[str, list]:
+    "How the shipped version learnt, for a page where nothing was trained yet."
+    scale = 100 if name == "accuracy" else 1
+    columns = {"training (varied digits)": name, "validation": f"validation_{name}"}
+    rows = shipped_history(session)
+    return {
+        words: [(int(row["epoch"]), scale * float(row[column])) for row in rows]
+        for words, column in columns.items()
+    }
+
 # %% ../../nbs/dashboard/84_training_pages.ipynb #df80a887
 def show_training(page: TrainPage) -> None:
     "Bring a training page up to date."
@@ -529,16 +545,17 @@ def show_training(page: TrainPage) -> None:
     page.state.value = state_html(job, events, stopping)
     page.inside.value = inside_html(events)
     for name, chart in page.charts.items():
-        series = history_curves(events, name)
+        series = history_curves(events, name) if job else shipped_curves(session, name)
         if any(series.values()):
-            chart.show(series, (0, now["epochs"]), chart_range(series, name))
+            epochs = now["epochs"] if job else len(shipped_history(session))
+            chart.show(series, (0, epochs), chart_range(series, name))
     new = bool(job and job.version in session.registry.versions() and job.version != current)
     for each, wanted in (
         (page.form, not running),
         (page.start, not running),
         (page.controls, controllable),
         (page.stop, running),
-        (page.chart_row, any(history_curves(events, "loss").values())),
+        (page.chart_row, not job or any(history_curves(events, "loss").values())),
         (page.resume, job and job.resumable and not running),
         (page.promote, new),
         (page.back, len(used_versions(session)) > 1),

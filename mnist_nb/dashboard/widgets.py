@@ -896,7 +896,7 @@ def line_chart_html(
     low, high = y or (min(values, default=0), max(values, default=1))
     frame = ChartFrame(x, (low, high if high > low else low + max(abs(low), 1e-3)))
     lines = "".join(
-        path_svg(frame, points, f"mnb-line{place}", dots=len(points) <= x[1] - x[0] + 1)
+        path_svg(frame, points, f"mnb-line{place}", dots=len(points) <= min(12, x[1] - x[0] + 1))
         for place, points in enumerate(series.values())
         if points
     )

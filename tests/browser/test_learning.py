@@ -58,7 +58,7 @@ def test_a_drawing_is_corrected_taken_back_and_corrected_anew(open_page, own):
     go(other, "Corrections")
     expect(other.locator(".mnb-learning .mnb-tile")).to_have_text(["5 → 3 ✗"])
     page.get_by_role("button", name="Take back").click()
-    expect(bar(page)).not_to_contain_text("TrainedVersion")
+    expect(bar(page)).not_to_contain_text("Kept")
     expect(other.get_by_text("No corrections here")).to_be_visible(timeout=20_000)
     correct(page, "8")
     correct(page, "not a digit")
@@ -79,7 +79,7 @@ def test_corrections_are_filtered_exported_and_forgotten(open_page, own):
     go(page, "Corrections")
     tiles = page.locator(".mnb-learning .mnb-tile")
     expect(tiles).to_have_text(["1 → 7 ✗", "8 → 3 ✗", "1 → 7 ✗"])
-    page.get_by_label("Whose").select_option("this visit's")
+    page.get_by_label("Whose").select_option("only mine")
     expect(tiles).to_have_count(2)
     page.get_by_label("Really").select_option("only 8")
     expect(tiles).to_have_text(["8 → 3 ✗"])
@@ -101,7 +101,7 @@ def test_corrections_are_filtered_exported_and_forgotten(open_page, own):
     page.get_by_role("button", name="Forget my 2").click()
     surely(page)
     expect(tiles).to_have_count(0)
-    page.get_by_label("Whose").select_option("all")
+    page.get_by_label("Whose").select_option("everybody's")
     expect(tiles).to_have_count(1)
     page.get_by_role("button", name="Take this one back").click()
     expect(tiles).to_have_count(0)
@@ -154,17 +154,17 @@ def test_a_training_is_steered_by_one_and_watched_by_two_to_its_end(open_page, o
     page.get_by_label("Afterwards").select_option("only keep it")
     page.get_by_role("button", name="Start training").click()
     go(other, "Train")
-    state, steering = ".mnb-train h2 >> nth=1", ".mnb-steering"
+    state, controls = ".mnb-train h2 >> nth=1", ".mnb-controls"
     for each in (page, other):
         expect(each.locator(state)).to_contain_text("quick: epoch 1 of 1", timeout=PATIENCE)
-    other.locator(steering).get_by_role("button", name="Pause").click()
+    other.locator(controls).get_by_role("button", name="Pause").click()
     for each in (page, other):
         expect(each.locator(state)).to_contain_text("paused in epoch 1", timeout=20_000)
-    page.locator(steering).get_by_label("Learning rate").fill("0.002")
-    page.locator(steering).get_by_label("Dropout").fill("0.2")
-    page.locator(steering).get_by_role("button", name="Change").click()
-    page.locator(steering).get_by_role("button", name="One more epoch").click()
-    page.locator(steering).get_by_role("button", name="Go on").click()
+    page.locator(controls).get_by_label("Learning rate").fill("0.002")
+    page.locator(controls).get_by_label("Dropout").fill("0.2")
+    page.locator(controls).get_by_role("button", name="Change").click()
+    page.locator(controls).get_by_role("button", name="One more epoch").click()
+    page.locator(controls).get_by_role("button", name="Continue").click()
     for each in (page, other):
         expect(each.locator(state)).to_contain_text("quick: epoch 1 of 2", timeout=20_000)
         for said in (
@@ -172,14 +172,14 @@ def test_a_training_is_steered_by_one_and_watched_by_two_to_its_end(open_page, o
             "learning rate 0.002",
             "dropout 0.2",
             "to end after 2 epochs",
-            "goes on",
+            "continued",
         ):
             expect(each.locator(".mnb-log")).to_contain_text(said)
         expect(each.locator(".mnb-figures")).to_contain_text("digits a second")
-    assert other.locator(steering).get_by_label("Learning rate").input_value() == "0.002"
+    assert other.locator(controls).get_by_label("Learning rate").input_value() == "0.002"
     for each in (page, other):
         expect(each.locator(state)).to_contain_text("quick: finished", timeout=PATIENCE)
-    expect(page.locator(steering)).to_be_hidden()
+    expect(page.locator(controls)).to_be_hidden()
     expect(page.get_by_role("button", name="Start training")).to_be_enabled()
     made = own.get("/api/train").json["job"]["version"]
     assert {
@@ -190,7 +190,7 @@ def test_a_training_is_steered_by_one_and_watched_by_two_to_its_end(open_page, o
 def test_a_correction_by_keyboard_alone(page):
     draw(page, SEVEN)
     expect(bar(page)).to_be_visible()
-    page.locator(".mnb-tabs button").first.focus()
+    page.locator("#pages a").first.focus()
     for _ in range(40):
         page.keyboard.press("Tab")
         if (
@@ -209,4 +209,4 @@ def test_a_correction_by_keyboard_alone(page):
             break
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(bar(page)).not_to_contain_text("TrainedVersion")
+    expect(bar(page)).not_to_contain_text("Kept")
