@@ -108,7 +108,7 @@ class Header(VBox):
         self._filling = False
 
 # %% ../../nbs/dashboard/87_app.ipynb #08d03933
-AREAS = {
+AREAS: dict[str, dict[str, type]] = {
     "Read": {"Draw": DrawPage, "Upload": UploadPage},
     "Understand": {
         "Samples": SamplesPage,

@@ -287,7 +287,7 @@ class DigitList(VBox):
         super().__init__([self.title, self.grid, self.detail, actions])
         add_classes(self, "mnb-column")
 
-    def show(self, indices: Sequence[int], what: str) -> None:
+    def show(self, indices: Sequence[int] | np.ndarray, what: str) -> None:
         "Show some test digits in their order."
         self.indices = np.asarray(indices, int)
         self.what = what
@@ -362,7 +362,7 @@ class MistakesPage(HBox):
 
     def __init__(self, session: Session):
         self.session = session
-        self.known: tuple[np.ndarray, np.ndarray] | None = None
+        self.known: tuple | None = None
         self.index = np.zeros(0, int)
         self.view = ToggleButtons(options=VIEWS.items(), tooltips=VIEW_HELP)
         self.matrix = ConfusionMatrix(self.cell)
@@ -418,7 +418,8 @@ class MistakesPage(HBox):
 
     def cell(self, label: int, digit: int) -> None:
         "Show the digits of a cell."
-        here = (self.known[0] == label) & (self.digits == digit)
+        labels, _ = self.known or ((), ())
+        here = (labels == label) & (self.digits == digit)
         self.show(np.flatnonzero(here), f"{label} read as {digit}")
 
     def point(self, place: int) -> None:
@@ -427,16 +428,18 @@ class MistakesPage(HBox):
         near = self.index[far.argsort()[:SHOWN]]
         self.behind.show(near, f"Test digit {self.index[place]} and those around it")
 
-    def show(self, indices: Sequence[int], what: str) -> None:
+    def show(self, indices: Sequence[int] | np.ndarray, what: str) -> None:
         "Show some test digits, the worst first."
-        self.behind.show(rank_by_confidence(np.asarray(indices, int), *self.known), what)
+        if self.known:
+            labels, outputs = self.known
+            self.behind.show(rank_by_confidence(np.asarray(indices, int), labels, outputs), what)
 
     def mark(self, index: int | None) -> None:
         "Mark the digit that is large on the map, and tell how many are flagged."
         count = len(shown_flags(self.behind))
         show_only(count > 0, self.flags)
         self.flags.description = f"Flagged: {count}"
-        if self.view.value != TABLE and index in self.index:
+        if self.view.value != TABLE and index is not None and index in self.index:
             self.map.choose(int(np.searchsorted(self.index, index)))
 
     def next_mistake(self) -> None:
@@ -447,7 +450,8 @@ class MistakesPage(HBox):
             found = np.flatnonzero(self.mistakes == behind.indices[behind.at])
             place = (found[0] + 1) % len(self.mistakes) if len(found) else 0
         index = self.mistakes[place]
-        self.matrix.pick(int(self.known[0][index]), int(self.digits[index]))
+        labels = self.session.digits[1]
+        self.matrix.pick(int(labels[index]), int(self.digits[index]))
         at = int(np.flatnonzero(behind.indices == index)[0])
         behind.show_from(at - at % SHOWN)
         behind.pick(at % SHOWN)
@@ -539,13 +543,13 @@ def verdict(mine: int, its: int) -> str:
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #5e83d05a
 def game_html(
-    pictures: Sequence[np.ndarray],
-    labels: Sequence[int],
+    pictures: Sequence[np.ndarray] | np.ndarray,
+    labels: Sequence[int] | np.ndarray,
     said: Sequence[int],
-    digits: Sequence[int],
+    digits: Sequence[int] | np.ndarray,
 ) -> str:
-    """A game as it stands after some answers `said`: who was right in the last round, the score and,
-    at its end, all rounds.
+    """A game as it stands after some answers `said`: who was right in the last round, the score
+    and, at its end, all rounds.
     """
     rounds = [*zip(pictures, labels, said, digits, strict=False)]
     mine = sum(guess == label for _, label, guess, _ in rounds)

@@ -435,6 +435,8 @@ class ComparePage(VBox):
 
     def pick(self, place: int) -> None:
         "Put one of the digits that they read differently before both."
+        if self.found is None:
+            return
         index = self.found.differing[place]["index"]
         images, labels = self.session.digits
         self.session.selection = sample_selection(images[index], int(labels[index]), index)
@@ -445,7 +447,7 @@ def show_differences(page: ComparePage, pair: list[str]) -> None:
     "Show what the reports of two versions say, and the digits on which they differ."
     page.differing.layout.display = "none"
     try:
-        page.found = compare_reports(*pair, page.session.registry)
+        page.found = compare_reports(pair[0], pair[1], page.session.registry)
     except ModelError as e:
         page.found = None
         page.told.value = problem_html(e)

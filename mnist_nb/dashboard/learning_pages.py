@@ -311,12 +311,14 @@ class FineTuning(VBox):
 
     def throw_away(self) -> None:
         "Remove the fine-tuned version."
-        remove_version(self.session.registry, self.record["version"])
+        if self.record:
+            remove_version(self.session.registry, self.record["version"])
 
     def use(self) -> None:
         "Let everybody, this visitor too, read with the fine-tuned version."
-        set_current(self.session.registry, self.record["version"])
-        self.session.chosen = None
+        if self.record:
+            set_current(self.session.registry, self.record["version"])
+            self.session.chosen = None
 
     def show(self) -> None:
         "Show the fine-tuning as it stands."

@@ -90,8 +90,9 @@ class CorrectionBar(VBox):
         """Begin anew with what is shown now, unless it is what was just corrected; only for a
         picture of one digit, or of none, there is something to say.
         """
-        single = isinstance(reading, Reading) and not reading.prepared.empty
-        if self.kept is not None and single and np.array_equal(reading.picture, self.about.picture):
+        single = reading if isinstance(reading, Reading) and not reading.prepared.empty else None
+        same = single and self.about and np.array_equal(single.picture, self.about.picture)
+        if self.kept is not None and same:
             return
         self.kept = None
         self.labels.value = None
@@ -186,9 +187,9 @@ def example_pictures() -> dict[str, np.ndarray]:
     }
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #6860b5bc
-def code_html(reading: Reading) -> str:
+def code_html(picture: np.ndarray) -> str:
     "How a program asks for this very answer: over HTTP and in Python."
-    content = cv2.imencode(".png", reading.picture)[1].tobytes()
+    content = cv2.imencode(".png", picture)[1].tobytes()
     server = os.environ.get("MNIST_NB_SERVER", "http://127.0.0.1:5000").rstrip("/")
     return render("code", picture=base64.b64encode(content).decode(), server=server)
 
@@ -299,11 +300,9 @@ class DrawPage(HBox):
         "Show how a program asks for this answer, where that is wanted."
         if self.pad.strokes.pointer:
             return
-        reading = self.reading
-        if isinstance(reading, Number):
-            reading = min(reading.digits, key=lambda digit: digit.confidence, default=None)
-        shown = self.code.value and reading is not None
-        self.code_text.value = code_html(reading) if shown else ""
+        self.code_text.value = ""
+        if self.code.value and self.selection:
+            self.code_text.value = code_html(self.selection.prepared.picture)
 
     def drawn(self) -> tuple:
         "What is drawn at this moment, for its correction: what is shown may be a stroke behind."
@@ -328,7 +327,7 @@ def colour_thumbnail(content: bytes, grey: np.ndarray) -> np.ndarray:
     data = np.frombuffer(content, np.uint8)
     found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if found is not None and found.ndim == 3 and found.shape[2] == 3:
-        colour = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        colour = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
         same = (colour.shape[0] > colour.shape[1]) == (grey.shape[0] > grey.shape[1])
         return limit_size(colour if same else grey, THUMBNAIL)
     return limit_size(grey, THUMBNAIL)

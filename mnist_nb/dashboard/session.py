@@ -141,7 +141,7 @@ class Session(HasTraits):
             path = outputs_path(reader, self.registry)
             made = kept_array(path, lambda: all_outputs(reader, images, report))
             self._outputs = (reader, np.asarray(made))
-        return self._outputs[1]
+        return np.asarray(self._outputs[1])
 
     def refresh(self) -> None:
         "See what has changed."
@@ -243,7 +243,7 @@ def reading_selection(reading: Reading | Number | None, words: str) -> Selection
             return None
         if len(reading) > 1:
             words = f"the least sure digit of {words}"
-        reading = min(reading.digits, key=lambda digit: digit.confidence)
+        return reading_selection(min(reading.digits, key=lambda digit: digit.confidence), words)
     if reading is None or reading.prepared.empty:
         return None
     return Selection(reading.prepared, words)

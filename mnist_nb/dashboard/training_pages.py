@@ -8,7 +8,7 @@ __all__ = ['TrainPage']
 # %% ../../nbs/dashboard/84_training_pages.ipynb #51d4b2ca
 import csv
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from ipywidgets import (
@@ -84,7 +84,7 @@ def since_last(last: dict, event: dict, name: str) -> float:
     return total / (event["batch"] - before["batch"])
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #16247847
-def chart_range(series: dict[str, Sequence], name: str) -> tuple[float, float]:
+def chart_range(series: Mapping[str, Sequence], name: str) -> tuple[float, float]:
     "A range of y that holds nearly all points and changes seldom while they come."
     values = np.array([value for points in series.values() for _, value in points])
     far = np.quantile(100 - values if name == "accuracy" else values, 0.95)
@@ -158,7 +158,7 @@ def current_settings(job: Job, events: Sequence[dict]) -> dict:
 # %% ../../nbs/dashboard/84_training_pages.ipynb #ab3173de
 def training_stage(job: Job, events: Sequence[dict]) -> str:
     "What a running training is doing."
-    last = events[-1] if events else {"kind": ""}
+    last: dict = events[-1] if events else {"kind": ""}
     if last["kind"] == "download":
         share = f", {last['done'] / last['total']:.0%}" if last["total"] else ""
         return f"fetching {last['source']}{share}"
@@ -168,7 +168,7 @@ def training_stage(job: Job, events: Sequence[dict]) -> str:
     if not at:
         return "getting ready"
     now = current_settings(job, events)
-    start = next((event for event in reversed(events) if event["kind"] == "start"), {})
+    start: dict = next((event for event in reversed(events) if event["kind"] == "start"), {})
     network = ""
     if start.get("networks", 1) > 1:
         network = f"network {start['network']} of {start['networks']}, "

@@ -10,7 +10,7 @@ __all__ = ['style_sheet', 'Throttle', 'ProbabilityBars', 'ReadingView', 'Drawing
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from html import escape
@@ -38,6 +38,9 @@ from markupsafe import Markup
 from ..core import NUM_CLASSES, PACKAGE_FOLDER
 from ..reader import Number, Reading
 from ..vision.preprocessing import png_data_url
+
+# %% ../../nbs/dashboard/80_widgets.ipynb #aa00bb01
+Values = Sequence[int] | Sequence[float] | np.ndarray
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #7d07f765
 def page_file(name: str) -> str:
@@ -218,9 +221,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #4b26ef79
-def bars_html(
-    probabilities: Sequence[float], best: int | None = None, no_digit: float | None = None
-) -> str:
+def bars_html(probabilities: Values, best: int | None = None, no_digit: float | None = None) -> str:
     """The probabilities of the ten digits, 0 to 1, as bars, and the one of `no_digit` as the last;
     the row of number `best` is emphasised.
     """
@@ -240,7 +241,7 @@ class ProbabilityBars(HTML):
         add_classes(self, "mnb")
         self.show()
 
-    def show(self, probabilities: Sequence[float] | None = None) -> None:
+    def show(self, probabilities: Values | None = None) -> None:
         "Show ten probabilities, or empty bars."
         if probabilities is None:
             self.value = bars_html(np.zeros(NUM_CLASSES))
@@ -483,11 +484,11 @@ def clip_strokes(lines: Sequence, size: tuple[int, int]) -> list:
             visible, first, last = cv2.clipLine(sheet, start.tolist(), end.tolist())
             if not visible:
                 continue
-            first, last = ((x / 16, y / 16) for x, y in (first, last))
-            if not piece or piece[-1] != first:
-                piece = [first]
+            here, there = ((x / 16, y / 16) for x, y in (first, last))
+            if not piece or piece[-1] != here:
+                piece = [here]
                 kept.append(piece)
-            piece.append(last)
+            piece.append(there)
     return kept
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #5e759d94
@@ -779,7 +780,7 @@ class DigitGrid(VBox):
         return add_classes(tile, "mnb-tile", f"{self.name}-{place}")
 
     def show(
-        self, pictures: Sequence[np.ndarray], labels: Sequence[int], digits: Sequence[int]
+        self, pictures: Sequence[np.ndarray] | np.ndarray, labels: Values, digits: Values
     ) -> None:
         """Show pictures of 28 by 28 pixels, each with what it is and what it was read as; 10 stands
         for no digit.
@@ -808,7 +809,7 @@ class DigitGrid(VBox):
         self.chosen = place
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #4d2f6bca
-def tiles_style(name: str, pictures: Sequence[np.ndarray]) -> str:
+def tiles_style(name: str, pictures: Sequence[np.ndarray] | np.ndarray) -> str:
     "The pictures of a grid's buttons as a style sheet."
     rules = [
         f".{name}-{place}::before{{background-image:url({png_data_url(picture)})}}"
@@ -883,7 +884,7 @@ def svg(frame: ChartFrame, inner: str, words: str) -> str:
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #5dd7c12f
 def line_chart_html(
-    series: dict[str, Sequence],
+    series: Mapping[str, Sequence],
     x_name: str,
     y_name: str,
     x: tuple[float, float],
@@ -925,7 +926,7 @@ class LineChart(HTML):
 
     def show(
         self,
-        series: dict[str, Sequence],
+        series: Mapping[str, Sequence],
         x: tuple[float, float],
         y: tuple[float, float] | None = None,
     ) -> None:
@@ -973,7 +974,7 @@ class ConfusionMatrix(GridBox):
             self.cells[pair].add_class("mnb-chosen")
         self.chosen = pair
 
-    def show(self, confusion: Sequence[Sequence[int]]) -> None:
+    def show(self, confusion: Sequence[Sequence[int]] | np.ndarray) -> None:
         "Show how often: 10 rows (true digit) of 10 counts (digit read)."
         counts = np.asarray(confusion, int)
         most = int((counts - np.diag(counts.diagonal())).max(initial=0))
@@ -993,7 +994,7 @@ MAP_SIZE = 640, 480
 DIRECTIONS = {"ArrowLeft": (-1, 0), "ArrowRight": (1, 0), "ArrowUp": (0, -1), "ArrowDown": (0, 1)}
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #f51fdf92
-def marks_svg(places: np.ndarray, labels: Sequence[int], wrong: Sequence[bool]) -> str:
+def marks_svg(places: np.ndarray, labels: Values, wrong: Sequence[bool] | np.ndarray) -> str:
     "Digits as marks, those read wrongly on top, ringed."
     order = np.argsort(wrong, kind="stable")
     return render("marks", marks=[(*places[at], labels[at], wrong[at]) for at in order])
@@ -1028,7 +1029,11 @@ class DigitMap(VBox):
         self.canvas.on_key_down(lambda key, *_: self.step(key))
 
     def show(
-        self, x: np.ndarray, y: np.ndarray, labels: Sequence[int], wrong: Sequence[bool]
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        labels: Values,
+        wrong: Sequence[bool] | np.ndarray,
     ) -> None:
         "Show digits at places from 0 to 1, each with what it is and whether it was read wrongly."
         room = np.array(MAP_SIZE) - 28
