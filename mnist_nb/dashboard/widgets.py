@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from ipycanvas import Canvas, hold_canvas
 from ipycanvas.canvas import _CANVAS_MANAGER
+from IPython.display import HTML as StaticHTML
 from ipywidgets import (
     HTML,
     Button,
@@ -55,6 +56,13 @@ def style_sheet() -> HTML:
     style = HTML(f"<style>{page_file('dashboard.css')}</style>")
     style.add_class("mnb-style")
     return style
+
+# %% ../../nbs/dashboard/80_widgets.ipynb #aa00cc01
+def static_html(html: str, width: int = 640) -> StaticHTML:
+    "A piece of a page as a notebook keeps it: with its style, and without a kernel."
+    style = page_file("dashboard.css")
+    room = f"max-width:{width}px;padding:14px"
+    return StaticHTML(f'<style>{style}</style><div class="mnb" style="{room}">{html}</div>')
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #689baea4
 def percent(share: float) -> Markup:

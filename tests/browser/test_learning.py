@@ -43,7 +43,7 @@ def surely(page):
 
 def redraw(page, lines):
     "Draw on an empty sheet and wait for the answer."
-    page.get_by_role("button", name="Clear").click()
+    page.keyboard.press("Escape")
     expect(bar(page)).to_have_count(0)
     draw(page, lines, pause=1)
     expect(bar(page)).to_be_visible()
