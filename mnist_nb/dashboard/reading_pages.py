@@ -322,15 +322,15 @@ def digit_boxes(reading: Reading | Number) -> list:
 MAX_SIDE, THUMBNAIL, MAX_PICTURES = 1500, 420, 24
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #414e5ead
-def colour_thumbnail(content: bytes, grey: np.ndarray) -> np.ndarray:
+def colour_thumbnail(content: bytes, grey: np.ndarray, longest: int = THUMBNAIL) -> np.ndarray:
     "A small picture of a file in its own colours where they can be had, else in grey."
     data = np.frombuffer(content, np.uint8)
     found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if found is not None and found.ndim == 3 and found.shape[2] == 3:
         colour = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
         same = (colour.shape[0] > colour.shape[1]) == (grey.shape[0] > grey.shape[1])
-        return limit_size(colour if same else grey, THUMBNAIL)
-    return limit_size(grey, THUMBNAIL)
+        return limit_size(colour if same else grey, longest)
+    return limit_size(grey, longest)
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #a1440c93
 def boxed_picture_html(image: np.ndarray, size: tuple[int, int], found: Sequence) -> str:

@@ -158,6 +158,8 @@
     const keys = [...document.querySelectorAll('.mnb-keys button')].filter(button => button.offsetParent)
     if (keys[event.key] && !event.ctrlKey && !event.metaKey && !event.altKey && !event.target.matches('input, select, textarea')) {
       if (!event.repeat) keys[event.key].click()
+    } else if (event.key == 'Enter' && event.target.matches('.mnb-entry input')) {
+      event.target.closest('.mnb-entry').querySelector('.mnb-enter')?.click()
     } else if (event.target.matches('.mnb-cell') && STEPS[event.key]) {
       const cells = [...document.querySelectorAll('.mnb-cell')], step = STEPS[event.key]
       let at = cells.indexOf(event.target) + step

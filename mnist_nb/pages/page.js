@@ -218,6 +218,7 @@
     if (text === place.seen) return;
     place.seen = text;
     const state = JSON.parse(text);
+    if (state.pages) links().forEach((link) => { link.parentElement.hidden = !state.pages.includes(link.dataset.page); });
     if (state.drawing) sessionStorage.setItem(DRAWING, JSON.stringify(state.drawing));
     if (state.page === place.told || (state.heard || 0) < place.sent) return;
     place.told = state.page;
@@ -254,6 +255,7 @@
     place.told = alone ? 'train' : 'draw';
     if (kept?.lines?.length || place.page !== place.told) tell({page: place.page, drawing: alone ? null : kept});
     const look = () => document.querySelectorAll('.mnb-outbox [data-state]').forEach((each) => heard(each.dataset.state));
+    look();
     new MutationObserver(look).observe(document.querySelector('.mnb-outbox'), {childList: true, subtree: true});
   }
 

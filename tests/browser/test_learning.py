@@ -53,6 +53,8 @@ def test_a_drawing_is_corrected_taken_back_and_corrected_anew(open_page, own):
     page, other = open_page(server=own), open_page(server=own)
     expect(bar(page)).to_have_count(0)
     draw(page, THREE)
+    bar(page).get_by_role("button", name="3", exact=True).click()
+    expect(bar(page)).to_contain_text("nothing to correct")
     correct(page, "5")
     expect(bar(page)).to_contain_text("Kept: a 5, read as a 3.")
     go(other, "Corrections")
@@ -111,9 +113,9 @@ def test_a_lesson_from_its_beginning_to_a_rollback(open_page, own):
     page, other = open_page(server=own), open_page(server=own)
     for _ in range(5):
         redraw(page, THREE)
-        correct(page, "3")
+        correct(page, "8")
     redraw(page, SEVEN)
-    correct(page, "7")
+    correct(page, "1")
     for each in (page, other):
         go(each, "Corrections")
     page.get_by_role("button", name="Learn from all 6").click()
@@ -135,7 +137,7 @@ def test_a_lesson_from_its_beginning_to_a_rollback(open_page, own):
         )
     go(other, "Draw")
     draw(other, THREE)
-    expect(answer(other)).to_have_text("3")
+    expect(answer(other)).to_have_text(re.compile("3|8"))
     page.get_by_role("button", name="Go back to the version before").click()
     for each in (page, other):
         expect(each.locator(".mnb-version option:checked")).to_have_text(

@@ -20,6 +20,11 @@ def current(page):
     return page.locator("#pages [aria-current=page]")
 
 
+def keep(page):
+    "Wait until the browser keeps the drawing."
+    until(page, "() => sessionStorage.getItem('mnist_nb drawing')?.length > 60")
+
+
 def sheet(page):
     return page.locator(".mnb-draw .mnb-sheet canvas:not(.mnb-ink)")
 
@@ -27,7 +32,9 @@ def sheet(page):
 def test_every_page_has_a_link_in_its_area(page):
     areas = {
         area.locator(".mnb-area-name").inner_text(): [
-            link.get_attribute("data-page") for link in area.locator("[data-page]").all()
+            link.get_attribute("data-page")
+            for link in area.locator("[data-page]").all()
+            if link.is_visible()
         ]
         for area in page.locator(".mnb-area").all()
     }
@@ -67,7 +74,7 @@ def test_a_reload_keeps_page_and_drawing(page):
     expect(answer(page)).to_have_text("3")
     go(page, "Why")
     expect(page.locator(".mnb-why h2").first).to_contain_text("Your drawing is read as 3")
-    page.wait_for_timeout(500)
+    keep(page)
     page.reload()
     page.wait_for_selector("html[data-state=ready]", timeout=60_000)
     expect(page.locator(".mnb-why h2").first).to_contain_text("Your drawing is read as 3")
@@ -82,7 +89,7 @@ def test_a_server_that_starts_again_finds_its_visitors(open_page, home):
     page = open_page(server=server)
     draw(page, SEVEN)
     expect(answer(page)).to_have_text("7")
-    page.wait_for_timeout(500)
+    keep(page)
     server.stop()
     page.wait_for_selector("html[data-state=failed]", timeout=30_000)
     again = Served(warm=0, port=server.address.port)
