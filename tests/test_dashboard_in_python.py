@@ -7,10 +7,15 @@ import errno
 import json
 import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
 
+from mnist_nb.core import DataError
 from mnist_nb.dashboard.app import PAGES, Dashboard
+from mnist_nb.dashboard.digit_pages import SamplesPage
+from mnist_nb.dashboard.session import Session
 from mnist_nb.model.registry import ModelRegistry, set_current
 from mnist_nb.training.jobs import Jobs, held, new_folder
 from mnist_nb.training.trainer import PRESETS
@@ -295,6 +300,31 @@ def test_a_visitor_loads_nothing_heavy(home):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_download_is_watched(home, monkeypatch):
+    def slow(on_event):
+        on_event({"kind": "download", "source": "mnist.npz", "done": 5e6, "total": 11e6})
+        time.sleep(0.3)
+        raise DataError("no network")
+
+    async def open_page():
+        page = SamplesPage(Session(jobs=Jobs(server="")))
+        seen = []
+        page.note.observe(lambda change: seen.append(change.new), "value")
+        await asyncio.sleep(1)
+        return seen
+
+    monkeypatch.setattr("mnist_nb.dashboard.session.load_test_digits", slow)
+    first, last = asyncio.run(open_page())
+    assert "5.0 MB of 11.0" in first and 'aria-valuenow="45"' in first and "no network" in last
+
+
+def test_what_a_version_says_of_the_test_digits_is_read_once_for_all_visitors(home, monkeypatch):
+    first = Session(jobs=Jobs(server="")).test_outputs()
+    monkeypatch.setattr("mnist_nb.dashboard.session.all_outputs", lambda *_: 1 / 0)
+    again = Session(jobs=Jobs(server="")).test_outputs()
+    assert np.array_equal(first, again) and first.shape == (10000, 11)
 
 
 @pytest.mark.parametrize("page", ["", "Draw", None])

@@ -87,7 +87,7 @@ def since_last(last: dict, event: dict, name: str) -> float:
 def chart_range(series: Mapping[str, Sequence], name: str) -> tuple[float, float]:
     "A range of y that holds nearly all points and changes seldom while they come."
     values = np.array([value for points in series.values() for _, value in points])
-    far = np.quantile(100 - values if name == "accuracy" else values, 0.95)
+    far = np.quantile(100 - values if name == "accuracy" else values, 0.85)
     steps = (2, 5, 10, 20, 50, 100) if name == "accuracy" else (0.1, 0.2, 0.5, 1, 2, 5)
     wide = next((step for step in steps if step >= far), steps[-1])
     return (100 - wide, 100) if name == "accuracy" else (0, wide)

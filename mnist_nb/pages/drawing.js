@@ -209,8 +209,10 @@
   HTMLInputElement.prototype.click = function () {
     if (this.type != 'file') return click.call(this)
     const feed = async files => {
-      const box = new DataTransfer()
+      const box = new DataTransfer(), wait = document.querySelectorAll('.mnb-drop')
+      wait.forEach(each => each.classList.add('mnb-preparing'))
       for (const file of await Promise.all(Array.from(files, reduced))) box.items.add(file)
+      wait.forEach(each => each.classList.remove('mnb-preparing'))
       this.files = box.files
       this.fed = true
       this.dispatchEvent(new Event('change'))
