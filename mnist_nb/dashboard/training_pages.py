@@ -179,6 +179,9 @@ def is_judging(events: Sequence[dict]) -> bool:
     "Whether a training has ended and its version is being judged."
     return bool(events) and events[-1]["kind"] == "end"
 
+# %% ../../nbs/dashboard/84_training_pages.ipynb #ee00ee08
+EARLIEST_ESTIMATE = 0.05  # the first steps are slow, so what they promise is wrong
+
 # %% ../../nbs/dashboard/84_training_pages.ipynb #a9ec3b10
 def state_html(job: Job | None, events: Sequence[dict], stopping: bool = False) -> str:
     "How far a training has come: a sentence, a bar and the latest figures."
@@ -195,7 +198,8 @@ def state_html(job: Job | None, events: Sequence[dict], stopping: bool = False) 
     }[job.status]
     if running and stopping and not judging:
         said = "stopping after the step at hand"
-    if job.seconds_left and said.startswith(("epoch", "network")):
+    known = job.progress >= EARLIEST_ESTIMATE and said.startswith(("epoch", "network"))
+    if job.seconds_left and known:
         said += f", {duration(job.seconds_left)} left"
     return render(
         "training_state",
