@@ -113,6 +113,8 @@ class Number(str):
     """
 
     LEAST = 0.1
+    digits: tuple[Reading, ...]
+    confidence: float
 
     def __new__(cls, readings: Iterable[Reading]):
         digits = tuple(reading for reading in readings if reading.confidence >= cls.LEAST)

@@ -7,10 +7,15 @@ import errno
 import json
 import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
 
+from mnist_nb.core import DataError
 from mnist_nb.dashboard.app import PAGES, Dashboard
+from mnist_nb.dashboard.digit_pages import SamplesPage
+from mnist_nb.dashboard.session import Session
 from mnist_nb.model.registry import ModelRegistry, set_current
 from mnist_nb.training.config import PRESETS
 from mnist_nb.training.jobs import Jobs, held, new_folder
@@ -113,19 +118,19 @@ def test_visitors_are_apart_until_one_decides_for_all(home):
     one, two = (Dashboard(jobs=Jobs(server="")) for _ in range(2))
     header = one.children[1]
     header.version.value = other
-    assert (one.visit.reader.version, two.visit.reader.version) == (other, "pretrained")
-    two.visit.refresh()
+    assert (one.session.reader.version, two.session.reader.version) == (other, "pretrained")
+    two.session.refresh()
     assert (
-        two.visit.reader.version == "pretrained"
+        two.session.reader.version == "pretrained"
         and two.children[1].promote.layout.display == "none"
     )
     header.promote.click()
-    two.visit.refresh()
+    two.session.refresh()
     assert (
-        registry.current() == two.visit.reader.version == other
+        registry.current() == two.session.reader.version == other
         and two.children[1].version.value == other
     )
-    assert one.visit.chosen is None and header.promote.layout.display == "none"
+    assert one.session.chosen is None and header.promote.layout.display == "none"
 
 
 def test_without_a_model_every_page_says_so(home, monkeypatch, tmp_path):
@@ -134,7 +139,8 @@ def test_without_a_model_every_page_says_so(home, monkeypatch, tmp_path):
     pages = open_all(dashboard)
     pen(dashboard, *written(THREE))
     assert (
-        dashboard.visit.status == "missing" and "mnist_nb train" in dashboard.children[1].note.value
+        dashboard.session.status == "missing"
+        and "mnist_nb train" in dashboard.children[1].note.value
     )
     assert all(
         "mnb-problem" in part.value
@@ -143,7 +149,7 @@ def test_without_a_model_every_page_says_so(home, monkeypatch, tmp_path):
             pages["Samples"].note,
             pages["Evaluation"].figures,
             pages["Mistakes"].note,
-            pages["Play"].note,
+            pages["Play"].games["Read hard digits"].note,
         )
     )
 
@@ -155,21 +161,23 @@ def test_a_damaged_current_version_is_told_and_the_one_before_answers(home):
     (registry.folder / other / "model.tflite").write_bytes(b"broken")
     dashboard = Dashboard(jobs=Jobs(server=""))
     pen(dashboard, *written(THREE))
-    assert dashboard.visit.status == "damaged" and other in dashboard.children[1].note.value
+    assert dashboard.session.status == "damaged" and other in dashboard.children[1].note.value
     assert '<div class="mnb-digit">3<' in dashboard.pages["Draw"].view.value
 
 
 def test_without_digits_every_page_of_them_says_so(empty_home, monkeypatch):
     monkeypatch.setenv("MNIST_NB_DATA", str(empty_home / "nowhere"))
     pages = open_all(Dashboard(jobs=Jobs(server="")))
-    assert all(
-        "nowhere" in pages[name].note.value for name in ("Samples", "Mistakes", "Play")
-    ) and all("nowhere" in pages[name].title.value for name in ("Why", "Robustness", "Compare"))
+    notes = [pages[name].note for name in ("Samples", "Mistakes")]
+    notes += [pages["Play"].games["Read hard digits"].note, pages["Robustness"].score]
+    assert all("nowhere" in note.value for note in notes)
+    assert "An example is read as 3" in pages["Why"].title.value
+    assert "An example" in pages["Compare"].title.value
     assert "<table" in pages["Evaluation"].figures.value
 
 
 def test_a_second_training_is_refused_in_its_place(dashboard):
-    page, jobs = open_all(dashboard)["Train"], dashboard.visit.jobs
+    page, jobs = open_all(dashboard)["Train"], dashboard.session.jobs
     folder = new_folder(jobs.folder, PRESETS["quick"], "quick", None)
     with held(jobs.folder, folder.name):
         page.start.click()
@@ -177,7 +185,7 @@ def test_a_second_training_is_refused_in_its_place(dashboard):
 
 
 def test_a_full_disk_is_one_sentence(dashboard, monkeypatch):
-    draft(dashboard.visit.registry, "20260101-000000-other")
+    draft(dashboard.session.registry, "20260101-000000-other")
     header = dashboard.children[1]
     header.show()
     header.version.value = "20260101-000000-other"
@@ -188,12 +196,13 @@ def test_a_full_disk_is_one_sentence(dashboard, monkeypatch):
     monkeypatch.setattr("os.replace", full)
     header.promote.click()
     assert (
-        "No space left" in header.note.value and dashboard.visit.registry.current() == "pretrained"
+        "No space left" in header.note.value
+        and dashboard.session.registry.current() == "pretrained"
     )
 
 
 def test_a_training_of_others_is_seen(dashboard):
-    jobs, page = dashboard.visit.jobs, open_all(dashboard)["Train"]
+    jobs, page = dashboard.session.jobs, open_all(dashboard)["Train"]
     folder = new_folder(jobs.folder, PRESETS["quick"], "quick", None)
     events = [
         {
@@ -225,19 +234,22 @@ def test_a_training_of_others_is_seen(dashboard):
     ]
     with held(jobs.folder, folder.name):
         (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
-        dashboard.visit.refresh()
+        dashboard.session.refresh()
         assert (
             "epoch 1 of 4" in page.state.value
             and page.start.disabled
-            and not page.stop.disabled
+            and not page.stop.button.disabled
             and "training 12 %" in dashboard.children[1].title.value
         )
-        page.stop.click()
-        assert json.loads((folder / "orders.jsonl").read_text())["do"] == "stop"
-        assert page.form.layout.display == "none" and page.steering.layout.display == ""
-        page.steering.pause.click()
-        assert json.loads((folder / "orders.jsonl").read_text().splitlines()[-1])["do"] == "pause"
-    dashboard.visit.refresh()
+        assert page.form.layout.display == "none" and page.controls.layout.display == ""
+        page.controls.pause.click()
+        page.stop.button.click()
+        assert page.stop.button.description == "Stop it for everybody?"
+        page.stop.work()
+        commands = [json.loads(line) for line in (folder / "orders.jsonl").read_text().splitlines()]
+        assert [command["do"] for command in commands] == ["pause", "stop"]
+        assert "stopping" in page.state.value and page.controls.layout.display == "none"
+    dashboard.session.refresh()
     assert (
         "interrupted" in page.state.value
         and page.resume.layout.display == ""
@@ -251,24 +263,24 @@ def test_a_correction_is_seen_by_all_and_taken_back_by_its_visitor_alone(home):
     pen(one, *written(THREE))
     bar = one.pages["Draw"].correct
     bar.labels.value = "5"
-    two.visit.refresh()
+    two.session.refresh()
     assert (
         "1 to 1 of 1" in pages["Corrections"].list.place.value
         and "It is a 5" in pages["Corrections"].detail.value
     )
-    two.visit.corrections.forget(bar.kept, two.visit.name)
-    assert one.visit.corrections.count() == 1
+    two.session.corrections.forget(bar.kept, two.session.name)
+    assert one.session.corrections.count() == 1
     bar.undo_button.click()
-    assert one.visit.corrections.count() == 0 and bar.labels.value is None
+    assert one.session.corrections.count() == 0 and bar.labels.value is None
 
 
 def test_a_damaged_file_of_corrections_is_told_and_nothing_else_suffers(dashboard):
-    dashboard.visit.corrections.path.parent.mkdir(parents=True, exist_ok=True)
-    dashboard.visit.corrections.path.write_bytes(b"no database" * 100)
+    dashboard.session.corrections.path.parent.mkdir(parents=True, exist_ok=True)
+    dashboard.session.corrections.path.write_bytes(b"no database" * 100)
     page = open_all(dashboard)["Corrections"]
     assert (
         "corrections cannot be read" in page.list.problem.value
-        and "corrections cannot be read" in page.lesson.plan.value
+        and "corrections cannot be read" in page.fine_tuning.plan.value
     )
     pen(dashboard, *written(THREE))
     draw = dashboard.pages["Draw"]
@@ -288,6 +300,31 @@ def test_a_visitor_loads_nothing_heavy(home):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_download_is_watched(home, monkeypatch):
+    def slow(on_event):
+        on_event({"kind": "download", "source": "mnist.npz", "done": 5e6, "total": 11e6})
+        time.sleep(0.3)
+        raise DataError("no network")
+
+    async def open_page():
+        page = SamplesPage(Session(jobs=Jobs(server="")))
+        seen = []
+        page.note.observe(lambda change: seen.append(change.new), "value")
+        await asyncio.sleep(1)
+        return seen
+
+    monkeypatch.setattr("mnist_nb.dashboard.session.load_test_digits", slow)
+    first, last = asyncio.run(open_page())
+    assert "5.0 MB of 11.0" in first and 'aria-valuenow="45"' in first and "no network" in last
+
+
+def test_what_a_version_says_of_the_test_digits_is_read_once_for_all_visitors(home, monkeypatch):
+    first = Session(jobs=Jobs(server="")).test_outputs()
+    monkeypatch.setattr("mnist_nb.dashboard.session.all_outputs", lambda *_: 1 / 0)
+    again = Session(jobs=Jobs(server="")).test_outputs()
+    assert np.array_equal(first, again) and first.shape == (10000, 11)
 
 
 @pytest.mark.parametrize("page", ["", "Draw", None])

@@ -205,8 +205,8 @@ def drawing(browser, visitors, hands, strokes):
 
 
 def turned(page, tab, ready):
-    "Turn to a tab and wait until what is slow on it is there."
-    page.locator(".mnb-tabs").get_by_role("button", name=tab, exact=True).click()
+    "Turn to a page and wait until what is slow on it is there."
+    page.locator(f"#pages [data-page={tab.lower()}]").click()
     page.locator(ready).wait_for(timeout=300_000)
     page.locator(".mnb-busy >> visible=true").wait_for(state="detached", timeout=300_000)
     page.wait_for_timeout(1000)

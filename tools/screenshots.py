@@ -35,8 +35,8 @@ def draw_page(page):
 
 
 def tab(page, name):
-    "Turn to a tab."
-    page.locator(".mnb-tabs").get_by_role("button", name=name, exact=True).click()
+    "Turn to a page."
+    page.locator(f"#pages [data-page={name.lower()}]").click()
 
 
 def why_page(page):

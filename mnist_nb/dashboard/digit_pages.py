@@ -7,22 +7,25 @@ __all__ = ['SamplesPage', 'EvaluationPage', 'MistakesPage', 'PlayPage']
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #9aa7c1eb
 import json
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from ipywidgets import HTML, Checkbox, Dropdown, HBox, ToggleButtons, VBox
+from ipywidgets import HTML, Checkbox, Dropdown, HBox, ToggleButtons, VBox, Widget
+from markupsafe import Markup
 
 from ..analysis.explanation import digit_map, kept_path
 from ..core import NUM_CLASSES, MnistNbError, home_folder, locked, one_line, write_atomic
 from mnist_nb.dashboard.session import (
-    Visit,
+    Session,
     accuracy_html,
-    aside,
-    attempt,
-    errand,
-    sample_subject,
+    all_outputs,
+    background_job,
+    report_errors,
+    run_in_background,
+    sample_selection,
     test_report,
     why_button,
 )
@@ -30,196 +33,178 @@ from mnist_nb.dashboard.widgets import (
     ConfusionMatrix,
     DigitGrid,
     DigitMap,
+    DrawingPad,
+    add_classes,
+    answer_html,
     bars_html,
     button,
-    classed,
     digit_html,
-    named,
+    digit_name,
     percent,
     problem_html,
+    progress_html,
     reliability_html,
+    render,
+    running_loop,
     scores_html,
 )
+from ..reader import Reading
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #db0c733b
 SAMPLES = 28
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #acbc4a45
-def drawn_places(
-    labels: np.ndarray, digit: int | None, among: Sequence[int] | None, chance: np.random.Generator
+def sample_indices(
+    labels: np.ndarray, digit: int | None, among: Sequence[int] | None, rng: np.random.Generator
 ) -> np.ndarray:
-    "At most so many random places of digits: of one kind or all, and `among` those given or all."
-    places = np.arange(len(labels)) if among is None else np.array(sorted(among), int)
+    "At most so many random indices of digits: of one kind or all, and `among` those given or all."
+    indices = np.arange(len(labels)) if among is None else np.array(sorted(among), int)
     if digit is not None:
-        places = places[labels[places] == digit]
-    return chance.permutation(places)[:SAMPLES]
+        indices = indices[labels[indices] == digit]
+    return rng.permutation(indices)[:SAMPLES]
+
+# %% ../../nbs/dashboard/83_digit_pages.ipynb #a2a8c8dc
+def digits_of(outputs: np.ndarray) -> np.ndarray:
+    "The likeliest digit of each row of outputs."
+    return outputs[:, :NUM_CLASSES].argmax(1)
+
+# %% ../../nbs/dashboard/83_digit_pages.ipynb #45cfff77
+def show_only(shown: bool, *widgets: Widget) -> None:
+    "Show some widgets, or hide them."
+    for each in widgets:
+        each.layout.display = "" if shown else "none"
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #8388d217
-def sample_html(picture: np.ndarray, label: int, probabilities: np.ndarray) -> str:
-    "One test digit: what it is, what it was read as, and the bars."
-    digit = int(probabilities.argmax())
-    verdict = "right ✓" if digit == label else "wrong ✗"
-    words = (
-        f'<div><span class="mnb-sure">It is {named(label)}: {verdict}</span><span'
-        f' class="mnb-soft">read as {digit}, {percent(probabilities[digit])} sure</span></div>'
-    )
-    return (
-        '<div class="mnb-answer"><div'
-        f' class="mnb-digit">{digit}</div>{words}{digit_html(picture, named(label))}</div>'
-        f"{bars_html(probabilities, digit)}"
-    )
+def sample_html(picture: np.ndarray, label: int, outputs: np.ndarray) -> str:
+    "One test digit: what it is, what it was read as, and the bars of its outputs, of shape (11,)."
+    digit = int(outputs[:NUM_CLASSES].argmax())
+    title = f"It is {digit_name(label)}: {'right ✓' if digit == label else 'wrong ✗'}"
+    detail = Markup("read as {}, {} sure").format(digit, percent(outputs[digit]))
+    bars = bars_html(outputs[:NUM_CLASSES], digit, float(outputs[NUM_CLASSES]))
+    return answer_html(str(digit), title, detail, picture, bars)
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #325f5ebe
 class SamplesPage(HBox):
     "Random test digits, true against read, and the bars of the one that was chosen."
 
-    def __init__(self, visit: Visit):
-        self.visit, self.digits, self.labels, self.chance = visit, None, (), np.random.default_rng()
-        self.grid, self.detail, self.note = (
-            DigitGrid(self.pick),
-            classed(HTML(), "mnb-reading"),
-            HTML('<p class="mnb-soft">Fetching the test digits …</p>'),
-        )
+    def __init__(self, session: Session):
+        self.session = session
+        self.rng = np.random.default_rng()
+        self.ready = False
+        self.indices = np.zeros(0, int)
+        self.grid = DigitGrid(self.pick)
+        self.detail = add_classes(HTML(), "mnb-reading")
+        self.note = HTML()
         self.wrong = Checkbox(description="Only the wrong ones", indent=False)
         self.digit = Dropdown(
             options=["every digit", *(f"only {digit}" for digit in range(NUM_CLASSES))],
             description="Show",
         )
-        tools = classed(
-            HBox(
-                [
-                    button(
-                        f"{SAMPLES} others",
-                        self.show,
-                        "show other test digits",
-                        button_style="primary",
-                    ),
-                    self.digit,
-                    self.wrong,
-                ]
-            ),
-            "mnb-row",
+        others = button(
+            f"{SAMPLES} others", self.show, "show other test digits", button_style="primary"
         )
+        self.tools = add_classes(HBox([others, self.digit, self.wrong]), "mnb-row")
+        why = add_classes(HBox([why_button(session, self.select)]), "mnb-row")
+        self.card = add_classes(VBox([self.detail, why]), "mnb-card")
         super().__init__(
-            [
-                classed(VBox([tools, self.note, self.grid]), "mnb-card"),
-                classed(
-                    VBox([self.detail, classed(HBox([why_button(visit, self.look)]), "mnb-row")]),
-                    "mnb-card",
-                ),
-            ]
+            [add_classes(VBox([self.tools, self.note, self.grid]), "mnb-card"), self.card]
         )
-        classed(self, "mnb-two", "mnb-samples")
+        add_classes(self, "mnb-two", "mnb-samples")
         for choice in (self.wrong, self.digit):
             choice.observe(lambda _: self.show(), "value")
-        visit.observe(lambda _: self.show(), "reader")
-        aside(lambda: visit.digits, self.use)
+        session.observe(lambda _: self.show(), "reader")
+        self.load()
+
+    def load(self) -> None:
+        "Fetch the test digits."
+        show_only(False, self.tools, self.grid, self.card)
+        self.note.value = progress_html("Fetching the MNIST digits")
+        run_in_background(
+            self.session.test_digits, self.use, lambda bar: setattr(self.note, "value", bar)
+        )
 
     def use(self, digits: tuple | None, problem: object) -> None:
         "Go on with the test digits, or say why there are none."
-        self.digits, self.note.value = digits, problem_html(problem)
-        subject = self.visit.subject
-        if digits:
+        self.ready = digits is not None
+        self.note.value = problem_html(problem)
+        selection = self.session.selection
+        if self.ready:
+            show_only(True, self.tools, self.grid, self.card)
             self.show()
-        self.visit.subject = subject or self.visit.subject
+        self.session.selection = selection or self.session.selection
 
     def show(self) -> None:
         "Show others."
-        reader, report = self.visit.reader, test_report(self.visit)
+        reader = self.session.reader
         if not reader:
-            self.note.value = problem_html(self.visit.problem)
-        if not reader or not self.digits:
+            self.note.value = problem_html(self.session.problem)
+        if not reader or not self.ready:
             return
-        images, labels = self.digits
-        among = (
-            [mistake["index"] for mistake in (report or {}).get("mistakes", ())]
-            if self.wrong.value
-            else None
-        )
-        places = drawn_places(
-            labels, self.digit.index - 1 if self.digit.index else None, among, self.chance
-        )
-        self.places, self.pictures, self.labels, self.found = (
-            places,
-            images[places],
-            labels[places],
-            reader.probabilities(images[places]),
-        )
-        self.note.value = samples_note(
-            len(places), self.wrong.value, (report or {}).get("mistakes", ())
-        )
-        self.grid.show(self.pictures, self.labels, self.found.argmax(1))
+        mistakes = (test_report(self.session) or {}).get("mistakes", ())
+        among = [mistake["index"] for mistake in mistakes] if self.wrong.value else None
+        images, labels = self.session.digits
+        digit = self.digit.index - 1 if self.digit.index else None
+        self.indices = sample_indices(labels, digit, among, self.rng)
+        self.labels = labels[self.indices]
+        self.outputs = all_outputs(reader, images[self.indices], None)
+        self.note.value = samples_note(len(self.indices), self.wrong.value, len(mistakes))
+        self.grid.show(images[self.indices], self.labels, digits_of(self.outputs))
         self.pick(0)
 
     def pick(self, place: int) -> None:
         "Show the bars of one of the digits."
-        self.at = place
-        self.detail.value = (
-            sample_html(self.pictures[place], self.labels[place], self.found[place])
-            if len(self.labels)
-            else ""
-        )
-        if len(self.labels):
+        self.place = place
+        self.detail.value = ""
+        if len(self.indices):
+            picture = self.session.digits[0][self.indices[place]]
+            self.detail.value = sample_html(picture, self.labels[place], self.outputs[place])
             self.grid.choose(place)
-        self.look()
+            self.select()
 
-    def look(self) -> None:
-        "Make the digit that was chosen the subject of other pages."
-        if self.digits and len(self.labels):
-            self.visit.subject = sample_subject(
-                self.pictures[self.at], int(self.labels[self.at]), int(self.places[self.at])
-            )
+    def select(self) -> None:
+        "Make the digit that was chosen the selection of other pages."
+        if len(self.indices):
+            index = int(self.indices[self.place])
+            images, labels = self.session.digits
+            self.session.selection = sample_selection(images[index], int(labels[index]), index)
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #f25a1362
-def samples_note(n: int, wrong: bool, mistakes: Sequence) -> str:
+def samples_note(n: int, wrong: bool, mistakes: int) -> str:
     "What the grid shows, in a sentence."
-    if not wrong:
-        return (
-            '<p class="mnb-soft mnb-small">The small figure is the true digit; an arrow leads to'
-            " what it was read as.</p>"
-        )
-    return (
-        f'<p class="mnb-soft mnb-small">{n or "None"} of the {len(mistakes)} test digits that this'
-        " version reads wrongly.</p>"
+    words = (
+        "Below each digit stands what it is; where it was read as another, an arrow leads to that."
     )
+    if wrong:
+        words = f"{n or 'None'} of the {mistakes} test digits that this version reads wrongly."
+    return f'<p class="mnb-soft mnb-small">{words}</p>'
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #14601939
 class EvaluationPage(VBox):
     "How good the version is, and how far that can be trusted."
 
-    def __init__(self, visit: Visit):
-        self.visit, self.figures = visit, HTML()
+    def __init__(self, session: Session):
+        self.session = session
+        self.figures = HTML()
         super().__init__([self.figures])
-        classed(self, "mnb-column", "mnb-evaluation")
-        visit.observe(lambda _: self.show(), "reader")
+        add_classes(self, "mnb-column", "mnb-evaluation")
+        session.observe(lambda _: self.show(), "reader")
         self.show()
 
     def show(self) -> None:
         "Show the report of the visitor's version."
-        report = test_report(self.visit)
-        self.figures.value = (
-            report_html(report)
-            if report
-            else problem_html(self.visit.problem or "this version brings no report")
-        )
+        report = test_report(self.session)
+        problem = self.session.problem or "this version brings no report"
+        self.figures.value = report_html(report) if report else problem_html(problem)
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #159c8980
 def report_html(report: dict) -> str:
     "A report's figures, side by side."
-    facts = (
-        f"{accuracy_html(report)}; {len(report['mistakes'])} mistakes, loss {report['loss']:.4f},"
-        f" calibration error {100 * report['calibration_error']:.2f} %"
-    )
-    parts = (
-        ("Each digit", scores_html(report["digits"])),
-        ("Is it right as often as it is sure?", reliability_html(report["curve"])),
-    )
-    return (
-        f'<p class="mnb-headline">{facts}</p><div class="mnb-pair">'
-        + "".join(
-            f'<section class="mnb-card"><h2>{title}</h2>{part}</section>' for title, part in parts
-        )
-        + "</div>"
+    return render(
+        "report",
+        accuracy=accuracy_html(report),
+        report=report,
+        scores=scores_html(report["digits"]),
+        reliability=reliability_html(report["curve"]),
     )
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #f47fd8f8
@@ -250,70 +235,75 @@ def flag(index: int, wrong: bool) -> None:
             flags_path(), json.dumps(sorted(flagged() | {index} if wrong else flagged() - {index}))
         )
 
-# %% ../../nbs/dashboard/83_digit_pages.ipynb #a2a8c8dc
-def ranked(places: np.ndarray, labels: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    "Places of test digits, the worst first."
-    sure, wrong = answers[places].max(1), answers[places].argmax(1) != labels[places]
-    return places[np.lexsort((np.where(wrong, -sure, sure), ~wrong))]
+# %% ../../nbs/dashboard/83_digit_pages.ipynb #da706345
+def rank_by_confidence(indices: np.ndarray, labels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    "Indices of test digits, the worst first."
+    digits = digits_of(outputs[indices])
+    sure = outputs[indices, digits]
+    wrong = digits != labels[indices]
+    return indices[np.lexsort((np.where(wrong, -sure, sure), ~wrong))]
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #56dc706d
 TABLE, SHOWN = "Table", 14
 VIEWS = {TABLE: TABLE, "PCA map": "PCA", "t-SNE map": "t-SNE"}
-WAITING = '<p class="mnb-soft" role="status">{}</p><div class="mnb-progress mnb-busy"><i></i></div>'
+VIEW_HELP = [
+    "how often each digit was read as each",
+    "similar digits near each other: the two directions in which the network's view varies most",
+    "similar digits near each other: t-SNE, which keeps neighbours together",
+]
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #ef625b59
 class DigitList(VBox):
-    "Some of the test digits, a few at a time, and one of them large."
+    """Some of the test digits, a few at a time, and one of them large.
+
+    Parameters
+    ----------
+    on_show : called with the index of the digit that is large, or None.
+    say : called with what went wrong.
+    """
 
     def __init__(
-        self, visit: Visit, on_show: Callable[[int | None], object], say: Callable[[object], object]
+        self,
+        session: Session,
+        on_show: Callable[[int | None], object],
+        say: Callable[[object], object],
     ):
-        self.visit, self.on_show, self.say, self.places, self.first, self.at = (
-            visit,
-            on_show,
-            say,
-            np.zeros(0, int),
-            0,
-            0,
-        )
-        self.title, self.grid, self.detail = (
-            HTML(),
-            DigitGrid(self.pick),
-            classed(HTML(), "mnb-reading"),
-        )
+        self.session = session
+        self.on_show = on_show
+        self.say = say
+        self.indices = np.zeros(0, int)
+        self.first = 0
+        self.at = 0
+        self.title = HTML()
+        self.grid = DigitGrid(self.pick)
+        self.detail = add_classes(HTML(), "mnb-reading")
         self.flag = button(
             "Its label looks wrong", self.turn_flag, "flag this digit for everybody on this machine"
         )
         self.others = button(
-            "Others", lambda: self.lay(self.first + SHOWN), "show the next of these digits"
+            "More", lambda: self.show_from(self.first + SHOWN), "show the next of these digits"
         )
-        super().__init__(
-            [
-                self.title,
-                self.grid,
-                self.detail,
-                classed(HBox([self.flag, why_button(visit, self.look)]), "mnb-row"),
-            ]
-        )
-        classed(self, "mnb-column")
+        actions = add_classes(HBox([self.flag, why_button(session, self.select)]), "mnb-row")
+        super().__init__([self.title, self.grid, self.detail, actions])
+        add_classes(self, "mnb-column")
 
-    def show(self, places: Sequence[int], what: str) -> None:
+    def show(self, indices: Sequence[int] | np.ndarray, what: str) -> None:
         "Show some test digits in their order."
-        self.places, self.what = np.asarray(places, int), what
-        self.lay(0)
+        self.indices = np.asarray(indices, int)
+        self.what = what
+        self.show_from(0)
 
-    def lay(self, first: int) -> None:
+    def show_from(self, first: int) -> None:
         "Show as many of them as have room, from one of them on."
-        self.first = first if first < len(self.places) else 0
-        shown, (images, labels) = self.places[self.first : self.first + SHOWN], self.visit.digits
-        self.grid.show(images[shown], labels[shown], self.visit.answers()[shown].argmax(1))
-        self.others.layout.display, self.others.description = (
-            "" if len(self.places) > SHOWN else "none",
-            f"{SHOWN} others of {len(self.places):,}",
-        )
-        self.title.value = (
-            f"<h2>{self.what}: {len(self.places):,} digit{'s' * (len(self.places) != 1)}</h2>"
-        )
+        count = len(self.indices)
+        self.first = first if first < count else 0
+        shown = self.indices[self.first : self.first + SHOWN]
+        images, labels = self.session.digits
+        self.grid.show(images[shown], labels[shown], digits_of(self.session.test_outputs()[shown]))
+        show_only(count > SHOWN, self.others)
+        last = self.first + len(shown)
+        self.others.description = f"More ({self.first + 1} to {last} of {count:,})"
+        self.title.value = f"<h2>{self.what}: {count:,} digit{'s' * (count != 1)}</h2>"
         self.pick(0)
 
     def pick(self, at: int) -> None:
@@ -321,15 +311,17 @@ class DigitList(VBox):
         self.at = self.first + at
         show_digit(self)
 
-    def look(self) -> None:
-        "Make the digit that is large the subject of other pages."
-        index, (images, labels) = int(self.places[self.at]), self.visit.digits
-        self.visit.subject = sample_subject(images[index], int(labels[index]), index)
+    def select(self) -> None:
+        "Make the digit that is large the selection of other pages."
+        if len(self.indices):
+            index = int(self.indices[self.at])
+            images, labels = self.session.digits
+            self.session.selection = sample_selection(images[index], int(labels[index]), index)
 
     def turn_flag(self) -> None:
         "Flag the label of the digit that is large, or take the flag back."
-        index = int(self.places[self.at])
-        attempt(lambda: flag(index, index not in flagged()), self.say)
+        index = int(self.indices[self.at])
+        report_errors(lambda: flag(index, index not in flagged()), self.say)
         show_digit(self)
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #801131ee
@@ -338,24 +330,28 @@ def shown_flags(shown: DigitList) -> set[int]:
     try:
         return flagged()
     except MnistNbError as e:
-        return shown.say(e) or set()
+        shown.say(e)
+        return set()
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #cdcf84d7
 def show_digit(shown: DigitList) -> None:
     "Bring the large digit of a list up to date, and whatever says which are flagged."
     flags = shown_flags(shown)
-    for tile, index in zip(
-        shown.grid.tiles, shown.places[shown.first : shown.first + SHOWN], strict=False
-    ):
+    visible = shown.indices[shown.first : shown.first + SHOWN]
+    for tile, index in zip(shown.grid.tiles, visible, strict=False):
         tile.description = tile.description.rstrip(" ⚑") + " ⚑" * (index in flags)
-    shown.detail.value, shown.flag.disabled = "", not len(shown.places)
-    if not len(shown.places):
-        return shown.on_show(None)
-    index, (images, labels) = int(shown.places[shown.at]), shown.visit.digits
+    shown.detail.value = ""
+    shown.flag.disabled = not len(shown.indices)
+    if not len(shown.indices):
+        shown.on_show(None)
+        return
+    index = int(shown.indices[shown.at])
+    images, labels = shown.session.digits
+    outputs = shown.session.test_outputs()[index]
     shown.flag.description = "Take the flag back" if index in flags else "Its label looks wrong"
-    shown.detail.value = sample_html(images[index], labels[index], shown.visit.answers()[index])
+    shown.detail.value = sample_html(images[index], labels[index], outputs)
     shown.grid.choose(shown.at - shown.first)
-    shown.look()
+    shown.select()
     shown.on_show(index)
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #de36b225
@@ -364,23 +360,18 @@ class MistakesPage(HBox):
     them.
     """
 
-    def __init__(self, visit: Visit):
-        self.visit, self.known, self.index, say = (
-            visit,
-            None,
-            np.zeros(0, int),
-            lambda problem: setattr(self.note, "value", problem_html(problem)),
-        )
-        self.view, self.matrix, self.map, self.note = (
-            ToggleButtons(options=VIEWS.items()),
-            ConfusionMatrix(self.cell),
-            DigitMap(self.point),
-            HTML(),
-        )
-        self.behind = DigitList(visit, self.mark, say)
+    def __init__(self, session: Session):
+        self.session = session
+        self.known: tuple | None = None
+        self.index = np.zeros(0, int)
+        self.view = ToggleButtons(options=VIEWS.items(), tooltips=VIEW_HELP)
+        self.matrix = ConfusionMatrix(self.cell)
+        self.map = DigitMap(self.point)
+        self.note = HTML()
+        self.behind = DigitList(session, self.mark, self.say)
         self.next = button(
             "Next mistake",
-            self.go_on,
+            self.next_mistake,
             "the next of all mistakes, the surest first",
             button_style="primary",
         )
@@ -389,261 +380,346 @@ class MistakesPage(HBox):
             lambda: self.show(sorted(flagged()), "Labels that look wrong"),
             "all digits that were flagged",
         )
-        self.side = classed(
-            VBox(
-                [classed(HBox([self.next, self.behind.others, self.flags]), "mnb-row"), self.behind]
-            ),
-            "mnb-card",
-        )
-        super().__init__(
-            [classed(VBox([self.view, self.note, self.matrix, self.map]), "mnb-card"), self.side]
-        )
-        classed(self, "mnb-two", "mnb-errors")
+        tools = add_classes(HBox([self.next, self.behind.others, self.flags]), "mnb-row")
+        self.side = add_classes(VBox([tools, self.behind]), "mnb-card")
+        main = VBox([self.view, self.note, self.matrix, self.map])
+        super().__init__([add_classes(main, "mnb-card"), self.side])
+        add_classes(self, "mnb-two", "mnb-errors")
         self.view.observe(lambda _: self.turn(), "value")
-        visit.observe(lambda _: self.start(), "reader")
+        session.observe(lambda _: self.start(), "reader")
         self.start()
+
+    def say(self, problem: object) -> None:
+        "Say what went wrong."
+        self.note.value = problem_html(problem)
 
     def start(self) -> None:
         "Read all test digits."
-        self.known, self.note.value = None, WAITING.format("Reading the 10,000 test digits …")
+        self.known = None
+        self.note.value = progress_html("Reading the 10,000 test digits")
         self.turn()
-        aside(
-            lambda: (self.visit.digits[1], self.visit.answers()),
-            lambda known, problem: use_answers(self, known, problem),
+        run_in_background(
+            lambda report: (self.session.test_outputs(report), self.session.digits[1])[::-1],
+            lambda known, problem: use_outputs(self, known, problem),
+            lambda bar: setattr(self.note, "value", bar),
         )
 
     def turn(self) -> None:
         "Show the table or a map."
         maps = self.view.value != TABLE
-        for each, wanted in ((self.matrix, not maps), (self.map, maps), (self.side, True)):
-            each.layout.display = "" if wanted and self.known else "none"
-        if self.known and maps:
+        known = self.known is not None
+        show_only(known, self.view, self.side)
+        show_only(known and not maps, self.matrix)
+        show_only(known and maps, self.map)
+        if known and maps:
             show_map(self)
+        elif known:
+            self.note.value = TABLE_NOTE
 
     def cell(self, label: int, digit: int) -> None:
         "Show the digits of a cell."
-        self.show(
-            np.flatnonzero((self.known[0] == label) & (self.digits == digit)),
-            f"{label} read as {digit}",
-        )
+        labels, _ = self.known or ((), ())
+        here = (labels == label) & (self.digits == digit)
+        self.show(np.flatnonzero(here), f"{label} read as {digit}")
 
     def point(self, place: int) -> None:
         "Show a digit of the map, and those around it."
         far = np.hypot(*(self.map.places - self.map.places[place]).T)
-        self.behind.show(
-            self.index[far.argsort()[:SHOWN]], f"Test digit {self.index[place]} and those around it"
-        )
+        near = self.index[far.argsort()[:SHOWN]]
+        self.behind.show(near, f"Test digit {self.index[place]} and those around it")
 
-    def show(self, places: Sequence[int], what: str) -> None:
+    def show(self, indices: Sequence[int] | np.ndarray, what: str) -> None:
         "Show some test digits, the worst first."
-        self.behind.show(ranked(np.asarray(places, int), *self.known), what)
+        if self.known:
+            labels, outputs = self.known
+            self.behind.show(rank_by_confidence(np.asarray(indices, int), labels, outputs), what)
 
     def mark(self, index: int | None) -> None:
         "Mark the digit that is large on the map, and tell how many are flagged."
         count = len(shown_flags(self.behind))
-        self.flags.layout.display, self.flags.description = (
-            "" if count else "none",
-            f"Flagged: {count}",
-        )
-        if self.view.value != TABLE and index in self.index:
+        show_only(count > 0, self.flags)
+        self.flags.description = f"Flagged: {count}"
+        if self.view.value != TABLE and index is not None and index in self.index:
             self.map.choose(int(np.searchsorted(self.index, index)))
 
-    def go_on(self) -> None:
+    def next_mistake(self) -> None:
         "Show the next mistake, among those of its kind."
         behind = self.behind
-        now = (
-            np.flatnonzero(self.mistakes == behind.places[behind.at]) if len(behind.places) else ()
-        )
-        index = self.mistakes[(now[0] + 1) % len(self.mistakes) if len(now) else 0]
-        self.matrix.pick(int(self.known[0][index]), int(self.digits[index]))
-        at = int(np.flatnonzero(behind.places == index)[0])
-        behind.lay(at - at % SHOWN)
+        place = 0
+        if len(behind.indices):
+            found = np.flatnonzero(self.mistakes == behind.indices[behind.at])
+            place = (found[0] + 1) % len(self.mistakes) if len(found) else 0
+        index = self.mistakes[place]
+        labels = self.session.digits[1]
+        self.matrix.pick(int(labels[index]), int(self.digits[index]))
+        at = int(np.flatnonzero(behind.indices == index)[0])
+        behind.show_from(at - at % SHOWN)
         behind.pick(at % SHOWN)
 
+# %% ../../nbs/dashboard/83_digit_pages.ipynb #be2fc8cf
+TABLE_NOTE = '<p class="mnb-soft mnb-small">Click a count to see the digits behind it.</p>'
+
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #78d3d522
-def use_answers(page: MistakesPage, known: tuple | None, problem: object) -> None:
-    "Go on with the labels and the answers, or say why there are none."
-    page.note.value, page.known = problem_html(problem), known
-    if not known:
+def use_outputs(page: MistakesPage, known: tuple | None, problem: object) -> None:
+    "Go on with the labels and the outputs, or say why there are none."
+    page.say(problem)
+    page.known = known
+    if known is None:
         return
-    labels, answers = known
-    page.digits, wrong = answers.argmax(1), np.flatnonzero(answers.argmax(1) != labels)
-    page.matrix.show(
-        np.bincount(
-            NUM_CLASSES * labels.astype(int) + page.digits, minlength=NUM_CLASSES**2
-        ).reshape(NUM_CLASSES, NUM_CLASSES)
-    )
+    labels, outputs = known
+    page.digits = digits_of(outputs)
+    wrong = np.flatnonzero(page.digits != labels)
+    pairs = NUM_CLASSES * labels.astype(int) + page.digits
+    counts = np.bincount(pairs, minlength=NUM_CLASSES**2)
+    page.matrix.show(counts.reshape(NUM_CLASSES, NUM_CLASSES))
     page.matrix.choose(None)
-    page.mistakes, page.next.disabled = ranked(wrong, labels, answers), not len(wrong)
-    subject = page.visit.subject
+    page.mistakes = rank_by_confidence(wrong, labels, outputs)
+    page.next.disabled = not len(wrong)
+    selection = page.session.selection
     page.show(page.mistakes, "All mistakes")
-    page.visit.subject = subject or page.visit.subject
+    page.session.selection = selection or page.session.selection
     page.turn()
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #4653017d
 def show_map(page: MistakesPage) -> None:
     "Show a map as soon as there is one; t-SNE takes a child process some time."
-    visit, method, version = page.visit, page.view.value, page.visit.reader.version
+    session = page.session
+    method = page.view.value
+    version = session.reader.version
 
     def use(found, problem):
-        if (page.view.value, page.visit.reader and page.visit.reader.version) != (method, version):
+        now = session.reader and session.reader.version
+        if (page.view.value, now) != (method, version):
             return
-        page.note.value = problem_html(problem)
+        page.say(problem)
         if problem:
             return
-        page.index, labels = found["index"].astype(int), page.known[0][found["index"]]
+        page.index = found["index"].astype(int)
+        labels = page.known[0][page.index]
         page.map.show(found["x"], found["y"], labels, page.digits[page.index] != labels)
         page.map.layout.display = ""
+        page.note.value = MAP_NOTE
         show_digit(page.behind)
 
     def look(problem=""):
-        aside(lambda: digit_map(method, version, visit.registry), use) if not problem else use(
-            None, problem
-        )
+        if problem:
+            use(None, problem)
+        else:
+            run_in_background(lambda: digit_map(method, version, session.registry), use)
 
-    page.map.layout.display, page.note.value = (
-        "none",
-        WAITING.format(
-            "The map is being made …"
-            if method == "PCA"
-            else "The map is being made, once for each version; this takes about a minute …"
-        ),
+    path = kept_path(method, version, session.registry)
+    page.map.layout.display = "none"
+    slow = method != "PCA" and not path.exists()
+    page.note.value = progress_html(
+        "Making the map, once for each version"
+        + ": about a minute. The table and other pages work meanwhile." * slow
     )
     if method == "PCA":
-        return look()
-    errand(
-        visit,
-        kept_path(method, version, visit.registry),
-        look,
-        "analysis.explanation",
-        "digit_map",
-        method,
-        version,
-    )
+        look()
+    else:
+        background_job(session, path, look, "analysis.explanation", "digit_map", method, version)
+
+# %% ../../nbs/dashboard/83_digit_pages.ipynb #f080d792
+MAP_NOTE = (
+    '<p class="mnb-soft mnb-small">Digits that look alike to the network lie near each other; '
+    "a ring marks a mistake. Click one, or walk with the arrow keys.</p>"
+)
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #71fbd946
 ROUNDS, HARD = 10, 100
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #84086ae1
-def hard_places(answers: np.ndarray, labels: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+def hard_indices(outputs: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "Some of the test digits that are hardest for the network."
-    hardest = answers[np.arange(len(labels)), labels].argsort()[:HARD]
-    return chance.choice(hardest, min(ROUNDS, len(hardest)), replace=False)
+    hardest = outputs[np.arange(len(labels)), labels].argsort()[:HARD]
+    return rng.choice(hardest, min(ROUNDS, len(hardest)), replace=False)
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #98f084a5
 def verdict(mine: int, its: int) -> str:
     "Who has won."
-    return (
-        "You beat the network!" if mine > its else "The network wins." if its > mine else "A draw."
-    )
+    if mine == its:
+        return "A draw."
+    return "You beat the network!" if mine > its else "The network wins."
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #5e83d05a
-def result_html(
-    pictures: Sequence[np.ndarray],
-    labels: Sequence[int],
+def game_html(
+    pictures: Sequence[np.ndarray] | np.ndarray,
+    labels: Sequence[int] | np.ndarray,
     said: Sequence[int],
-    digits: Sequence[int],
+    digits: Sequence[int] | np.ndarray,
 ) -> str:
-    "The score, and of each digit what it is and what was said."
-    mine, its = (
-        sum(each == label for each, label in zip(answers, labels, strict=True))
-        for answers in (said, digits)
-    )
-
-    def tick(who, digit, label):
-        return (
-            f'<span class="{"mnb-good" if digit == label else "mnb-bad"}">{who} {digit}'
-            f" {'✓' if digit == label else '✗'}</span>"
-        )
-
-    rows = "".join(
-        f"<li>{digit_html(picture, named(label))}<b>{label}</b>"
-        f"{tick('you', mine, label)}{tick('network', its, label)}</li>"
-        for picture, label, mine, its in zip(pictures, labels, said, digits, strict=True)
-    )
-    return (
-        f'<h2>{verdict(mine, its)}</h2><p class="mnb-score">You <b>{mine}</b> of {len(labels)}, the'
-        f' network <b>{its}</b>.</p><ol class="mnb-parts mnb-rounds">{rows}</ol>'
+    """A game as it stands after some answers `said`: who was right in the last round, the score
+    and, at its end, all rounds.
+    """
+    rounds = [*zip(pictures, labels, said, digits, strict=False)]
+    mine = sum(guess == label for _, label, guess, _ in rounds)
+    its = sum(digit == label for _, label, _, digit in rounds)
+    return render(
+        "game",
+        rounds=rounds,
+        count=len(labels),
+        mine=mine,
+        its=its,
+        verdict=verdict(mine, its),
+        over=len(rounds) == len(labels),
     )
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #d7feff30
-class PlayPage(VBox):
-    "A game against the network: ten digits that are hard to read."
+class ReadGame(VBox):
+    "Ten digits that are hard to read: the visitor against the network."
 
-    def __init__(self, visit: Visit):
-        self.visit, self.chance, self.said, self.places = visit, np.random.default_rng(), [], ()
-        self.picture, self.state, self.note = (
-            classed(HTML(), "mnb-puzzle"),
-            classed(HTML(), "mnb-live"),
-            HTML(),
-        )
-        self.answers = classed(
-            HBox(
-                [
-                    button(str(digit), partial(self.say, digit), f"answer {digit}")
-                    for digit in range(NUM_CLASSES)
-                ]
-            ),
-            "mnb-keys",
-        )
+    def __init__(self, session: Session):
+        self.session = session
+        self.rng = np.random.default_rng()
+        self.said: list[int] = []
+        self.indices = np.zeros(0, int)
+        self.picture = add_classes(HTML(), "mnb-puzzle")
+        self.state = add_classes(HTML(), "mnb-live")
+        self.note = HTML()
+        keys = [
+            button(str(digit), partial(self.say, digit), f"answer {digit}")
+            for digit in range(NUM_CLASSES)
+        ]
+        self.answers = add_classes(HBox(keys), "mnb-keys")
         self.again = button("Play again", self.start, "ten other digits", button_style="primary")
-        super().__init__(
-            [
-                classed(
-                    VBox([self.note, self.state, self.picture, self.answers, self.again]),
-                    "mnb-card",
-                )
-            ]
-        )
-        classed(self, "mnb-play")
-        visit.observe(lambda _: self.start(), "reader")
+        super().__init__([self.note, self.state, self.picture, self.answers, self.again])
+        add_classes(self, "mnb-game")
+        session.observe(lambda _: self.start(), "reader")
         self.start()
 
     def start(self) -> None:
         "Begin a game."
-        self.said, self.places, self.note.value = (
-            [],
-            (),
-            WAITING.format("Looking for hard digits …"),
-        )
+        self.said = []
+        self.indices = np.zeros(0, int)
+        self.note.value = progress_html("Looking for hard digits")
         self.show()
-        aside(lambda: (*self.visit.digits, self.visit.answers()), self.use)
+        run_in_background(
+            lambda report: (self.session.test_outputs(report), *self.session.digits),
+            self.use,
+            lambda bar: setattr(self.note, "value", bar),
+        )
 
     def use(self, known: tuple | None, problem: object) -> None:
-        "Go on with images, labels and answers, or say why there are none."
+        "Go on with outputs, images and labels, or say why there are none."
         self.note.value = problem_html(problem)
-        if not known:
+        if known is None:
             return
-        images, labels, answers = known
-        self.said, self.places = [], hard_places(answers, labels, self.chance)
-        self.images, self.labels, self.digits = (
-            images[self.places],
-            labels[self.places],
-            answers[self.places].argmax(1),
-        )
+        outputs, images, labels = known
+        self.said = []
+        self.indices = hard_indices(outputs, labels, self.rng)
+        self.images = images[self.indices]
+        self.labels = labels[self.indices]
+        self.digits = digits_of(outputs[self.indices])
         self.show()
 
     def say(self, digit: int) -> None:
         "Answer, and go to the next round."
-        if len(self.said) < len(self.places):
+        if len(self.said) < len(self.indices):
             self.said.append(digit)
         self.show()
 
     def show(self) -> None:
         "Show the round, or the result."
-        at, n = len(self.said), len(self.places)
-        for each in (self.picture, self.answers):
-            each.layout.display = "" if at < n else "none"
-        self.again.layout.display = "" if n and at == n else "none"
-        if not n:
-            self.state.value = ""
-        elif at == n:
-            self.state.value = result_html(self.images, self.labels, self.said, self.digits)
+        at = len(self.said)
+        count = len(self.indices)
+        show_only(at < count, self.picture, self.answers)
+        show_only(count > 0 and at == count, self.again)
+        self.state.value = ""
+        if count:
+            self.state.value = game_html(self.images, self.labels, self.said, self.digits)
+        if at < count:
+            self.picture.value = digit_html(self.images[at], "a handwritten digit to read")
+
+# %% ../../nbs/dashboard/83_digit_pages.ipynb #5ba60cd3
+DRAW_ROUNDS, DRAW_SECONDS = 5, 10.0
+
+# %% ../../nbs/dashboard/83_digit_pages.ipynb #2ef10372
+class DrawGame(VBox):
+    "Five digits to draw, each within ten seconds."
+
+    def __init__(self, session: Session):
+        self.session = session
+        self.rng = np.random.default_rng()
+        self.wanted: list[int] = []
+        self.results: list[float | None] = []
+        self.started = 0.0
+        self.pad = DrawingPad(self.read, hint="Draw here")
+        self.state = add_classes(HTML(), "mnb-live")
+        self.go = button(
+            "Start", self.start, "five digits, ten seconds each", button_style="primary"
+        )
+        super().__init__([self.state, self.pad, self.go])
+        add_classes(self, "mnb-game", "mnb-draw-game")
+        self.show()
+
+    @property
+    def running(self) -> bool:
+        "Whether a game is being played."
+        return len(self.results) < len(self.wanted)
+
+    def start(self) -> None:
+        "Begin a game."
+        self.wanted = self.rng.permutation(NUM_CLASSES)[:DRAW_ROUNDS].tolist()
+        self.results = []
+        self.begin_round()
+
+    def begin_round(self) -> None:
+        "Ask for the next digit, or end."
+        self.pad.clear()
+        self.started = time.monotonic()
+        self.show()
+        loop = running_loop()
+        if self.running and loop:
+            loop.call_later(DRAW_SECONDS, self.time_out, len(self.results))
+
+    def time_out(self, number: int) -> None:
+        "End a round whose time is over, if it is still played."
+        if self.running and len(self.results) == number:
+            self.results.append(None)
+            self.begin_round()
+
+    def read(self) -> None:
+        "Read what is drawn; the wanted digit ends the round."
+        reader = self.session.reader
+        if not reader or not self.running or self.pad.strokes.pointer or not self.pad.lines:
+            return
+        reading = reader.read_strokes(self.pad.lines)
+        if reading.digit == self.wanted[len(self.results)] and reading.confidence > 0.8:
+            self.results.append(time.monotonic() - self.started)
+            self.begin_round()
         else:
-            self.picture.value, self.state.value = (
-                digit_html(self.images[at], "a handwritten digit to read"),
-                (
-                    f'<h2>Which digit is this?</h2><p class="mnb-soft">Round {at + 1} of {n};'
-                    " answer with the buttons or the keys 0 to 9.</p>"
-                ),
-            )
+            self.show(reading)
+
+    def show(self, reading: Reading | None = None) -> None:
+        "Show what is wanted, and how the rounds so far ended."
+        show_only(self.running, self.pad)
+        show_only(not self.running, self.go)
+        self.go.description = "Play again" if self.wanted else "Start"
+        self.state.value = render(
+            "draw_game",
+            wanted=self.wanted,
+            results=self.results,
+            rounds=DRAW_ROUNDS,
+            seconds=DRAW_SECONDS,
+            running=self.running,
+            said=digit_name(reading.digit) if reading else "",
+        )
+
+# %% ../../nbs/dashboard/83_digit_pages.ipynb #d4f1b853
+class PlayPage(VBox):
+    "Two games: read what is hard to read, and draw against the clock."
+
+    READ, DRAW = "Read hard digits", "Draw against the clock"
+
+    def __init__(self, session: Session):
+        self.choice = ToggleButtons(options=[self.READ, self.DRAW])
+        self.games = {self.READ: ReadGame(session), self.DRAW: DrawGame(session)}
+        super().__init__([add_classes(VBox([self.choice, *self.games.values()]), "mnb-card")])
+        add_classes(self, "mnb-play")
+        self.choice.observe(lambda _: self.turn(), "value")
+        self.turn()
+
+    def turn(self) -> None:
+        "Show the game that was chosen."
+        for name, game in self.games.items():
+            show_only(name == self.choice.value, game)

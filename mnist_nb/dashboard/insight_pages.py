@@ -8,12 +8,13 @@ __all__ = ['WhyPage', 'RobustnessPage', 'ComparePage']
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #fa56361f
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from html import escape
+from functools import partial
 
 import numpy as np
 from ipywidgets import HTML, Dropdown, FloatSlider, GridBox, HBox, VBox
 
-from ..analysis.comparison import Comparison, compare_reports, verdict
+from ..analysis.comparison import Comparison, compare_reports
+from ..analysis.comparison import verdict as compare_verdict
 from ..analysis.corruptions import CORRUPTIONS, corrupt, corruption_table
 from mnist_nb.analysis.explanation import (
     Layers,
@@ -24,125 +25,84 @@ from mnist_nb.analysis.explanation import (
     maps_picture,
     occlusion,
 )
-from ..core import ModelError
-from .session import Subject, Visit, aside, errand, sample_subject, test_report
+from ..core import NUM_CLASSES, ModelError
+from mnist_nb.dashboard.session import (
+    Selection,
+    Session,
+    background_job,
+    example_selection,
+    run_in_background,
+    sample_selection,
+)
 from mnist_nb.dashboard.widgets import (
     DigitGrid,
-    Joined,
     ReadingView,
+    Throttle,
+    add_classes,
     button,
-    classed,
-    digit_html,
+    class_shares,
+    digit_name,
     line_chart_html,
-    named,
     percent,
     problem_html,
+    progress_html,
+    render,
 )
 from ..data.mnist import load_test_digits
 from ..model.registry import ModelRegistry
 from ..reader import Reader
-from ..vision.preprocessing import png_data_url
-
-# %% ../../nbs/dashboard/86_insight_pages.ipynb #ab822f39
-def first_subject(visit: Visit) -> Subject:
-    "The surest mistake of the visitor's version, or the first test digit."
-    images, labels = visit.digits
-    index = next(
-        (mistake["index"] for mistake in (test_report(visit) or {}).get("mistakes", ())), 0
-    )
-    return sample_subject(images[index], int(labels[index]), index)
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #3ebdebcc
-def follow_subject(
-    page: str, visit: Visit, show: Callable[[], object], say: Callable[[object], object]
+def follow_selection(
+    page: str, session: Session, show: Callable[[], object], say: Callable[[object], object]
 ) -> None:
-    """Call `show` now and whenever the visitor sees another page, subject or version, and `say`
+    """Call `show` now and whenever the visitor sees another page, selection or version, and `say`
     with a problem; only while the page is seen.
     """
 
-    def use(subject, problem):
-        if problem:
-            say(problem)
-        elif visit.subject is None:
-            visit.subject = subject
-
     def look(change=None):
-        if visit.page != page:
+        if session.page != page:
             return
-        if visit.reader is None:
-            return say(visit.problem)
-        if visit.subject is None:
-            return aside(lambda: first_subject(visit), use)
-        show()
+        if session.reader is None:
+            say(session.problem)
+        elif session.selection is None:
+            session.selection = example_selection()
+        else:
+            show()
 
-    visit.observe(look, ["page", "subject", "reader"])
+    session.observe(look, ["page", "selection", "reader"])
     look()
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #66bf142f
-def title_html(subject: Subject, said: str) -> str:
-    "A heading that says something of a subject, with its label where that is known."
-    label = "" if subject.label is None else f" ({named(subject.label)})"
-    return f"<h2>{subject.words[:1].upper()}{subject.words[1:]}{label}{said}</h2>"
+def title_html(selection: Selection, said: str) -> str:
+    "A heading that says something of a selection, with its label where that is known."
+    label = "" if selection.label is None else f" ({digit_name(selection.label)})"
+    return f"<h2>{selection.words[:1].upper()}{selection.words[1:]}{label}{said}</h2>"
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #064a283d
-def evidence_html(picture: np.ndarray, probabilities: np.ndarray, evidence: np.ndarray) -> str:
+def evidence_html(picture: np.ndarray, outputs: np.ndarray, evidence: np.ndarray) -> str:
     "What the network saw, what spoke for its answer, and what for the runner-up, side by side."
-
-    def figure(image, words, caption):
-        return (
-            f'<figure><img src="{png_data_url(image)}"'
-            f' alt="{words}"><figcaption>{caption}</figcaption></figure>'
-        )
-
-    pair = probabilities.argsort()[:-3:-1]
-    parts = [
-        figure(
-            evidence_picture(picture, evidence[digit]),
-            f"the digit with the ink that speaks for {named(digit)} in blue, against it in orange",
-            f"for a <b>{digit}</b>, {percent(probabilities[digit])}",
-        )
-        for digit in pair
+    pair = outputs[:NUM_CLASSES].argsort()[:-3:-1]
+    maps = [
+        (int(digit), evidence_picture(picture, evidence[digit]), outputs[digit]) for digit in pair
     ]
-    legend = (
-        '<p class="mnb-soft mnb-small"><span><i class="mnb-for"></i>covering this costs the digit'
-        ' probability</span><span><i class="mnb-against"></i>covering this gains it some</span></p>'
-    )
-    return (
-        "<div"
-        f' class="mnb-evidence">'
-        f"{figure(255 - picture, 'the digit as the network saw it', 'what it saw')}"
-        f"{''.join(parts)}</div>{legend}"
-    )
+    return render("evidence", picture=255 - picture, maps=maps)
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #7ec8f3c6
 def layers_html(layers: dict[str, np.ndarray]) -> str:
     "Each layer's outputs as a picture, as dark as they are active."
-
-    def part(name, values):
-        maps = values if values.ndim == 3 else values.reshape(-1, 1, 1)
-        words = name if values.ndim == 3 else f"{len(values)} units of the dense layer"
-        return (
-            f"<li><h3>{words.replace(' x ', ' × ')}</h3><img"
-            f' src="{png_data_url(maps_picture(maps, 16 if values.ndim == 3 else 38, 1))}"'
-            f' alt="activations: {words}"></li>'
-        )
-
-    return f'<ol class="mnb-layers">{"".join(part(*each) for each in layers.items())}</ol>'
+    parts = []
+    for name, values in layers.items():
+        flat = values.ndim != 3
+        maps = values.reshape(-1, 1, 1) if flat else values
+        words = f"{len(values)} units of the dense layer" if flat else name.replace(" x ", " × ")
+        parts.append((words, maps_picture(maps, 38 if flat else 8, 1)))
+    return render("layers", parts=parts)
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #13716b7c
 def neighbours_html(found: Sequence[dict], digit: int) -> str:
     "The nearest training digits; those of another kind than the answer stand out."
-
-    def part(label, image, distance):
-        other = ' class="mnb-other"' if label != digit else ""
-        return (
-            f"<li{other}>{digit_html(image, f'a training digit, {named(label)}')}<b>{label}</b>"
-            f"{distance:.1f}"
-            " away</li>"
-        )
-
-    parts = "".join(part(each["label"], each["image"], each["distance"]) for each in found)
-    return f'<ol class="mnb-parts">{parts}</ol>'
+    return render("neighbours", found=found, digit=digit)
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #a29224b3
 class WhyPage(VBox):
@@ -150,89 +110,75 @@ class WhyPage(VBox):
     like it.
     """
 
-    def __init__(self, visit: Visit):
-        self.visit, self.title, self.evidence, self.near, self.layers = (
-            visit,
-            HTML(),
-            classed(HTML(), "mnb-live"),
-            HTML(),
-            HTML(),
-        )
-
-        def head(text):
-            return HTML(f"<h2>{text}</h2>")
-
-        super().__init__(
+    def __init__(self, session: Session):
+        self.session = session
+        self.title = HTML()
+        self.evidence = add_classes(HTML(), "mnb-live")
+        self.near = HTML()
+        self.layers = HTML()
+        draw = button("Draw another", partial(setattr, session, "page", "Draw"), "to the sheet")
+        heading = HTML("<h2>Training digits most like it, to the network</h2>")
+        main = VBox([self.title, self.evidence, add_classes(HBox([draw]), "mnb-row")])
+        top = HBox(
             [
-                classed(
-                    HBox(
-                        [
-                            classed(VBox([self.title, self.evidence]), "mnb-card"),
-                            classed(
-                                VBox(
-                                    [
-                                        head("Training digits most like it, to the network"),
-                                        self.near,
-                                    ]
-                                ),
-                                "mnb-card",
-                            ),
-                        ]
-                    ),
-                    "mnb-two",
-                ),
-                classed(VBox([head("What each layer makes of it"), self.layers]), "mnb-card"),
+                add_classes(main, "mnb-card"),
+                add_classes(VBox([heading, self.near]), "mnb-card"),
             ]
         )
-        classed(self, "mnb-column", "mnb-why")
-        follow_subject(
+        below = VBox([HTML("<h2>What each layer makes of it</h2>"), self.layers])
+        super().__init__([add_classes(top, "mnb-two"), add_classes(below, "mnb-card")])
+        add_classes(self, "mnb-column", "mnb-why")
+        follow_selection(
             "Why",
-            visit,
+            session,
             self.show,
             lambda problem: setattr(self.title, "value", problem_html(problem)),
         )
 
     def show(self) -> None:
-        "Explain the subject."
-        visit, subject, reader = self.visit, self.visit.subject, self.visit.reader
-        picture, reading = subject.prepared.picture, reader.read_prepared([subject.prepared])[0]
+        "Explain the selection."
+        session = self.session
+        selection = session.selection
+        reader = session.reader
+        picture = selection.prepared.picture
+        reading = reader.read_prepared([selection.prepared])[0]
         best = int(reading.probabilities.argmax())
-        said = (
-            f" is refused; were it a digit, most likely {named(best)}"
-            if reading.rejected
-            else f" is read as {best}, {percent(reading.confidence)} sure"
-        )
-        self.title.value = title_html(subject, said)
-        self.evidence.value = evidence_html(
-            picture, reading.probabilities, occlusion(reader, picture)
-        )
-        self.layers.value = layers_html(Layers(reader.version, visit.registry).of(picture))
-        show_neighbours(self, subject, reader, best)
+        said = f" is read as {best}, {percent(reading.confidence)} sure"
+        if reading.rejected:
+            said = f" is refused; if it were a digit, most likely {digit_name(best)}"
+        self.title.value = title_html(selection, said)
+        shares = class_shares(reader.read_prepared([selection.prepared])[0])[0]
+        self.evidence.value = evidence_html(picture, shares, occlusion(reader, picture))
+        self.layers.value = layers_html(Layers(reader.version, session.registry).of(picture))
+        show_neighbours(self, selection, reader, best)
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #a24b5b14
-def show_neighbours(page: WhyPage, subject: Subject, reader: Reader, digit: int) -> None:
-    "Show the training digits that are most like a subject, as soon as they can be had."
-    visit = page.visit
+def show_neighbours(page: WhyPage, selection: Selection, reader: Reader, digit: int) -> None:
+    "Show the training digits that are most like a selection, as soon as they can be had."
+    session = page.session
 
     def use(found, problem):
-        if visit.subject is subject and visit.reader is reader:
+        if session.selection is selection and session.reader is reader:
             page.near.value = problem_html(problem) or neighbours_html(found, digit)
 
     def look(problem=""):
         if problem:
-            return use(None, problem)
-        aside(lambda: Neighbours(reader.version, visit.registry).of(subject.prepared.picture), use)
+            use(None, problem)
+        else:
+            run_in_background(
+                lambda: Neighbours(reader.version, session.registry).of(selection.prepared.picture),
+                use,
+            )
 
-    path = kept_path("neighbours", reader.version, visit.registry)
+    path = kept_path("neighbours", reader.version, session.registry)
     if not path.exists():
-        page.near.value = (
-            '<p class="mnb-soft" role="status">Looking through 10,000 training digits, once for'
-            ' each version …</p><div class="mnb-progress mnb-busy"><i></i></div>'
+        page.near.value = progress_html(
+            "Looking through 10,000 training digits, once for each version"
         )
-    errand(visit, path, look, "analysis.explanation", "Neighbours", reader.version)
+    background_job(session, path, look, "analysis.explanation", "Neighbours", reader.version)
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #e5e18e0d
-JUDGES = 1000
+ROBUSTNESS_IMAGES = 1000
 STEPS = {
     "noise": 0.02,
     "blur": 0.1,
@@ -243,87 +189,63 @@ STEPS = {
 }
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #8d2ce316
-def accuracies(version: str | None = None, registry: ModelRegistry | None = None) -> np.ndarray:
-    "A version's accuracy at every amount of every distortion, one after another, kept in a file."
+def corruption_accuracies(
+    version: str | None = None, registry: ModelRegistry | None = None
+) -> np.ndarray:
+    "A version's accuracy at every amount of every corruption, one after another, kept in a file."
 
     def make():
         images, labels = load_test_digits()
-        return np.concatenate(
-            [
-                *corruption_table(
-                    Reader.load(version, registry).without_tta(), images[:JUDGES], labels[:JUDGES]
-                ).values()
-            ]
-        )
+        reader = Reader.load(version, registry).without_tta()
+        table = corruption_table(reader, images[:ROBUSTNESS_IMAGES], labels[:ROBUSTNESS_IMAGES])
+        return np.concatenate([*table.values()])
 
     return kept_array(kept_path("distortions", version, registry or ModelRegistry()), make)
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #60a12d3a
 def curve_of(found: np.ndarray, name: str) -> list[tuple[float, float]]:
-    "The points of one distortion's curve: amount and accuracy in per cent."
-    amounts = [each.amounts for each in CORRUPTIONS.values()]
-    parts = dict(
-        zip(
-            CORRUPTIONS,
-            np.split(found, np.cumsum([len(each) for each in amounts])[:-1]),
-            strict=False,
-        )
-    )
+    "The points of one corruption's curve: amount and accuracy in per cent."
+    ends = np.cumsum([len(each.amounts) for each in CORRUPTIONS.values()])[:-1]
+    parts = dict(zip(CORRUPTIONS, np.split(found, ends), strict=True))
+    amounts = CORRUPTIONS[name].amounts
     return [
         (amount, 100 * float(accuracy))
-        for amount, accuracy in zip(CORRUPTIONS[name].amounts, parts[name], strict=False)
+        for amount, accuracy in zip(amounts, parts[name], strict=True)
     ]
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #8e69b95f
 class RobustnessPage(HBox):
-    """Sliders that spoil the digit that was looked at last and 1,000 test digits alike, and what
-    the network still reads.
+    """Sliders that corrupt the digit that was looked at last and 1,000 test digits in the same way,
+    and what the network still reads.
     """
 
-    def __init__(self, visit: Visit):
-        self.visit, self.last, self.curves, self.changed = (
-            visit,
-            "noise",
-            {},
-            Joined(self.show, 0.02),
-        )
+    def __init__(self, session: Session):
+        self.session = session
+        self.last = "noise"
+        self.curves: dict[str, np.ndarray | None] = {}
+        self.changed = Throttle(self.show, 0.02)
         self.sliders = {name: self.slider(name) for name in CORRUPTIONS}
-        self.title, self.view, self.score, self.chart = (
-            HTML(),
-            ReadingView(),
-            classed(HTML(), "mnb-live"),
-            classed(HTML(), "mnb-curve"),
-        )
-        self.reset = button(
-            "Undo all", self.clear, "move all sliders back to where nothing is spoilt"
-        )
-        super().__init__(
-            [
-                classed(
-                    VBox(
-                        [
-                            HTML("<h2>Spoil it</h2>"),
-                            classed(GridBox([*self.sliders.values()]), "mnb-sliders"),
-                            classed(HBox([self.reset]), "mnb-row"),
-                            self.score,
-                            self.chart,
-                        ]
-                    ),
-                    "mnb-card",
-                ),
-                classed(VBox([self.title, self.view]), "mnb-card"),
-            ]
-        )
-        classed(self, "mnb-two", "mnb-robustness")
-        follow_subject(
+        self.title = HTML()
+        self.view = ReadingView()
+        self.score = add_classes(HTML(), "mnb-live")
+        self.chart = add_classes(HTML(), "mnb-curve")
+        self.reset = button("Undo all", self.clear, "move all sliders back to where they began")
+        sliders = add_classes(GridBox([*self.sliders.values()]), "mnb-sliders")
+        tools = add_classes(HBox([self.reset]), "mnb-row")
+        heading = HTML("<h2>Make it harder to read</h2>")
+        left = VBox([heading, sliders, tools, self.score, self.chart])
+        right = VBox([self.title, self.view])
+        super().__init__([add_classes(left, "mnb-card"), add_classes(right, "mnb-card")])
+        add_classes(self, "mnb-two", "mnb-robustness")
+        follow_selection(
             "Robustness",
-            visit,
+            session,
             self.show,
             lambda problem: setattr(self.title, "value", problem_html(problem)),
         )
 
     def slider(self, name: str) -> FloatSlider:
-        "The slider of a distortion."
+        "The slider of a corruption."
         amounts = CORRUPTIONS[name].amounts
         made = FloatSlider(
             min=amounts[0],
@@ -350,104 +272,90 @@ class RobustnessPage(HBox):
             slider.value = 0
 
     def amounts(self) -> dict[str, float]:
-        "How much of each distortion, as `corrupt` takes it."
+        "How much of each corruption, as `corrupt` takes it."
         return {
             name.replace(" ", "_"): round(slider.value, 6) for name, slider in self.sliders.items()
         }
 
     def show(self) -> None:
-        "Spoil and read the subject, and the test digits."
-        visit, subject, amounts = self.visit, self.visit.subject, self.amounts()
-        if visit.reader is None or subject is None:
+        "Corrupt and read the selection, and the test digits."
+        session = self.session
+        selection = session.selection
+        reader = session.reader
+        if reader is None or selection is None:
             return
-        self.title.value = title_html(subject, ", spoilt")
-        self.view.show(
-            visit.reader.read_prepared(
-                [
-                    replace(
-                        subject.prepared,
-                        picture=corrupt(subject.prepared.picture[None], **amounts)[0],
-                    )
-                ]
-            )[0]
-        )
-        self.accuracy = accuracy_of(visit.reader, visit.digits, amounts)
-        self.score.value = (
-            f'<p class="mnb-headline"><b>{100 * self.accuracy:.1f} %</b> of {JUDGES:,} test digits'
-            " right at first sight, spoilt alike</p>"
-        )
-        show_curve(self)
+        amounts = self.amounts()
+        self.reset.disabled = not any(amounts.values())
+        self.title.value = title_html(selection, ", made harder" * any(amounts.values()))
+        picture = corrupt(selection.prepared.picture[None], **amounts)[0]
+        self.view.show(reader.read_prepared([replace(selection.prepared, picture=picture)])[0])
+        run_in_background(lambda: session.test_digits(), self.use)
+
+    def use(self, digits: tuple | None, problem: object) -> None:
+        "Go on with the test digits, or say why there are none."
+        reader = self.session.reader
+        if problem:
+            self.score.value = problem_html(problem)
+        elif digits and reader:
+            self.accuracy = accuracy_of(reader, digits, self.amounts())
+            self.score.value = render("score", accuracy=self.accuracy, count=ROBUSTNESS_IMAGES)
+            show_curve(self)
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #a772cfb2
 def accuracy_of(reader: Reader, digits: tuple, amounts: dict[str, float]) -> float:
-    """A reader's accuracy on spoilt test digits, at first sight: looking again at a thousand that
-    are hardly legible would lag behind a slider.
+    """A reader's accuracy on corrupted test digits, without test-time augmentation: with it, a
+    thousand that are hardly legible would lag behind a slider.
     """
-    images, labels = (array[:JUDGES] for array in digits)
-    return float(
-        (reader.without_tta().probabilities(corrupt(images, **amounts)).argmax(1) == labels).mean()
-    )
+    images, labels = (array[:ROBUSTNESS_IMAGES] for array in digits)
+    probabilities = reader.without_tta().probabilities(corrupt(images, **amounts))
+    return float((probabilities.argmax(1) == labels).mean())
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #8cc840a6
 def show_curve(page: RobustnessPage) -> None:
     "Show the curve behind the slider that was moved last, and where one is on it."
-    visit, version = page.visit, page.visit.reader.version
-    name, kind = page.last, CORRUPTIONS[page.last]
+    session = page.session
+    version = session.reader.version
+    name = page.last
+    kind = CORRUPTIONS[name]
 
     def use(found, problem):
         if found is not None:
             page.curves[version] = found
         if problem:
             page.chart.value = problem_html(problem)
-        elif visit.reader and visit.reader.version == version:
+        elif session.reader and session.reader.version == version:
             show_curve(page)
 
     def look(problem=""):
-        aside(lambda: accuracies(version, visit.registry), use) if not problem else use(
-            None, problem
-        )
+        if problem:
+            use(None, problem)
+        else:
+            run_in_background(lambda: corruption_accuracies(version, session.registry), use)
 
     if version not in page.curves:
-        page.chart.value = (
-            '<p class="mnb-soft" role="status">The curves are being made, once for each version'
-            ' …</p><div class="mnb-progress mnb-busy"><i></i></div>'
-        )
+        page.chart.value = progress_html("Making the curves, once for each version")
         page.curves[version] = None
-        return errand(
-            visit,
-            kept_path("distortions", version, visit.registry),
-            look,
-            "dashboard.insight_pages",
-            "accuracies",
-            version,
-        )
-    if page.curves[version] is None:
+        path = kept_path("distortions", version, session.registry)
+        module = "dashboard.insight_pages"
+        background_job(session, path, look, module, "corruption_accuracies", version)
+        return
+    found = page.curves[version]
+    if found is None:
         return
     lines = {
-        f"{name} alone": curve_of(page.curves[version], name),
+        f"{name} alone": curve_of(found, name),
         "now": [(page.sliders[name].value, 100 * page.accuracy)],
     }
+    amounts = (kind.amounts[0], kind.amounts[-1])
     page.chart.value = line_chart_html(
-        lines,
-        f"{name}, {kind.unit}",
-        "accuracy in %",
-        (kind.amounts[0], kind.amounts[-1]),
-        (0, 100),
+        lines, f"{name}, {kind.unit}", "accuracy, %", amounts, (0, 100)
     )
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #ef31bc70
 def verdict_html(found: Comparison) -> str:
     "What two reports come to."
-    if found.versions[0] == found.versions[1]:
-        return (
-            '<p class="mnb-soft">Choose two versions. Train one, or teach one, and it can be'
-            " compared here.</p>"
-        )
-    shares = " against ".join(f"<b>{100 * accuracy:.2f} %</b>" for accuracy in found.accuracy)
-    return (
-        f'<p class="mnb-headline">{shares} of the test digits'
-        f" right</p><p>{escape(verdict(found))}.</p>"
-    )
+    same = found.versions[0] == found.versions[1]
+    return render("comparison", found=found, verdict="" if same else compare_verdict(found))
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #c6e6cd40
 class ComparePage(VBox):
@@ -455,41 +363,47 @@ class ComparePage(VBox):
 
     MOST = 13
 
-    def __init__(self, visit: Visit):
-        self.visit, self.readers, self.found, self.filling = visit, {}, None, False
+    def __init__(self, session: Session):
+        self.session = session
+        self.readers: dict[str, Reader] = {}
+        self.found: Comparison | None = None
+        self.filling = False
         self.choices = [Dropdown(description=words) for words in ("One version", "The other")]
-        self.views, self.title, self.told = [ReadingView() for _ in self.choices], HTML(), HTML()
+        self.views = [ReadingView() for _ in self.choices]
+        self.title = HTML()
+        self.told = HTML()
         self.differing = DigitGrid(self.pick)
         cards = [
-            classed(VBox([choice, view]), "mnb-card")
-            for choice, view in zip(self.choices, self.views, strict=False)
+            add_classes(VBox([choice, view]), "mnb-card")
+            for choice, view in zip(self.choices, self.views, strict=True)
         ]
         super().__init__(
             [
                 self.title,
-                classed(HBox(cards), "mnb-pair"),
-                classed(VBox([self.told, self.differing]), "mnb-card"),
+                add_classes(HBox(cards), "mnb-pair"),
+                add_classes(VBox([self.told, self.differing]), "mnb-card"),
             ]
         )
-        classed(self, "mnb-column", "mnb-compare")
+        add_classes(self, "mnb-column", "mnb-compare")
         for choice in self.choices:
             choice.observe(lambda _: None if self.filling else self.show(), "value")
-        follow_subject(
+        follow_selection(
             "Compare",
-            visit,
+            session,
             self.fill,
             lambda problem: setattr(self.title, "value", problem_html(problem)),
         )
 
     def fill(self) -> None:
         "Offer the versions that there are: the visitor's, and the newest other one."
-        versions, mine = [*reversed(self.visit.registry.versions())], self.visit.reader.version
+        versions = [*reversed(self.session.registry.versions())]
+        mine = self.session.reader.version
         wanted = [mine, next((version for version in versions if version != mine), mine)]
         chosen = [choice.value for choice in self.choices]
         if len({*chosen} & {*versions}) == 2:
             wanted = chosen
         self.filling = True
-        for choice, version in zip(self.choices, wanted, strict=False):
+        for choice, version in zip(self.choices, wanted, strict=True):
             if [*choice.options] != versions:
                 choice.options = versions
             choice.value = version
@@ -497,12 +411,13 @@ class ComparePage(VBox):
         self.show()
 
     def show(self) -> None:
-        "Let both read the subject, and tell what their reports say."
-        subject, pair = self.visit.subject, [choice.value for choice in self.choices]
-        self.title.value = title_html(subject, ", read by two versions")
-        for version, view in zip(pair, self.views, strict=False):
+        "Let both read the selection, and tell what their reports say."
+        selection = self.session.selection
+        pair = [choice.value for choice in self.choices]
+        self.title.value = title_html(selection, ", read by two versions")
+        for version, view in zip(pair, self.views, strict=True):
             try:
-                view.show(self.reader(version).read_prepared([subject.prepared])[0])
+                view.show(self.reader(version).read_prepared([selection.prepared])[0])
             except ModelError as e:
                 view.show(problem=e)
         if not self.found or [*self.found.versions] != pair:
@@ -510,23 +425,21 @@ class ComparePage(VBox):
 
     def reader(self, version: str) -> Reader:
         "The reader of a version; those of others than the two that are shown are let go."
-        self.readers = {
-            each: reader
-            for each, reader in self.readers.items()
-            if each in {choice.value for choice in self.choices}
-        }
+        shown = {choice.value for choice in self.choices}
+        self.readers = {each: reader for each, reader in self.readers.items() if each in shown}
         if version not in self.readers:
-            self.readers[version] = (
-                self.visit.reader
-                if self.visit.reader.version == version
-                else Reader.load(version, self.visit.registry)
-            )
+            mine = self.session.reader
+            same = mine.version == version
+            self.readers[version] = mine if same else Reader.load(version, self.session.registry)
         return self.readers[version]
 
     def pick(self, place: int) -> None:
         "Put one of the digits that they read differently before both."
-        index, (images, labels) = self.found.differing[place]["index"], self.visit.digits
-        self.visit.subject = sample_subject(images[index], int(labels[index]), index)
+        if self.found is None:
+            return
+        index = self.found.differing[place]["index"]
+        images, labels = self.session.digits
+        self.session.selection = sample_selection(images[index], int(labels[index]), index)
         self.differing.choose(place)
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #203fbcb8
@@ -534,18 +447,13 @@ def show_differences(page: ComparePage, pair: list[str]) -> None:
     "Show what the reports of two versions say, and the digits on which they differ."
     page.differing.layout.display = "none"
     try:
-        page.found = compare_reports(*pair, page.visit.registry)
+        page.found = compare_reports(pair[0], pair[1], page.session.registry)
     except ModelError as e:
-        page.found, page.told.value = None, problem_html(e)
-    if not page.found:
+        page.found = None
+        page.told.value = problem_html(e)
         return
     differing = page.found.differing[: page.MOST]
-    page.told.value = verdict_html(page.found) + (
-        '<p class="mnb-soft mnb-small">Of each digit below: what it is, and what the one and the'
-        " other read.</p>"
-        if differing
-        else ""
-    )
+    page.told.value = verdict_html(page.found)
 
     def use(digits, problem):
         if problem:
@@ -558,12 +466,10 @@ def show_differences(page: ComparePage, pair: list[str]) -> None:
             [each["answers"][1] for each in differing],
         )
         for tile, each in zip(page.differing.tiles, differing, strict=False):
-            tile.description, tile.tooltip = (
-                "{}: {} / {}".format(each["label"], *each["answers"]),
-                "{}, read as {} by the one and as {} by the other".format(
-                    named(each["label"]), *each["answers"]
-                ),
-            )
+            one, other = each["answers"]
+            tile.description = f"{each['label']}: {one} / {other}"
+            label = digit_name(each["label"])
+            tile.tooltip = f"{label}, read as {one} by the one and as {other} by the other"
         page.differing.layout.display = ""
 
-    aside(lambda: page.visit.digits, use)
+    run_in_background(lambda: page.session.digits, use)

@@ -11,22 +11,30 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from html import escape
 from pathlib import Path
 
 from ipywidgets import HTML, Dropdown, HBox, VBox
+from markupsafe import Markup
 
 from ..core import NUM_CLASSES, ModelError
-from .session import Visit, aside, attempt, used_versions
-from .training_pages import act, back_button, state_html
+from mnist_nb.dashboard.session import (
+    Session,
+    active_version,
+    report_errors,
+    run_in_background,
+    used_versions,
+)
+from .training_pages import back_button, run_action, state_html
 from mnist_nb.dashboard.widgets import (
+    ConfirmButton,
     DigitGrid,
+    add_classes,
     button,
-    classed,
-    digit_html,
-    named,
+    digit_name,
     percent,
     problem_html,
+    progress_html,
+    render,
 )
 from ..model.registry import ModelRegistry, read_record, remove_version, set_current
 from ..training.corrections import NO_DIGIT, SOURCES, Correction, write_folder
@@ -35,88 +43,43 @@ from ..training.fine_tuning import DIGITS, LABEL, LEAST
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #78c401dc
 def correction_html(found: Correction) -> str:
     "One correction, large."
-    digit = (
-        '<div class="mnb-digit none">–</div>'
-        if found.label == NO_DIGIT
-        else f'<div class="mnb-digit">{found.label}</div>'
+    said: str = "refused as no digit"
+    if found.digit != NO_DIGIT:
+        said = Markup("read as {}, {} sure").format(
+            digit_name(found.digit), percent(found.confidence)
+        )
+    return render(
+        "correction",
+        found=found,
+        symbol="–" if found.label == NO_DIGIT else found.label,
+        said=said,
+        made=time.strftime("%Y-%m-%d %H:%M", time.localtime(found.made)),
     )
-    said = (
-        "refused as no digit"
-        if found.digit == NO_DIGIT
-        else f"read as {named(found.digit)}, {percent(found.confidence)} sure"
-    )
-    made = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.made))
-    words = (
-        f'<div><span class="mnb-sure">It is {named(found.label)}</span><span'
-        f' class="mnb-soft">{said}<br>{found.source}, {made}<br>by'
-        f" {escape(found.model)}</span></div>"
-    )
-    seen = digit_html(found.picture, f"{named(found.label)}, as the network saw it")
-    return f'<div class="mnb-answer">{digit}{words}{seen}</div>'
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #f487a123
-def zipped(corrections: Sequence[Correction]) -> bytes:
+def zip_corrections(corrections: Sequence[Correction]) -> bytes:
     "Corrections as a zip of PNG files, their labels, and arrays in MNIST's form."
     with tempfile.TemporaryDirectory() as folder:
         write_folder(corrections, Path(folder) / "corrections")
-        return Path(
-            shutil.make_archive(str(Path(folder) / "all"), "zip", folder, "corrections")
-        ).read_bytes()
+        packed = shutil.make_archive(str(Path(folder) / "all"), "zip", folder, "corrections")
+        return Path(packed).read_bytes()
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #49dfb2c4
 def download_html(content: bytes, count: int, total: int) -> str:
     "A link that saves a zip of so many corrections, of so many in all."
-    data, share = (
-        base64.b64encode(content).decode(),
-        f"the newest {count} of {total}" if count < total else count,
-    )
+    share = f"the newest {count} of {total}" if count < total else count
+    data = base64.b64encode(content).decode()
+    size = f"{len(content) / 1000:.0f} kB"
     return (
         '<a class="mnb-link" download="corrections.zip"'
-        f' href="data:application/zip;base64,{data}">Save corrections.zip ({share},'
-        f" {len(content) / 1000:.0f} kB)</a>"
+        f' href="data:application/zip;base64,{data}">Save corrections.zip ({share}, {size})</a>'
     )
 
-# %% ../../nbs/dashboard/85_learning_pages.ipynb #50ef7534
-class Twice(HBox):
-    """A button whose work cannot be undone: the first click asks, a second one after a pause does
-    it; another button takes the first click back.
-    """
-
-    PAUSE = 0.5
-
-    def __init__(self, work: Callable[[], object], question: str):
-        self.work, self.question, self.text, self.asked = work, question, "", None
-        self.button, self.keep = (
-            button("", self.press, button_style="danger"),
-            button("No", self.calm, "do nothing"),
-        )
-        super().__init__([self.button, self.keep])
-        classed(self, "mnb-row").calm()
-
-    def show(self, text: str) -> None:
-        "Offer the work, under these words."
-        if text != self.text:
-            self.text = text
-            self.calm()
-
-    def calm(self) -> None:
-        "Forget the first click."
-        self.asked, self.button.description, self.keep.layout.display = None, self.text, "none"
-
-    def press(self) -> None:
-        "Ask, or do it."
-        now = time.monotonic()
-        if self.asked is None:
-            self.asked, self.button.description, self.keep.layout.display = now, self.question, ""
-        elif now - self.asked >= self.PAUSE:
-            self.calm()
-            self.work()
-
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #0af3a18b
-class Filters(HBox):
+class CorrectionFilter(HBox):
     "Which corrections to show: whose, of which label, from where."
 
-    EVERYBODY, MINE = "all", "this visit's"
+    EVERYBODY, MINE = "everybody's", "only mine"
 
     def __init__(self):
         self.whose = Dropdown(options=[self.EVERYBODY, self.MINE], description="Whose")
@@ -128,57 +91,59 @@ class Filters(HBox):
             options=["anywhere", *(f"{source}s" for source in SOURCES)], description="From"
         )
         super().__init__([self.whose, self.label, self.source])
-        classed(self, "mnb-fields", "mnb-filters")
+        add_classes(self, "mnb-fields", "mnb-filters")
 
-    def fits(self, visit: Visit) -> dict:
+    def query(self, session: Session) -> dict:
         "What `Corrections.list` is to look for."
         return {
-            "visitor": visit.name if self.whose.value == self.MINE else None,
+            "visitor": session.name if self.whose.value == self.MINE else None,
             "label": self.label.index - 1 if self.label.index else None,
             "source": SOURCES[self.source.index - 1] if self.source.index else None,
         }
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #221f4bbc
-PAGE, EXPORTED = 21, 5000
-NOTHING = (
-    '<p class="mnb-soft">No corrections here. Where an answer on Draw or Upload is wrong, one click'
-    " says what it really was. It is kept on this machine and sent nowhere.</p>"
-)
+PAGE_SIZE, MAX_EXPORTED = 21, 5000
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #eb88a146
 class CorrectionList(VBox):
-    "The corrections that fit, page by page, with their export and their end."
+    """The corrections that fit, page by page, with their export and their end.
 
-    def __init__(self, visit: Visit, pick: Callable[[Correction | None], object]):
-        self.visit, self.pick, self.start, self.found, self.number = visit, pick, 0, [], None
-        self.filters, self.grid, self.place, self.file, self.problem = (
-            Filters(),
-            DigitGrid(lambda at: self.choose(self.found[at])),
-            HTML(),
-            HTML(),
-            HTML(),
+    Parameters
+    ----------
+    pick : called with the correction that is to be shown large, or None.
+    """
+
+    def __init__(self, session: Session, pick: Callable[[Correction | None], object]):
+        self.session = session
+        self.pick = pick
+        self.start = 0
+        self.found: Sequence[Correction] = []
+        self.number: int | None = None
+        self.filters = CorrectionFilter()
+        self.grid = DigitGrid(lambda at: self.choose(self.found[at]))
+        self.place = HTML()
+        self.file = HTML()
+        self.problem = HTML()
+        self.newer = button("Newer", lambda: self.turn(-PAGE_SIZE), "the corrections after these")
+        self.older = button("Older", lambda: self.turn(PAGE_SIZE), "the corrections before these")
+        self.save = button(
+            "Export", self.export, "all that fit, as PNG files, labels and arrays in one zip"
         )
-        self.newer, self.older = (
-            button("Newer", lambda: self.turn(-PAGE), "the corrections after these"),
-            button("Older", lambda: self.turn(PAGE), "the corrections before these"),
-        )
-        self.save, self.forget = (
-            button(
-                "Export", self.export, "all that fit, as PNG files, labels and arrays in one zip"
-            ),
-            Twice(self.forget_all, "Really? It is for good"),
-        )
+        self.forget = ConfirmButton(self.forget_all, "Really? It is for good")
 
         def row(*parts):
-            return classed(HBox(parts), "mnb-row", "mnb-spread")
+            return add_classes(HBox(parts), "mnb-row", "mnb-spread")
 
+        turning = add_classes(HBox([self.newer, self.older]), "mnb-row")
+        saving = add_classes(HBox([self.save, self.file]), "mnb-row")
+        self.actions = row(saving, self.forget)
         super().__init__(
             [
                 HTML("<h2>Corrections</h2>"),
                 self.filters,
                 self.grid,
-                row(self.place, classed(HBox([self.newer, self.older]), "mnb-row")),
-                row(classed(HBox([self.save, self.file]), "mnb-row"), self.forget),
+                row(self.place, turning),
+                self.actions,
                 self.problem,
             ]
         )
@@ -196,27 +161,29 @@ class CorrectionList(VBox):
 
     def choose(self, found: Correction | None) -> None:
         "Show one of them large."
-        self.number = found and found.number
+        self.number = found.number if found else None
         self.pick(found)
 
     def forget_all(self) -> None:
         "Forget them, whatever their label and source."
-        whose = self.filters.fits(self.visit)["visitor"]
-        if attempt(
-            lambda: self.visit.corrections.forget(visitor=whose, everything=whose is None), self.say
+        whose = self.filters.query(self.session)["visitor"]
+        corrections = self.session.corrections
+        if report_errors(
+            lambda: corrections.forget(visitor=whose, everything=whose is None), self.say
         ):
-            self.visit.refresh()
+            self.session.refresh()
 
     def export(self) -> None:
         "Offer those that fit as a file."
-        fits = self.filters.fits(self.visit)
-        self.file.value = '<span class="mnb-soft" role="status">packing …</span>'
+        query = self.filters.query(self.session)
+        corrections = self.session.corrections
+        self.file.value = progress_html("Packing")
 
         def packed():
-            found = self.visit.corrections.list(**fits, most=EXPORTED)
-            return zipped(found), len(found), self.visit.corrections.count(**fits)
+            found = corrections.list(**query, most=MAX_EXPORTED)
+            return zip_corrections(found), len(found), corrections.count(**query)
 
-        aside(packed, self.offer)
+        run_in_background(packed, self.offer)
 
     def offer(self, packed: tuple | None, problem: object) -> None:
         "Offer a file, or say why there is none."
@@ -225,44 +192,39 @@ class CorrectionList(VBox):
 
     def show(self) -> None:
         "Show them as they are now."
-        attempt(lambda: show_corrections(self), self.say)
+        report_errors(lambda: show_corrections(self), self.say)
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #0d7bf623
 def show_corrections(shown: CorrectionList) -> None:
     "Bring a list of corrections up to date."
-    kept, fits = shown.visit.corrections, shown.filters.fits(shown.visit)
-    count, whose = kept.count(**fits), kept.count(fits["visitor"])
-    shown.start = min(shown.start, max(0, count - 1) // PAGE * PAGE)
-    shown.found = found = kept.list(**fits, most=PAGE, start=shown.start)
+    corrections = shown.session.corrections
+    query = shown.filters.query(shown.session)
+    count = corrections.count(**query)
+    whose = corrections.count(query["visitor"])
+    everybody = query["visitor"] is None
+    shown.start = min(shown.start, max(0, count - 1) // PAGE_SIZE * PAGE_SIZE)
+    shown.found = corrections.list(**query, most=PAGE_SIZE, start=shown.start)
     shown.grid.show(
-        [each.picture for each in found],
-        [each.label for each in found],
-        [each.digit for each in found],
+        [each.picture for each in shown.found],
+        [each.label for each in shown.found],
+        [each.digit for each in shown.found],
     )
-    last = shown.start + len(found)
-    shown.place.value = (
-        f'<span class="mnb-soft">{shown.start + 1} to {last} of {count}; really → read as</span>'
-        if found
-        else NOTHING
-    )
-    (
-        shown.newer.disabled,
-        shown.older.disabled,
-        shown.save.disabled,
-        shown.forget.button.disabled,
-    ) = not shown.start, last >= count, not count, not whose
+    last = shown.start + len(shown.found)
+    shown.place.value = render("corrections_place", first=shown.start + 1, last=last, count=count)
+    shown.newer.disabled = not shown.start
+    shown.older.disabled = last >= count
+    shown.save.disabled = not count
+    shown.forget.button.disabled = not whose
     for each in (shown.newer, shown.older):
-        each.layout.display = "" if count > PAGE else "none"
-    shown.forget.show(
-        f"Forget {'all' if fits['visitor'] is None else 'my'} {whose}" if whose else "Forget all"
-    )
+        each.layout.display = "" if count > PAGE_SIZE else "none"
+    shown.actions.layout.display = "" if whose else "none"
+    shown.forget.show(f"Forget {'all' if everybody else 'my'} {whose}" if whose else "Forget all")
     shown.file.value = ""
-    shown.choose(
-        next((each for each in found if each.number == shown.number), found[0] if found else None)
-    )
+    same = [each for each in shown.found if each.number == shown.number]
+    shown.choose(next(iter([*same, *shown.found]), None))
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #22902f7e
-ROWS = {
+ROW_NAMES = {
     "corrections, learnt": "corrections it learnt",
     "corrections, held out": "corrections kept back",
     "MNIST, validation": "MNIST, validation",
@@ -271,156 +233,129 @@ ROWS = {
 }
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #8e36d49b
-def lesson_html(record: dict) -> str:
-    "What a lesson changed: a table of before and after, and a warning where there is one."
-
-    def cells(old, new):
-        kind = "better" if new > old else "worse" if new < old else ""
-        return (
-            f"<td>{100 * old:.2f}</td><td>{100 * new:.2f}</td><td"
-            f' class="mnb-{kind}">{f"{100 * (new - old):+.2f}".replace("-", "−")}</td>'
-        )
-
-    rows = "".join(
-        f'<tr><th scope="row">{escape(ROWS.get(name, name))}</th>{cells(old, new)}</tr>'
-        for name, old, new in record["rows"]
-    )
-    head = "".join(
-        f'<th scope="col">{name}</th>' for name in ("right, in %", "before", "after", "change")
-    )
-    return (
-        f'<table class="mnb-lesson"><caption>{escape(record["before"])} became'
-        f" {escape(record['version'])}, by {record['learnt']} corrections</caption>"
-        f"<tr>{head}</tr>{rows}</table>{problem_html(record['warning'])}"
-    )
+def fine_tuning_html(record: dict) -> str:
+    "What a fine-tuning changed: a table of before and after, and a warning where there is one."
+    rows = [(ROW_NAMES.get(name, name), old, new) for name, old, new in record["rows"]]
+    return render("fine_tuning", record=record, rows=rows)
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #2c514a91
-def last_lesson(registry: ModelRegistry) -> dict | None:
-    "What the newest taught version has to say, as teaching.json has it; None where there is none."
+def last_fine_tuning(registry: ModelRegistry) -> dict | None:
+    "What the newest fine-tuned version has to say, as its record has it; None where there is none."
     taught = [
         version
         for version in registry.versions()
         if (registry.folder / version / "teaching.json").is_file()
     ]
+    if not taught:
+        return None
+    path = registry.path(taught[-1]) / "teaching.json"
     try:
-        return (
-            read_record(
-                registry.path(taught[-1]) / "teaching.json",
-                "version",
-                "before",
-                "learnt",
-                "rows",
-                "warning",
-            )
-            if taught
-            else None
-        )
+        return read_record(path, "version", "before", "learnt", "rows", "warning")
     except ModelError:
         return None
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #5d15b1ed
-def plan_html(count: int, version: str) -> str:
-    "What a lesson from so many corrections would do."
-    if count < LEAST:
-        return (
-            f'<p class="mnb-soft">{LEAST} corrections are needed to learn from; there'
-            f" {'is' if count == 1 else 'are'} {count or 'none'}.</p>"
-        )
-    return (
-        f'<p class="mnb-soft">A copy of {escape(version)} learns from them among {DIGITS:,} MNIST'
-        " digits, in about a minute. Every fifth is kept back to judge by. Nothing changes for"
-        " anybody until you say so.</p>"
-    )
+def fine_tuning_plan_html(count: int, version: str) -> str:
+    "What a fine-tuning on so many corrections would do."
+    return render("fine_tuning_plan", count=count, least=LEAST, version=version, digits=DIGITS)
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #9ac3f87e
-class Lesson(VBox):
-    "Let a version learn from corrections, see what came of it, and decide."
+class FineTuning(VBox):
+    """Let a version learn from corrections, see what came of it, and decide.
 
-    def __init__(self, visit: Visit, whose: Callable[[], str | None]):
-        self.visit, self.whose, self.plan, self.state, self.table, self.problem = (
-            visit,
-            whose,
-            HTML(),
-            HTML(),
-            HTML(),
-            HTML(),
-        )
-        self.record = None
+    Parameters
+    ----------
+    whose : called without arguments for the visitor whose corrections are meant; None for all.
+    """
+
+    def __init__(self, session: Session, whose: Callable[[], str | None]):
+        self.session = session
+        self.whose = whose
+        self.record: dict | None = None
+        self.plan = HTML()
+        self.state = HTML()
+        self.table = HTML()
+        self.problem = HTML()
         self.learn = button(
             "",
-            lambda: act(self, lambda: visit.jobs.fine_tune(visit.chosen, whose())),
-            "teach a copy of the version that you read with",
+            lambda: run_action(self, self.start, "Starting …"),
+            "fine-tune a copy of the version that you read with",
             button_style="primary",
         )
         self.promote = button(
             "Use it for everybody",
-            lambda: act(self, self.use),
-            "make the taught version the current one",
+            lambda: run_action(self, self.use),
+            "make the fine-tuned version the current one",
         )
         self.back = back_button(self)
-        self.discard = Twice(
-            lambda: act(self, lambda: remove_version(visit.registry, self.record["version"])),
-            "Really? It is for good",
+        self.discard = ConfirmButton(
+            lambda: run_action(self, self.throw_away), "Really? It is for good"
         )
         self.discard.show("Throw it away")
         super().__init__(
             [
                 HTML("<h2>Learn from them</h2>"),
                 self.plan,
-                classed(HBox([self.learn]), "mnb-row"),
+                add_classes(HBox([self.learn]), "mnb-row"),
                 self.problem,
                 self.state,
                 self.table,
-                classed(HBox([self.promote, self.discard, self.back]), "mnb-row"),
+                add_classes(HBox([self.promote, self.discard, self.back]), "mnb-row"),
             ]
         )
         self.show()
 
+    def start(self) -> None:
+        "Begin a fine-tuning."
+        self.session.jobs.fine_tune(self.session.chosen, self.whose())
+
+    def throw_away(self) -> None:
+        "Remove the fine-tuned version."
+        if self.record:
+            remove_version(self.session.registry, self.record["version"])
+
     def use(self) -> None:
-        "Let everybody, this visitor too, read with the taught version."
-        set_current(self.visit.registry, self.record["version"])
-        self.visit.chosen = None
+        "Let everybody, this visitor too, read with the fine-tuned version."
+        if self.record:
+            set_current(self.session.registry, self.record["version"])
+            self.session.chosen = None
 
     def show(self) -> None:
-        "Show the lesson as it stands."
-        attempt(
-            lambda: show_lesson(self),
-            lambda problem: setattr(self.plan, "value", problem_html(problem)) if problem else None,
-        )
+        "Show the fine-tuning as it stands."
+
+        def say(problem):
+            if problem:
+                self.plan.value = problem_html(problem)
+
+        report_errors(lambda: update_fine_tuning(self), say)
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #d2d0c33d
-def show_lesson(lesson: Lesson) -> None:
-    "Bring a lesson up to date."
-    visit, job, whose = lesson.visit, lesson.visit.job, lesson.whose()
-    count, used, runs = (
-        visit.corrections.count(whose),
-        used_versions(visit)[-2:],
-        bool(job and job.status == "running"),
-    )
-    lesson.plan.value = plan_html(
-        count, visit.reader.version if visit.reader else "the version in use"
-    )
-    lesson.learn.description, lesson.learn.disabled = (
-        f"Learn from {'all' if whose is None else 'my'} {count}" if count else "Learn",
-        runs or count < LEAST,
-    )
+def update_fine_tuning(shown: FineTuning) -> None:
+    "Bring a fine-tuning up to date."
+    session = shown.session
+    job = session.job
+    whose = shown.whose()
+    count = session.corrections.count(whose)
+    current = active_version(session)
+    running = bool(job and job.status == "running")
+    reading = session.reader.version if session.reader else "the version in use"
+    shown.plan.value = fine_tuning_plan_html(count, reading)
+    shown.learn.description = f"Learn from {'all' if whose is None else 'my'} {count}"
+    shown.learn.disabled = running or count < LEAST
+    shown.learn.layout.display = "" if count >= LEAST else "none"
     told = job and job.label == LABEL and job.status != "finished"
-    lesson.state.value = state_html(job, visit.events) if told else ""
-    before, lesson.record = lesson.record, None if runs and told else last_lesson(visit.registry)
-    record = lesson.record
+    shown.state.value = state_html(job, session.events) if told else ""
+    before = shown.record
+    record = None if running and told else last_fine_tuning(session.registry)
+    shown.record = record
     if record != before:
-        lesson.discard.calm()
-    lesson.table.value = (
-        lesson_html(record)
-        + '<p class="mnb-soft">It is in use.</p>' * (record["version"] in used[-1:])
-        if record
-        else ""
-    )
-    current = bool(record and record["version"] in used[-1:])
+        shown.discard.calm()
+    in_use = bool(record and record["version"] == current)
+    shown.table.value = fine_tuning_html(record | {"in_use": in_use}) if record else ""
     for each, wanted in (
-        (lesson.promote, record and not current),
-        (lesson.discard, record and not current),
-        (lesson.back, current and len(used) > 1),
+        (shown.promote, record and not in_use),
+        (shown.discard, record and not in_use),
+        (shown.back, in_use and len(used_versions(session)) > 1),
     ):
         each.layout.display = "" if wanted else "none"
 
@@ -428,42 +363,33 @@ def show_lesson(lesson: Lesson) -> None:
 class CorrectionsPage(HBox):
     "What was corrected: to look at, take back, export, forget, and learn from."
 
-    def __init__(self, visit: Visit):
-        self.visit, self.detail, self.undo_button = (
-            visit,
-            classed(HTML(), "mnb-reading"),
-            button("Take this one back", self.undo, "forget this correction"),
-        )
-        self.list = CorrectionList(visit, self.pick)
-        self.lesson = Lesson(visit, lambda: self.list.filters.fits(visit)["visitor"])
-        self.chosen = classed(
-            VBox([self.detail, classed(HBox([self.undo_button]), "mnb-row")]), "mnb-card"
-        )
-        super().__init__(
-            [
-                classed(self.list, "mnb-card"),
-                classed(VBox([self.chosen, classed(self.lesson, "mnb-card")]), "mnb-column"),
-            ]
-        )
-        classed(self, "mnb-two", "mnb-learning")
-        self.list.filters.whose.observe(lambda _: self.lesson.show(), "value")
-        visit.observe(lambda _: self.show(), "corrected")
-        visit.observe(lambda _: self.lesson.show(), ["job", "reader"])
+    def __init__(self, session: Session):
+        self.session = session
+        self.detail = add_classes(HTML(), "mnb-reading")
+        self.undo_button = button("Take this one back", self.undo, "forget this correction")
+        self.list = CorrectionList(session, self.pick)
+        self.fine_tuning = FineTuning(session, lambda: self.list.filters.query(session)["visitor"])
+        undo = add_classes(HBox([self.undo_button]), "mnb-row")
+        self.chosen = add_classes(VBox([self.detail, undo]), "mnb-card")
+        right = VBox([self.chosen, add_classes(self.fine_tuning, "mnb-card")])
+        super().__init__([add_classes(self.list, "mnb-card"), add_classes(right, "mnb-column")])
+        add_classes(self, "mnb-two", "mnb-learning")
+        self.list.filters.whose.observe(lambda _: self.fine_tuning.show(), "value")
+        session.observe(lambda _: self.show(), "corrected")
+        session.observe(lambda _: self.fine_tuning.show(), ["job", "reader"])
         self.show()
 
     def pick(self, found: Correction | None) -> None:
         "Show a correction large, or none."
-        self.detail.value, self.chosen.layout.display = (
-            correction_html(found) if found else "",
-            "" if found else "none",
-        )
+        self.detail.value = correction_html(found) if found else ""
+        self.chosen.layout.display = "" if found else "none"
 
     def undo(self) -> None:
         "Forget the correction that is shown large."
-        if attempt(lambda: self.visit.corrections.forget(self.list.number), self.list.say):
-            self.visit.refresh()
+        if report_errors(lambda: self.session.corrections.forget(self.list.number), self.list.say):
+            self.session.refresh()
 
     def show(self) -> None:
         "Show all as it is now."
         self.list.show()
-        self.lesson.show()
+        self.fine_tuning.show()

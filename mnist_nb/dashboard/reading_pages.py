@@ -7,37 +7,51 @@ __all__ = ['CorrectionBar', 'DrawPage', 'UploadPage']
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #b541bfc6
 import base64
+import os
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from html import escape
+from itertools import count
 
 import cv2
 import numpy as np
-from ipywidgets import HTML, GridBox, HBox, ToggleButtons, VBox
+from ipywidgets import HTML, GridBox, HBox, ToggleButton, ToggleButtons, VBox
 
 from ..core import NUM_CLASSES, MnistNbError
-from .session import Visit, attempt, read_subject, why_button
+from mnist_nb.dashboard.session import (
+    Selection,
+    Session,
+    example_strokes,
+    reading_selection,
+    report_errors,
+    why_button,
+)
 from mnist_nb.dashboard.widgets import (
+    PENS,
+    SHEET_SIZE,
     DrawingPad,
     ImageUpload,
     ReadingView,
+    add_classes,
     button,
-    classed,
-    named,
+    digit_name,
+    draw_sheet,
     problem_html,
+    render,
+    tiles_style,
 )
 from ..reader import Number, Reading
 from ..vision.preprocessing import decode
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #e341b181
 NONE_OF_THEM = "not a digit"
+AS_READ = "That is what was read: nothing to correct."
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #60a425b3
-def kept_html(label: int | None, reading: Reading) -> str:
+def saved_html(label: int | None, reading: Reading) -> str:
     "What is said of a correction that was just kept."
-    return (
-        f'<p class="mnb-soft" role="status">Kept: {named(label)}, read as'
-        f" {named(reading.digit)}.</p>"
-    )
+    words = f"Kept: {digit_name(label)}, read as {digit_name(reading.digit)}."
+    return f'<p class="mnb-soft" role="status">{words}</p>'
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #49342b42
 class CorrectionBar(VBox):
@@ -45,212 +59,351 @@ class CorrectionBar(VBox):
 
     Parameters
     ----------
-    visit : whose correction it is, and where it is kept.
+    session : whose correction it is, and where it is kept.
     given : called without arguments for what is corrected: its `Reading`, its source ('drawing',
-    'picture' or 'sample'), and its strokes or None.
+        'picture' or 'sample'), and its strokes or None.
     """
 
-    def __init__(self, visit: Visit, given: Callable[[], tuple]):
-        self.visit, self.given, self.kept, self.about, self.note = visit, given, None, None, HTML()
+    def __init__(self, session: Session, given: Callable[[], tuple]):
+        self.session = session
+        self.given = given
+        self.kept: int | None = None
+        self.about: Reading | None = None
+        self.note = HTML()
         self.labels = ToggleButtons(
             options=[*map(str, range(NUM_CLASSES)), NONE_OF_THEM],
             value=None,
             description="Wrong? It is",
-            tooltips=[*(f"it is {named(label)}" for label in range(NUM_CLASSES)), "it is no digit"],
+            tooltips=[
+                *(f"it is {digit_name(label)}" for label in range(NUM_CLASSES)),
+                "it is no digit",
+            ],
         )
         self.undo_button = button("Take back", self.undo, "take this correction back")
-        super().__init__([self.labels, classed(HBox([self.note, self.undo_button]), "mnb-row")])
+        row = add_classes(HBox([self.note, self.undo_button]), "mnb-row")
+        super().__init__([self.labels, row])
         self.labels.observe(self._keep, "value")
-        classed(self, "mnb", "mnb-correct").offer()
+        add_classes(self, "mnb", "mnb-correct")
+        self.offer()
 
     def offer(self, reading: Reading | Number | None = None) -> None:
         """Begin anew with what is shown now, unless it is what was just corrected; only for a
         picture of one digit, or of none, there is something to say.
         """
-        if (
-            self.kept is not None
-            and isinstance(reading, Reading)
-            and np.array_equal(reading.picture, self.about.picture)
-        ):
+        single = reading if isinstance(reading, Reading) and not reading.prepared.empty else None
+        same = single and self.about and np.array_equal(single.picture, self.about.picture)
+        if self.kept is not None and same:
             return
-        self.kept, self.labels.value, self.note.value, self.undo_button.layout.display = (
-            None,
-            None,
-            "",
-            "none",
-        )
-        self.layout.display = (
-            "" if isinstance(reading, Reading) and not reading.prepared.empty else "none"
-        )
+        self.kept = None
+        self.labels.value = None
+        self.note.value = ""
+        self.undo_button.layout.display = "none"
+        self.layout.display = "" if single else "none"
 
     def undo(self) -> None:
         "Take back what was said last."
-        if attempt(self._forget, self._say):
+        if report_errors(self._forget, self._say):
             self.kept = None
         self.offer(self.given()[0])
-        self.visit.refresh()
+        self.session.refresh()
 
     def _say(self, problem):
         self.note.value = problem_html(problem)
 
     def _forget(self):
         if self.kept is not None:
-            self.visit.corrections.forget(self.kept, self.visit.name)
+            self.session.corrections.forget(self.kept, self.session.name)
 
     def _add(self, label, reading, source, strokes):
-        number = self.visit.corrections.add(reading, label, self.visit.name, source, strokes)
+        number = self.session.corrections.add(reading, label, self.session.name, source, strokes)
         self._forget()
-        self.kept, self.about = number, reading
+        self.kept = number
+        self.about = reading
 
     def _keep(self, change):
         if change.new is None:
             return
-        label, shown = None if change.new == NONE_OF_THEM else int(change.new), self.given()
-        if not attempt(lambda: self._add(label, *shown), self._say):
+        label = None if change.new == NONE_OF_THEM else int(change.new)
+        reading, source, strokes = self.given()
+        if label == reading.digit and self.kept is None:
+            self.labels.value = None
+            self.note.value = f'<p class="mnb-soft" role="status">{AS_READ}</p>'
             return
-        self.note.value, self.undo_button.layout.display = kept_html(label, shown[0]), ""
-        self.visit.refresh()
+        if report_errors(lambda: self._add(label, reading, source, strokes), self._say):
+            self.note.value = saved_html(label, reading)
+            self.undo_button.layout.display = ""
+            self.session.refresh()
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #367dc0c8
-ONE, NUMBER = "One digit", "A number"
+ONE_DIGIT, NUMBER = "One digit", "A number"
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #87f462b5
-def kinds() -> ToggleButtons:
+def mode_buttons() -> ToggleButtons:
     "The choice between one digit and a number."
     return ToggleButtons(
-        options=[ONE, NUMBER],
+        options=[ONE_DIGIT, NUMBER],
         tooltips=["the picture shows one digit", "the picture shows several digits, side by side"],
     )
+
+# %% ../../nbs/dashboard/82_reading_pages.ipynb #3956478d
+class PictureRow(VBox):
+    """Small pictures to choose from, each a button.
+
+    Parameters
+    ----------
+    pictures : uint8 arrays by their names.
+    on_pick : called with the name of the picture that was chosen.
+    """
+
+    numbers = count()
+
+    def __init__(self, pictures: dict[str, np.ndarray], on_pick: Callable[[str], object]):
+        name = f"mnb-row-{next(self.numbers)}"
+        style = add_classes(HTML(tiles_style(name, [*pictures.values()])), "mnb-style")
+        self.buttons = [
+            add_classes(button("", partial(on_pick, each), each), "mnb-example", f"{name}-{place}")
+            for place, each in enumerate(pictures)
+        ]
+        super().__init__([style, add_classes(HBox(self.buttons), "mnb-examples")])
+        add_classes(self, "mnb")
+
+# %% ../../nbs/dashboard/82_reading_pages.ipynb #f9eed4a4
+def limit_size(image: np.ndarray, longest: int) -> np.ndarray:
+    "A picture with its longer side at most so many pixels."
+    scale = longest / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+# %% ../../nbs/dashboard/82_reading_pages.ipynb #24053c4b
+@cache
+def example_pictures() -> dict[str, np.ndarray]:
+    "The ten digits of our own handwriting, dark ink on white."
+    return {
+        f"an example: {digit_name(digit)}": limit_size(
+            draw_sheet(example_strokes(digit), SHEET_SIZE, PENS["Thick"])[:, 80:-80], 56
+        )
+        for digit in range(NUM_CLASSES)
+    }
+
+# %% ../../nbs/dashboard/82_reading_pages.ipynb #6860b5bc
+def code_html(picture: np.ndarray) -> str:
+    "How a program asks for this very answer: over HTTP and in Python."
+    content = cv2.imencode(".png", picture)[1].tobytes()
+    server = os.environ.get("MNIST_NB_SERVER", "http://127.0.0.1:5000").rstrip("/")
+    return render("code", picture=base64.b64encode(content).decode(), server=server)
+
+# %% ../../nbs/dashboard/82_reading_pages.ipynb #7bf4698c
+def read_drawing(kept: object) -> dict | None:
+    "A drawing as the page's script kept it; None where it is none."
+    if not isinstance(kept, dict) or not isinstance(kept.get("lines"), list):
+        return None
+    try:
+        lines = [[(float(x), float(y)) for x, y in line] for line in kept["lines"][:1000]]
+    except (ValueError, TypeError):
+        return None
+    values = np.array([value for line in lines for point in line for value in point])
+    if not all(lines) or not (np.abs(values) < 1e4).all():
+        return None
+    return {"lines": lines, "several": kept.get("several") is True}
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #efaa6bf8
 class DrawPage(HBox):
     "A sheet to write on, and what is read from it while one writes."
 
-    def __init__(self, visit: Visit):
-        self.visit, self.kind, self.view, self.reading, self.subject = (
-            visit,
-            kinds(),
-            ReadingView(),
-            None,
-            None,
+    def __init__(self, session: Session):
+        self.session = session
+        self.reading: Reading | Number | None = None
+        self.selection: Selection | None = None
+        self.kind = mode_buttons()
+        self.pad = DrawingPad(self.update)
+        self.examples = PictureRow(example_pictures(), self.put_example)
+        self.view = ReadingView()
+        self.correct = CorrectionBar(session, self.drawn)
+        self.why = why_button(session, lambda: setattr(session, "selection", self.selection))
+        self.as_number = add_classes(
+            button("", lambda: setattr(self.kind, "value", NUMBER)), "mnb-as-number"
         )
-        self.pad, self.why = (
-            DrawingPad(self.follow),
-            why_button(visit, lambda: setattr(visit, "subject", self.subject)),
+        self.code = ToggleButton(
+            description="Code", tooltip="call this from code: this very picture, ready to paste"
         )
-        self.correct = CorrectionBar(visit, self.drawn)
+        self.code_text = HTML()
+        save = add_classes(HTML(render("save")), "mnb-served")
+        head = add_classes(HBox([self.kind, save]), "mnb-row", "mnb-spread")
+        actions = add_classes(HBox([self.why, self.as_number, self.code]), "mnb-row")
+        answer = VBox([self.view, self.correct, actions, self.code_text])
         super().__init__(
             [
-                classed(VBox([self.kind, self.pad]), "mnb-card"),
-                classed(
-                    VBox([self.view, self.correct, classed(HBox([self.why]), "mnb-row")]),
-                    "mnb-card",
-                ),
+                add_classes(VBox([head, self.pad, self.examples]), "mnb-card"),
+                add_classes(answer, "mnb-card"),
             ]
         )
-        classed(self, "mnb-two")
-        self.kind.observe(lambda _: self.follow(), "value")
-        visit.observe(lambda _: self.read(), "reader")
+        add_classes(self, "mnb-two", "mnb-draw")
+        self.kind.observe(lambda _: self.update(), "value")
+        self.code.observe(lambda _: self.show_code(), "value")
+        session.observe(lambda _: self.read(), "reader")
+        self.read()
 
-    def follow(self) -> None:
+    def update(self) -> None:
         "Read the drawing, which is what the visitor looks at now."
         self.read()
-        self.visit.subject = self.subject or self.visit.subject
+        self.session.selection = self.selection or self.session.selection
+        if not self.pad.strokes.pointer:
+            self.session.drawing = {
+                "lines": [np.rint(line).astype(int).tolist() for line in self.pad.lines],
+                "several": self.kind.value == NUMBER,
+            }
+
+    def restore(self, kept: object) -> None:
+        "Put a drawing on the sheet that was kept before a reload."
+        drawing = read_drawing(kept)
+        if drawing:
+            self.kind.value = NUMBER if drawing["several"] else ONE_DIGIT
+            self.pad.put(drawing["lines"])
+
+    def put_example(self, name: str) -> None:
+        "Put an example on the sheet."
+        self.pad.put(example_strokes([*example_pictures()].index(name)))
 
     def read(self) -> None:
         "Read the drawing as it is now."
-        reader, several = self.visit.reader, self.kind.value == NUMBER
+        reader = self.session.reader
+        several = self.kind.value == NUMBER
+        lines = self.pad.lines
         self.pad.hint = "Write a number here" if several else "Write a digit here"
-        self.reading = reading = (
-            reader
-            and self.pad.lines
-            and (
-                reader.read_number(self.pad.picture())
-                if several
-                else reader.read_strokes(self.pad.lines)
+        self.reading = None
+        if reader and lines:
+            self.reading = (
+                reader.read_number(self.pad.picture()) if several else reader.read_strokes(lines)
             )
-        ) or None
-        self.pad.frame(boxes(reading) if several and reading else ())
-        self.view.show(reading, "" if reader else self.visit.problem)
-        self.correct.offer(reading)
-        self.subject = read_subject(reading, "your drawing")
-        self.why.disabled = self.subject is None
+        self.pad.show_boxes(digit_boxes(self.reading) if several and self.reading else ())
+        self.view.show(self.reading, "" if reader else self.session.problem)
+        self.correct.offer(self.reading)
+        self.selection = reading_selection(self.reading, "your drawing")
+        self.why.disabled = self.code.disabled = self.selection is None
+        self.offer_number()
+        self.show_code()
+
+    def offer_number(self) -> None:
+        "Where one digit is asked for and several are drawn, offer to read them as a number."
+        number = None
+        if isinstance(self.reading, Reading) and not self.pad.strokes.pointer:
+            number = self.session.reader.read_number(self.pad.picture())
+        likely = number is not None and len(number) > 1 and number.confidence > 0.5
+        unsure = isinstance(self.reading, Reading) and self.reading.confidence < 0.9
+        self.as_number.layout.display = "" if likely and unsure else "none"
+        if likely:
+            self.as_number.description = f"Read it as {number}"
+            self.as_number.tooltip = "read the sheet as a number"
+
+    def show_code(self) -> None:
+        "Show how a program asks for this answer, where that is wanted."
+        if self.pad.strokes.pointer:
+            return
+        self.code_text.value = ""
+        if self.code.value and self.selection:
+            self.code_text.value = code_html(self.selection.prepared.picture)
 
     def drawn(self) -> tuple:
         "What is drawn at this moment, for its correction: what is shown may be a stroke behind."
-        self.reading = self.visit.reader.read_strokes(self.pad.lines)
+        self.reading = self.session.reader.read_strokes(self.pad.lines)
         return self.reading, "drawing", self.pad.lines
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #a9498634
-def boxes(reading) -> list:
+def digit_boxes(reading: Reading | Number) -> list:
     "Where the digits of a reading are, each with its answer."
     if isinstance(reading, Number):
-        return [
-            (digit, each.prepared.box) for digit, each in zip(reading, reading.digits, strict=True)
-        ]
-    return (
-        []
-        if reading.prepared.empty
-        else [("?" if reading.rejected else str(reading.digit), reading.prepared.box)]
-    )
+        return [*zip(reading, (each.prepared.box for each in reading.digits), strict=True)]
+    if reading.prepared.empty:
+        return []
+    return [("?" if reading.rejected else str(reading.digit), reading.prepared.box)]
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #16c26c5c
-LONGEST, THUMBNAIL, PICTURES = 1500, 300, 24
+MAX_SIDE, THUMBNAIL, MAX_PICTURES = 1500, 420, 24
 
-# %% ../../nbs/dashboard/82_reading_pages.ipynb #f9eed4a4
-def shrunk(grey: np.ndarray, longest: int) -> np.ndarray:
-    "A picture with its longer side at most so many pixels."
-    scale = longest / max(grey.shape)
-    return (
-        grey
-        if scale >= 1
-        else cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    )
+# %% ../../nbs/dashboard/82_reading_pages.ipynb #414e5ead
+def colour_thumbnail(content: bytes, grey: np.ndarray, longest: int = THUMBNAIL) -> np.ndarray:
+    "A small picture of a file in its own colours where they can be had, else in grey."
+    data = np.frombuffer(content, np.uint8)
+    found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if found is not None and found.ndim == 3 and found.shape[2] == 3:
+        colour = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+        same = (colour.shape[0] > colour.shape[1]) == (grey.shape[0] > grey.shape[1])
+        return limit_size(colour if same else grey, longest)
+    return limit_size(grey, longest)
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #a1440c93
-def framed_html(grey: np.ndarray, found: Sequence) -> str:
-    "A picture with its labelled boxes, pairs of a text and (left, top, width, height)."
-    height, width = grey.shape
-    small = cv2.imencode(".png", shrunk(grey, THUMBNAIL))[1].tobytes()
-    return (
-        '<div class="mnb-original"><img alt="the picture"'
-        f' src="data:image/png;base64,{base64.b64encode(small).decode()}">'
-        + "".join(
-            '<div class="mnb-box"'
-            f' style="left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%;'
-            f'width:{100 * w / width:.2f}%;height:{100 * h / height:.2f}%"><b>{label}</b></div>'
-            for label, (x, y, w, h) in found
-        )
-        + "</div>"
-    )
+def boxed_picture_html(image: np.ndarray, size: tuple[int, int], found: Sequence) -> str:
+    """A picture with labelled boxes, pairs of a text and (left, top, width, height), which are
+    measured on a picture of another size (height, width).
+    """
+    height, width = size
+    content = cv2.imencode(".png", np.ascontiguousarray(image))[1].tobytes()
+    boxes = [
+        (label, 100 * x / width, 100 * y / height, 100 * w / width, 100 * h / height)
+        for label, (x, y, w, h) in found
+    ]
+    return render("picture", picture=base64.b64encode(content).decode(), boxes=boxes)
+
+# %% ../../nbs/dashboard/82_reading_pages.ipynb #1633bae0
+@cache
+def sample_pictures() -> dict[str, np.ndarray]:
+    "Three pictures to try: ink on paper in bad light, chalk on a board, and a house number."
+    chance = np.random.default_rng(0)
+    light = np.linspace(205, 120, 480)[:, None] + np.linspace(20, -40, 640)[None]
+    paper = light + chance.normal(0, 4, (480, 640))
+    board = 40 + chance.normal(0, 6, (480, 640))
+    shift = {4: -190, 0: 0, 7: 190}
+    number = [
+        [(x + by, y) for x, y in line]
+        for digit, by in shift.items()
+        for line in example_strokes(digit)
+    ]
+
+    def write(strokes, pen, ground, ink):
+        cover = 1 - cv2.GaussianBlur(draw_sheet(strokes, SHEET_SIZE, pen), (0, 0), 1.2) / 255
+        return np.clip(ground * (1 - cover) + ink * cover, 0, 255).astype(np.uint8)
+
+    return {
+        "pen on paper": write(example_strokes(5), 13, paper, 60),
+        "chalk on a board": write(example_strokes(2), 24, board, 225),
+        "a house number": write(number, 20, np.full((480, 640), 244.0), 30),
+    }
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #0c345806
 class PictureCard(VBox):
-    "A picture, what is read in it, and two buttons to put right how it was taken."
+    "A picture, what is read in it, and buttons to put right how it was taken."
 
-    def __init__(self, visit: Visit, name: str, content: bytes, kind: ToggleButtons):
-        self.visit, self.kind, self.polarity, self.rotation, self.subject = (
-            visit,
-            kind,
-            None,
-            0,
-            None,
-        )
-        self.grey = shrunk(decode(content), LONGEST)
-        self.original, self.view, self.correct = (
-            HTML(),
-            ReadingView(),
-            CorrectionBar(visit, lambda: (self.reading, "picture", None)),
-        )
+    def __init__(
+        self,
+        session: Session,
+        name: str,
+        content: bytes,
+        kind: ToggleButtons,
+        remove: Callable[["PictureCard"], object],
+    ):
+        self.session = session
+        self.kind = kind
+        self.polarity: str | None = None
+        self.rotation = 0
+        self.reading: Reading | Number | None = None
+        self.selection: Selection | None = None
+        self.grey = limit_size(decode(content), MAX_SIDE)
+        self.thumbnail = colour_thumbnail(content, self.grey)
+        self.original = HTML()
+        self.view = ReadingView(nothing=("Nothing found", "There is no ink in this picture."))
+        self.correct = CorrectionBar(session, lambda: (self.reading, "picture", None))
+        self.why = why_button(session, lambda: setattr(session, "selection", self.selection))
         tools = HBox(
             [
+                self.why,
+                button("Turn right", self.turn, "turn the picture by 90 degrees"),
                 button(
                     "Swap dark and light",
                     self.swap,
                     "take the ink for the paper and the paper for the ink",
                 ),
-                button("Turn right", self.turn, "turn the picture by 90 degrees"),
-                why_button(visit, lambda: setattr(visit, "subject", self.subject)),
+                button("Remove", lambda: remove(self), "remove this picture from the page"),
             ]
         )
         super().__init__(
@@ -259,10 +412,11 @@ class PictureCard(VBox):
                 self.original,
                 self.view,
                 self.correct,
-                classed(tools, "mnb-row"),
+                add_classes(tools, "mnb-row"),
             ]
         )
-        classed(self, "mnb-card", "mnb-picture").read()
+        add_classes(self, "mnb-card", "mnb-picture")
+        self.read()
 
     def swap(self) -> None:
         "Take the ink for the paper and the paper for the ink."
@@ -276,76 +430,81 @@ class PictureCard(VBox):
 
     def read(self) -> None:
         "Read the picture as it now lies."
-        reader, grey = self.visit.reader, np.rot90(self.grey, -(self.rotation // 90))
+        reader = self.session.reader
         if reader is None:
             self.correct.offer()
-            return self.view.show(problem=self.visit.problem)
+            self.view.show(problem=self.session.problem)
+            return
+        quarters = -(self.rotation // 90)
+        grey = np.rot90(self.grey, quarters)
         one = reader.read(grey, self.polarity)
-        self.reading = reading = (
-            reader.read_number(grey, self.polarity) if self.kind.value == NUMBER else one
-        )
         self.found = one.prepared.polarity
-        self.original.value = framed_html(grey, boxes(reading))
-        self.view.show(reading)
-        self.correct.offer(reading)
-        self.subject = read_subject(reading, "your picture")
+        self.reading = reader.read_number(grey, self.polarity) if self.kind.value == NUMBER else one
+        self.original.value = boxed_picture_html(
+            np.rot90(self.thumbnail, quarters), grey.shape, digit_boxes(self.reading)
+        )
+        self.view.show(self.reading)
+        self.correct.offer(self.reading)
+        self.selection = reading_selection(self.reading, "your picture")
+        self.why.disabled = self.selection is None
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #129c3f80
 class UploadPage(VBox):
     "Pictures by button, drop or paste, and what is read in each."
 
-    def __init__(self, visit: Visit):
-        self.visit, self.kind, self.upload, self.problems, self.cards = (
-            visit,
-            kinds(),
-            ImageUpload(self.add),
-            HTML(),
-            classed(GridBox(), "mnb-cards"),
-        )
+    def __init__(self, session: Session):
+        self.session = session
+        self.kind = mode_buttons()
+        self.upload = ImageUpload(self.add)
+        self.problems = HTML()
+        self.cards = add_classes(GridBox(), "mnb-cards")
         self.clear_button = button("Remove all", self.clear, "remove all pictures from this page")
-        super().__init__(
-            [
-                classed(
-                    GridBox(
-                        [
-                            self.upload,
-                            classed(HBox([self.kind, self.clear_button]), "mnb-row", "mnb-spread"),
-                            self.problems,
-                        ]
-                    ),
-                    "mnb-card",
-                    "mnb-upload",
-                ),
-                self.cards,
-            ]
-        )
-        classed(self, "mnb-column")
+        samples = {name: limit_size(each, 200) for name, each in sample_pictures().items()}
+        self.samples = add_classes(PictureRow(samples, self.add_sample), "mnb-samples-row")
+        tools = add_classes(HBox([self.kind, self.clear_button]), "mnb-row", "mnb-spread")
+        words = HTML('<h2>Or try a sample</h2><p class="mnb-soft">Click one to have it read.</p>')
+        top = GridBox([VBox([self.upload, tools]), VBox([words, self.samples]), self.problems])
+        super().__init__([add_classes(top, "mnb-card", "mnb-upload"), self.cards])
+        add_classes(self, "mnb-column")
         self.kind.observe(lambda _: self.read(), "value")
-        visit.observe(lambda _: self.read(), "reader")
+        session.observe(lambda _: self.read(), "reader")
         self.clear()
 
     def add(self, files: list) -> None:
         "Read some files, (name, bytes, problem) each; the newest come first."
-        made, problems = [], []
+        made: list[PictureCard] = []
+        problems = []
         for name, content, problem in files:
+            if problem:
+                problems.append(f"{name}: {problem}")
+                continue
             try:
-                made.append(
-                    PictureCard(self.visit, name, content, self.kind)
-                ) if not problem else problems.append((name, problem))
+                made.append(PictureCard(self.session, name, content, self.kind, self.remove))
             except MnistNbError as e:
-                problems.append((name, e))
-        self.problems.value = "".join(
-            problem_html(f"{name}: {problem}") for name, problem in problems
-        )
-        self.cards.children = (*made, *self.cards.children)[:PICTURES]
-        self.visit.subject = next(
-            (card.subject for card in made if card.subject), self.visit.subject
-        )
+                problems.append(f"{name}: {e}")
+        self.problems.value = "".join(map(problem_html, problems))
+        self.cards.children = (*made, *self.cards.children)[:MAX_PICTURES]
+        chosen = [card.selection for card in made if card.selection]
+        if chosen:
+            self.session.selection = chosen[0]
+        self.clear_button.disabled = not self.cards.children
+
+    def add_sample(self, name: str) -> None:
+        "Read one of the samples, a number as a number."
+        self.kind.value = NUMBER if "number" in name else ONE_DIGIT
+        content = cv2.imencode(".png", sample_pictures()[name])[1].tobytes()
+        self.add([(name, content, "")])
+
+    def remove(self, card: PictureCard) -> None:
+        "Remove one picture."
+        self.cards.children = tuple(each for each in self.cards.children if each is not card)
         self.clear_button.disabled = not self.cards.children
 
     def clear(self) -> None:
         "Remove all pictures."
-        self.cards.children, self.problems.value, self.clear_button.disabled = (), "", True
+        self.cards.children = ()
+        self.problems.value = ""
+        self.clear_button.disabled = True
 
     def read(self) -> None:
         "Read all pictures anew."

@@ -6,124 +6,142 @@
 __all__ = ['TrainPage']
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #51d4b2ca
+import csv
 import time
-from collections.abc import Callable, Sequence
-from html import escape
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from ipywidgets import (
     HTML,
-    BoundedFloatText,
-    BoundedIntText,
     Button,
     Dropdown,
+    FloatText,
     GridBox,
     HBox,
+    IntText,
     ToggleButtons,
     VBox,
 )
 
-from .session import Visit, attempt, used_versions, version_report
-from .widgets import LineChart, button, classed, problem_html
+from mnist_nb.dashboard.session import (
+    Session,
+    active_version,
+    report_errors,
+    used_versions,
+    version_report,
+)
+from mnist_nb.dashboard.widgets import (
+    ConfirmButton,
+    LineChart,
+    add_classes,
+    button,
+    problem_html,
+    progress_html,
+    render,
+)
 from ..model.registry import rollback, set_current
-from ..training.config import LIMITS, PRESETS
+from ..training.config import LIMITS, PRESETS, TrainingConfig, configure
+from ..training.jobs import Job
 from ..training.trainer import STEERABLE, check_command
-from ..vision.preprocessing import png_data_url
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #c7c1173d
-def curves(events: Sequence[dict], name: str) -> dict[str, list]:
-    """The course of 'loss' or 'accuracy', over epochs, on the digits learnt from and on the
-    validation digits.
+def history_curves(events: Sequence[dict], name: str) -> dict[str, list]:
+    """The course of 'loss', or of 'accuracy' in per cent, over epochs: on the digits learnt from
+    and on the validation digits.
     """
-    learnt, judged, last = [], [], {}
+    scale = 100 if name == "accuracy" else 1
+    training: list[tuple] = []
+    validation: list[tuple] = []
+    last: dict = {}
     for event in events:
         if event["kind"] == "start":
             before = event["first"] - 1
-            learnt, judged = (
-                [point for point in learnt if point[0] <= before],
-                [point for point in judged if point[0] <= before],
-            )
-        if event["kind"] == "batch":
-            learnt.append(
-                (event["epoch"] - 1 + event["batch"] / event["batches"], since(last, event, name))
-            )
+            training = [point for point in training if point[0] <= before]
+            validation = [point for point in validation if point[0] <= before]
+        elif event["kind"] == "batch":
+            epoch = event["epoch"] - 1 + event["batch"] / event["batches"]
+            training.append((epoch, scale * since_last(last, event, name)))
             last = event
-        if event["kind"] == "epoch":
-            judged.append((event["epoch"], event[f"validation_{name}"]))
-    return {
-        "learning (varied digits)": learnt[len(learnt) // 10 :: max(1, len(learnt) // 300)],
-        "validation": judged,
-    }
+        elif event["kind"] == "epoch":
+            validation.append((event["epoch"], scale * event[f"validation_{name}"]))
+    step = max(1, len(training) // 300)
+    return {"training (varied digits)": training[::step], "validation": validation}
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #9ffd629f
-def since(last: dict, event: dict, name: str) -> float:
+def since_last(last: dict, event: dict, name: str) -> float:
     """The mean of 'loss' or 'accuracy' since the last event; events hold the mean since their
     epoch's begin.
     """
-    before = (
-        last
-        if last.get("epoch") == event["epoch"] and last["batch"] < event["batch"]
-        else {"batch": 0, name: 0}
-    )
-    return (event[name] * event["batch"] - before[name] * before["batch"]) / (
-        event["batch"] - before["batch"]
-    )
+    same = last.get("epoch") == event["epoch"] and last["batch"] < event["batch"]
+    before = last if same else {"batch": 0, name: 0}
+    total = event[name] * event["batch"] - before[name] * before["batch"]
+    return total / (event["batch"] - before["batch"])
+
+# %% ../../nbs/dashboard/84_training_pages.ipynb #16247847
+def chart_range(series: Mapping[str, Sequence], name: str) -> tuple[float, float]:
+    "A range of y that holds nearly all points and changes seldom while they come."
+    values = np.array([value for points in series.values() for _, value in points])
+    far = np.quantile(100 - values if name == "accuracy" else values, 0.85)
+    steps = (2, 5, 10, 20, 50, 100) if name == "accuracy" else (0.1, 0.2, 0.5, 1, 2, 5)
+    wide = next((step for step in steps if step >= far), steps[-1])
+    return (100 - wide, 100) if name == "accuracy" else (0, wide)
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #188f3d89
 def duration(seconds: float) -> str:
     "A time as one says it."
     seconds = round(seconds)
-    return (
-        f"{seconds} s"
-        if seconds < 60
-        else f"{seconds // 60} min {seconds % 60} s"
-        if seconds < 3600
-        else f"{seconds // 3600} h {seconds % 3600 // 60} min"
-    )
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #a0ed36c3
 def changed(name: str, value: float) -> str:
     "What was changed in a training, in words."
     if name == "paused":
-        return "paused" if value else "goes on"
-    return (
-        f"to end after {value} epochs"
-        if name == "epochs"
-        else f"{name.replace('_', ' ')} {value:g}"
-    )
+        return "paused" if value else "continued"
+    if name == "epochs":
+        return f"to end after {value} epochs"
+    return f"{name.replace('_', ' ')} {value:g}"
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #ff8f00e5
 def log_line(event: dict) -> str:
     "An event of a training as a line of its log; '' for those that are not worth one."
-    kind, at = event["kind"], time.strftime("%H:%M:%S", time.localtime(event["time"]))
-    text = {
-        "job": lambda: f"training {event['id']}",
-        "start": lambda: (
-            f"{event['images']:,} pictures, {event['parameters']:,} parameters, from epoch"
-            f" {event['first']} of {event['epochs']}"
-        ),
-        "epoch": lambda: (
+    kind = event["kind"]
+    if kind == "job":
+        text = f"training {event['id']}"
+    elif kind == "start":
+        text = (
+            f"{event['images']:,} pictures, {event['parameters']:,} parameters,"
+            f" from epoch {event['first']} of {event['epochs']}"
+        )
+    elif kind == "epoch":
+        text = (
             f"epoch {event['epoch']}: loss {event['loss']:.4f}, accuracy {event['accuracy']:.2%};"
             f" validation {event['validation_loss']:.4f}, {event['validation_accuracy']:.2%}"
-        ),
-        "change": lambda: (
-            f"epoch {event['epoch']}, step {event['batch']}:"
-            f" {changed(event['name'], event['value'])}"
-        ),
-        "end": lambda: f"{event['reason']} after {duration(event['seconds'])}",
-        "saved": lambda: f"saved as {event['version']}, which can be used from now on",
-        "kept": lambda: (
-            f"in use is {event['in_use']}: {event['decision']}"
-            if "decision" in event
-            else f"kept as {event['version']}"
-        ),
-        "failed": lambda: event["error"],
-        "interrupted": lambda: "interrupted " + event["error"],
-    }.get(kind)
-    return f"{at}  {text()}" if text else ""
+        )
+    elif kind == "change":
+        what = changed(event["name"], event["value"])
+        text = f"epoch {event['epoch']}, step {event['batch']}: {what}"
+    elif kind == "end":
+        text = f"{event['reason']} after {duration(event['seconds'])}"
+    elif kind == "saved":
+        text = f"saved as {event['version']}, which can be used from now on"
+    elif kind == "kept" and "decision" in event:
+        text = f"in use is {event['in_use']}: {event['decision']}"
+    elif kind == "kept":
+        text = f"kept as {event['version']}"
+    elif kind == "failed":
+        text = event["error"]
+    elif kind == "interrupted":
+        text = "interrupted " + event["error"]
+    else:
+        return ""
+    return f"{time.strftime('%H:%M:%S', time.localtime(event['time']))}  {text}"
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #fb67ecc2
-def settings(job, events: Sequence[dict]) -> dict:
+def current_settings(job: Job, events: Sequence[dict]) -> dict:
     "What a training goes by now: its configuration with all changes, and whether it is `paused`."
     now = dict(job.config, paused=False)
     for event in events:
@@ -136,241 +154,288 @@ def settings(job, events: Sequence[dict]) -> dict:
     return now
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #ab3173de
-def stage(job, events: Sequence[dict]) -> str:
+def training_stage(job: Job, events: Sequence[dict]) -> str:
     "What a running training is doing."
-    last = events[-1] if events else {"kind": ""}
+    last: dict = events[-1] if events else {"kind": ""}
     if last["kind"] == "download":
-        return f"fetching {last['source']}" + (
-            f", {last['done'] / last['total']:.0%}" if last["total"] else ""
-        )
+        share = f", {last['done'] / last['total']:.0%}" if last["total"] else ""
+        return f"fetching {last['source']}{share}"
     if last["kind"] == "evaluation":
         return f"evaluating the new version, {last['done'] / last['total']:.0%}"
-    if last["kind"] in ("end", "saved"):
+    if is_judging(events):
         return "evaluating the new version"
     at = next((event["epoch"] for event in reversed(events) if event["kind"] == "batch"), 0)
-    now, start = (
-        settings(job, events),
-        next((event for event in reversed(events) if event["kind"] == "start"), {}),
-    )
-    network = (
-        f"network {start['network']} of {start['networks']}, "
-        if start.get("networks", 1) > 1
-        else ""
-    )
-    return (
-        f"{'paused in ' * now['paused']}{network}epoch {at} of {now['epochs']}"
-        if at
-        else "getting ready"
-    )
+    if not at:
+        return "getting ready"
+    now = current_settings(job, events)
+    start: dict = next((event for event in reversed(events) if event["kind"] == "start"), {})
+    network = ""
+    if start.get("networks", 1) > 1:
+        network = f"network {start['network']} of {start['networks']}, "
+    return f"{'paused in ' * now['paused']}{network}epoch {at} of {now['epochs']}"
+
+# %% ../../nbs/dashboard/84_training_pages.ipynb #0555368d
+def is_judging(events: Sequence[dict]) -> bool:
+    "Whether a training has ended and its version is being judged."
+    return bool(events) and events[-1]["kind"] in ("end", "saved", "evaluation")
+
+# %% ../../nbs/dashboard/84_training_pages.ipynb #ee00ee08
+EARLIEST_ESTIMATE = 0.05  # the first steps are slow, so what they promise is wrong
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #a9ec3b10
-def state_html(job, events: Sequence[dict]) -> str:
+def state_html(job: Job | None, events: Sequence[dict], stopping: bool = False) -> str:
     "How far a training has come: a sentence, a bar and the latest figures."
     if job is None:
-        return (
-            '<h2>No training yet</h2><p class="mnb-soft">Start one, and everybody on this page can'
-            " watch it.</p>"
-        )
+        return render("no_training")
+    running = job.status == "running"
+    judging = running and is_judging(events)
     said = {
-        "running": stage(job, events),
+        "running": training_stage(job, events),
         "finished": "finished",
         "stopped": "stopped, its best weights are kept",
         "interrupted": "interrupted, it can be resumed",
         "failed": "failed",
     }[job.status]
-    left = (
-        f", {duration(job.seconds_left)} left"
-        if job.seconds_left and "epoch" in said and not said.startswith("paused")
-        else ""
+    if running and stopping and not judging:
+        said = "stopping after the step at hand"
+    known = job.progress >= EARLIEST_ESTIMATE and said.startswith(("epoch", "network"))
+    if job.seconds_left and known:
+        said += f", {duration(job.seconds_left)} left"
+    return render(
+        "training_state",
+        label=job.label,
+        said=said,
+        busy=running and (judging or stopping or said == "getting ready"),
+        share=round(100 * job.progress),
+        figures=latest_figures(job, events),
+        problem=job.error,
     )
-    share = round(100 * job.progress)
-    last = next((event for event in reversed(events) if event["kind"] in ("batch", "epoch")), {})
-    figures = (
-        [
-            ("loss", f"{last['loss']:.4f}"),
-            ("accuracy", f"{last['accuracy']:.2%}"),
-            ("digits a second", f"{last['images_per_second']:,.0f}"),
-        ]
-        if last
-        else []
-    )
-    if job.history:
-        figures.insert(2, ("validation", f"{job.history[-1]['validation_accuracy']:.2%}"))
-    return (
-        f'<h2>{escape(job.label)}: {escape(said)}{left}</h2><div class="mnb-progress"'
-        f' role="progressbar" aria-valuenow="{share}" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-label="progress of the training"><i style="--share:{share}%"></i></div>'
-        '<dl class="mnb-figures">'
-        f"{''.join(f'<div><dt>{name}</dt><dd>{value}</dd></div>' for name, value in figures)}</dl>"
-        f"{problem_html(job.error)}"
-    )
+
+# %% ../../nbs/dashboard/84_training_pages.ipynb #bdd62722
+def latest_figures(job: Job, events: Sequence[dict]) -> list[tuple[str, str]]:
+    "The latest figures of a training by their names; of one that has ended those of its version."
+    last = next((event for event in reversed(events) if event["kind"] in ("batch", "epoch")), None)
+    if last is None:
+        return []
+    figures = [("loss", f"{last['loss']:.4f}"), ("accuracy", f"{100 * last['accuracy']:.2f} %")]
+    if job.result:
+        figures = [("test digits", f"{100 * job.result['test_accuracy']:.2f} %")]
+        figures.append(("validation", f"{100 * job.result['validation_accuracy']:.2f} %"))
+    elif job.history:
+        figures.append(("validation", f"{100 * job.history[-1]['validation_accuracy']:.2f} %"))
+    return [*figures, ("digits a second", f"{last['images_per_second']:,.0f}")]
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #01b9b904
 def inside_html(events: Sequence[dict]) -> str:
     "The filters and the surest mistakes after the last epoch; nothing before."
-    epoch = next(
-        (event for event in reversed(events) if event["kind"] == "epoch" and "filters" in event),
-        None,
-    )
-    if not epoch:
+    epochs = [event for event in events if event["kind"] == "epoch" and "filters" in event]
+    if not epochs:
         return ""
-    filters = "".join(
-        f'<img alt="" src="{png_data_url(np.array(each, np.uint8))}">' for each in epoch["filters"]
-    )
-    wrong = "".join(
-        f'<li><img alt="" src="{escape(each["picture"])}">{each["label"]} → {each["digit"]}</li>'
-        for each in epoch["mistakes"]
-        if "picture" in each
-    )
-    return (
-        f'<div class="mnb-inside"><section><h3>First filters after epoch {epoch["epoch"]}</h3><div'
-        f' class="mnb-kernels" role="img" aria-label="{len(epoch["filters"])} filters of 3 by 3'
-        f' pixels">{filters}</div></section><section><h3>Surest mistakes on validation digits,'
-        " really → read as</h3><ol"
-        f' class="mnb-mistakes">{wrong or "<li>none</li>"}</ol></section></div>'
+    return render(
+        "training_inside",
+        epoch=epochs[-1]["epoch"],
+        filters=[np.array(each, np.uint8) for each in epochs[-1]["filters"]],
+        mistakes=[each for each in epochs[-1]["mistakes"] if "picture" in each],
     )
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #8e2c1386
-def outcome_html(job, report: dict | None, current: str) -> str:
+def outcome_html(job: Job | None, report: dict | None, current: str | None) -> str:
     "What came out of a training, against the version in use."
     if not job or not job.result:
         return ""
-    found = (
-        f"<b>{100 * job.result['test_accuracy']:.2f} %</b> of the test digits right,"
-        f" {100 * job.result['validation_accuracy']:.2f} % of the validation digits"
+    return render(
+        "training_outcome",
+        version=job.version,
+        result=job.result,
+        in_use=job.version == current,
+        in_use_accuracy=report and report["accuracy"],
     )
-    if job.version == current:
-        return f"<p>{escape(job.version)}: {found}. It is in use.</p>"
-    against = f"; the version in use: {100 * report['accuracy']:.2f} %" if report else ""
-    return f"<p>{escape(job.version)}: {found}{against}.</p>"
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #866c0dd2
-FIELDS = {
+FIELD_LABELS = {
     "epochs": "Epochs",
     "batch_size": "Digits a step",
     "learning_rate": "Learning rate",
     "augmentation": "Variation, 0 to 2",
-    "handwriting": "Handwriting",
-    "printed": "Print",
-    "dropout": "Dropout",
+    "handwriting": "Handwriting, share",
+    "printed": "Print, share",
+    "dropout": "Dropout, share",
     "time_limit": "Time limit in s, 0: none",
     "seed": "Seed",
 }
-WORDS = {
+FIELD_HELP = {
     "epochs": "how often each digit is shown",
     "batch_size": "after how many digits the weights change",
     "learning_rate": "how far the weights go at each step, at its peak",
     "augmentation": "how much the digits are turned, shifted and bent",
     "handwriting": "digits of simulated handwriting that are mixed in, as a share",
     "printed": "printed digits that are mixed in, as a share",
-    "dropout": "which share of the last layer is left out at each step",
+    "dropout": "a share of the last layer that is left out at each step, so that none relies on it",
     "time_limit": "stop after so many seconds and keep the best weights",
-    "seed": "of weights, order and variations",
+    "seed": "of weights, order and variations: the same seed trains the same network",
+}
+PRESET_HELP = {
+    "quick": "A short training, to watch how it goes.",
+    "full": "How the shipped version was made: longer, with simulated handwriting and print.",
+    "record": "Trains teachers first, then a network that learns from them: slow, a little better.",
 }
 UNLIMITED = 1e6
-AFTERWARDS = {"use it if no worse": None, "use it": True, "only keep it": False}
+USE_CHOICES = {"use it if no worse": None, "use it": True, "only keep it": False}
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #6456da70
-def field(name: str):
-    "A field for a number of the configuration, within its limits."
+def number_field(name: str) -> IntText | FloatText:
+    "A field for a number of the configuration; what is out of its range is told, not changed."
     kind, low, high = LIMITS[name]
-    made = (BoundedIntText if kind is int else BoundedFloatText)(
-        description=FIELDS[name],
-        min=0 if name == "time_limit" else low,
-        max=high,
-        tooltip=WORDS[name],
-    )
-    return made
+    low = 0 if name == "time_limit" else low
+    field = IntText if kind is int else FloatText
+    help_text = f"{FIELD_HELP[name]}; {low:g} to {high:g}"
+    return field(description=FIELD_LABELS[name], tooltip=help_text)
+
+# %% ../../nbs/dashboard/84_training_pages.ipynb #3a4b114d
+TRAINING_IMAGES = 55_000
+JUDGING_SECONDS = 15
+
+# %% ../../nbs/dashboard/84_training_pages.ipynb #ee00ee01
+def rough_duration(seconds: float) -> str:
+    "A time that is only an estimate."
+    if seconds < 90:
+        return f"{max(10, 10 * round(seconds / 10))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+# %% ../../nbs/dashboard/84_training_pages.ipynb #ee00ee03
+def estimate_seconds(config: TrainingConfig, images_per_second: float) -> float:
+    "How long a training takes, roughly, at a speed."
+    mixed = 1 + config.non_digits + config.handwriting + config.printed
+    passes = config.epochs * (1 + config.teachers)
+    seconds = passes * TRAINING_IMAGES * mixed / images_per_second + JUDGING_SECONDS
+    return min(seconds, config.time_limit or seconds)
+
+# %% ../../nbs/dashboard/84_training_pages.ipynb #ee00ee07
+def shipped_history(session: Session) -> list[dict]:
+    "The epochs of the training that made the shipped version."
+    with open(session.registry.pretrained / "history.csv", encoding="utf8") as file:
+        return [*csv.DictReader(file)]
+
+# %% ../../nbs/dashboard/84_training_pages.ipynb #94a704e3
+def known_speed(session: Session) -> tuple[float, str]:
+    "Images a second, and where that is known from: the last training here, or the shipped one."
+    for job in [session.job] if session.job else []:
+        if job.history:
+            return job.history[-1]["images_per_second"], "at the speed of the last training here"
+    speeds = [float(row["images_per_second"]) for row in shipped_history(session)]
+    return float(np.median(speeds)), "on a machine with two cores"
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #5c939a76
 class TrainForm(VBox):
     "What to train: a preset, and what shall differ from it."
 
-    def __init__(self):
-        self.preset, self.fields = (
-            ToggleButtons(options=[*PRESETS]),
-            {name: field(name) for name in FIELDS},
+    def __init__(self, session: Session):
+        self.session = session
+        self.preset = ToggleButtons(options=[*PRESETS], tooltips=[*PRESET_HELP.values()])
+        self.about = HTML()
+        self.fields = {name: number_field(name) for name in FIELD_LABELS}
+        self.use = Dropdown(
+            description="Afterwards",
+            options=[*USE_CHOICES],
+            tooltip="whether everybody reads with the new version when it is judged",
         )
-        self.use = Dropdown(description="Afterwards", options=[*AFTERWARDS])
-        super().__init__(
-            [self.preset, classed(GridBox([*self.fields.values(), self.use]), "mnb-fields")]
-        )
+        fields = add_classes(GridBox([*self.fields.values(), self.use]), "mnb-fields")
+        super().__init__([self.preset, self.about, fields])
+        add_classes(self, "mnb-column")
         self.preset.observe(lambda _: self.fill(), "value")
-        classed(self, "mnb-column").fill()
+        for each in self.fields.values():
+            each.observe(lambda _: self.show_about(), "value")
+        self.fill()
 
     def fill(self) -> None:
         "Put the preset's values into the fields."
-        for name, each in self.fields.items():
-            each.value = getattr(PRESETS[self.preset.value], name) or 0
+        with self.hold_trait_notifications():
+            for name, each in self.fields.items():
+                each.value = getattr(PRESETS[self.preset.value], name) or 0
+        self.show_about()
+
+    def show_about(self) -> None:
+        "Say what the preset is for and how long it takes, or which value cannot be used."
+        words = PRESET_HELP[self.preset.value]
+        try:
+            config = configure(self.preset.value, **self.changes())
+        except ValueError as e:
+            self.about.value = problem_html(e)
+            return
+        speed, where = known_speed(self.session)
+        time_text = rough_duration(estimate_seconds(config, speed))
+        self.about.value = f'<p class="mnb-soft">{words} About {time_text} {where}.</p>'
 
     def changes(self) -> dict:
         "What differs from the preset."
         values = {name: each.value for name, each in self.fields.items()}
-        values["time_limit"] = values["time_limit"] or None
-        changed = {
-            name: value
-            for name, value in values.items()
-            if value != getattr(PRESETS[self.preset.value], name)
+        if not values["time_limit"]:
+            values["time_limit"] = None
+        preset = PRESETS[self.preset.value]
+        differing = {
+            name: value for name, value in values.items() if value != getattr(preset, name)
         }
-        return {name: UNLIMITED if value is None else value for name, value in changed.items()}
+        return {name: UNLIMITED if value is None else value for name, value in differing.items()}
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #6444e71c
-class Steering(VBox):
+class TrainingControls(VBox):
     """What can be changed in a training that runs.
 
     Parameters
     ----------
-    order : called with an order, see `check_command`.
+    send : called with a command, see `check_command`.
     """
 
-    def __init__(self, order: Callable[[dict], object]):
-        self.order, self.now, self.fields = order, {}, {name: field(name) for name in STEERABLE}
+    def __init__(self, send: Callable[[dict], object]):
+        self.send = send
+        self.now: dict = {}
+        self.fields = {name: number_field(name) for name in STEERABLE}
         self.pause = button(
-            "Pause",
-            lambda: order({"do": "resume" if self.now["paused"] else "pause"}),
-            "wait after the step at hand, or go on",
+            "Pause", self.pause_or_continue, "wait after the step at hand, or continue"
         )
         self.extend = button(
             "One more epoch",
-            lambda: order({"do": "extend"}),
+            lambda: send({"do": "extend"}),
             "show each digit once more than was planned",
         )
-        self.change = button("Change", self.set, "let the training go on with these values")
+        self.change = button("Change", self.set, "let the training continue with these values")
+        row = add_classes(HBox([self.pause, self.extend]), "mnb-row")
+        fields = add_classes(GridBox([*self.fields.values(), self.change]), "mnb-fields")
+        super().__init__([row, fields])
+        add_classes(self, "mnb-column", "mnb-controls")
 
-        def row(*parts):
-            return classed(HBox(parts), "mnb-row")
-
-        super().__init__(
-            [
-                row(self.pause, self.extend),
-                classed(GridBox([*self.fields.values(), self.change]), "mnb-fields"),
-            ]
-        )
-        classed(self, "mnb-column", "mnb-steering")
+    def pause_or_continue(self) -> None:
+        "Pause the training, or let it continue."
+        self.send({"do": "resume" if self.now["paused"] else "pause"})
 
     def set(self) -> None:
-        "Order what differs from what holds now."
+        "Send what differs from what holds now."
         for name, each in self.fields.items():
             if each.value != self.now[name]:
-                self.order(check_command({"do": "set", "name": name, "value": each.value}))
+                self.send(check_command({"do": "set", "name": name, "value": each.value}))
 
     def show(self, now: dict) -> None:
-        """Show what holds now, see `settings`; what a visitor is typing stays unless it has changed
-        meanwhile.
+        """Show what holds now, see `current_settings`; what a visitor is typing stays unless it has
+        changed meanwhile.
         """
-        self.pause.description = "Go on" if now["paused"] else "Pause"
+        self.pause.description = "Continue" if now["paused"] else "Pause"
         for name, each in self.fields.items():
             if now.get(name) != self.now.get(name):
                 each.value = now[name]
         self.now = now
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #52b11160
-def act(page, work: Callable[[], object]) -> None:
-    """Do something for a widget with a `visit` and a place for a `problem`, and show what came of
-    it.
+def run_action(page, work: Callable[[], object], saying: str = "") -> None:
+    """Do something for a widget with a `session` and a place for a `problem`, and show what came of
+    it; meanwhile it says what is being done.
     """
-    attempt(work, lambda problem: setattr(page.problem, "value", problem_html(problem)))
-    attempt(page.visit.refresh, lambda problem: None)
+    page.problem.value = progress_html(saying) if saying else ""
+
+    def say(problem):
+        page.problem.value = problem_html(problem)
+
+    report_errors(work, say)
+    report_errors(page.session.refresh, lambda problem: None)
     page.show()
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #670db04d
@@ -378,135 +443,128 @@ def back_button(page) -> Button:
     "A button that takes back, for everybody, what was put in use last."
     return button(
         "Go back to the version before",
-        lambda: act(page, lambda: rollback(page.visit.registry)),
+        lambda: run_action(page, lambda: rollback(page.session.registry)),
         "make the version that was used before current again",
     )
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #b6633e7d
 class TrainPage(HBox):
-    "Start, steer, stop and resume a training, watch it, and decide what becomes of it."
+    "Start, control, stop and resume a training, watch it, and decide what becomes of it."
 
-    def __init__(self, visit: Visit):
-        self.visit, self.form, self.problem, self.state, self.outcome, self.inside, self.title = (
-            visit,
-            TrainForm(),
-            HTML(),
-            HTML(),
-            HTML(),
-            HTML(),
-            HTML(),
+    def __init__(self, session: Session):
+        self.session = session
+        self.started: set[str] = set()
+        self.stopping = ""
+        self.form = TrainForm(session)
+        self.problem = HTML()
+        self.state = HTML()
+        self.outcome = HTML()
+        self.inside = HTML()
+        self.title = HTML()
+        self.log_view = HTML()
+        self.charts = {
+            "loss": LineChart("epoch", "loss"),
+            "accuracy": LineChart("epoch", "accuracy, %"),
+        }
+        self.chart_row = add_classes(HBox([*self.charts.values()]), "mnb-charts")
+        self.controls = TrainingControls(
+            lambda command: run_action(self, lambda: session.jobs.order(**command))
         )
-        self.steering = Steering(lambda order: act(self, lambda: visit.jobs.order(**order)))
         self.start = button(
             "Start training",
-            lambda: act(self, self.begin),
+            lambda: run_action(self, self.begin, "Starting …"),
             "train a new version",
             button_style="primary",
         )
         self.resume = button(
             "Resume",
-            lambda: act(self, visit.jobs.resume),
-            "go on with the training that was cut off",
+            lambda: run_action(self, session.jobs.resume, "Starting …"),
+            "continue the training that was cut off",
         )
-        self.stop = button(
-            "Stop and keep",
-            lambda: act(self, visit.jobs.stop),
-            "end the training; its best weights become a version",
-            button_style="danger",
-        )
+        self.stop = ConfirmButton(self.end, "Stop it for everybody?", self.is_mine)
+        self.stop.show("Stop and keep")
         self.promote = button(
             "Use it for everybody",
-            lambda: act(self, lambda: set_current(visit.registry, visit.job.version)),
+            lambda: run_action(self, lambda: set_current(session.registry, session.job.version)),
             "make the new version the current one",
         )
         self.back = back_button(self)
-        self.charts, self.diary = (
-            {name: LineChart("epoch", name) for name in ("loss", "accuracy")},
-            HTML(),
-        )
-
-        def row(*parts):
-            return classed(HBox(parts), "mnb-row")
-
-        super().__init__(
-            [
-                classed(
-                    VBox(
-                        [
-                            self.title,
-                            self.form,
-                            self.steering,
-                            row(self.start, self.resume, self.stop),
-                            self.problem,
-                        ]
-                    ),
-                    "mnb-card",
-                ),
-                classed(
-                    VBox(
-                        [
-                            self.state,
-                            classed(HBox([*self.charts.values()]), "mnb-charts"),
-                            self.inside,
-                            classed(
-                                row(self.outcome, row(self.promote, self.back)),
-                                "mnb-spread",
-                                "mnb-outcome",
-                            ),
-                            self.diary,
-                        ]
-                    ),
-                    "mnb-card",
-                ),
-            ]
-        )
-        classed(self, "mnb-two", "mnb-train")
-        visit.observe(lambda _: self.show(), ["job", "reader"])
+        actions = add_classes(HBox([self.start, self.resume, self.stop]), "mnb-row")
+        left = VBox([self.title, self.form, self.controls, actions, self.problem])
+        decide = add_classes(HBox([self.promote, self.back]), "mnb-row")
+        outcome = add_classes(HBox([self.outcome, decide]), "mnb-row", "mnb-spread", "mnb-outcome")
+        right = VBox([self.state, self.chart_row, self.inside, outcome, self.log_view])
+        super().__init__([add_classes(left, "mnb-card"), add_classes(right, "mnb-card")])
+        add_classes(self, "mnb-two", "mnb-train")
+        session.observe(lambda _: self.show(), ["job", "reader"])
         self.show()
+
+    def is_mine(self) -> bool:
+        "Whether this visitor started the training that runs."
+        return bool(self.session.job) and self.session.job.id in self.started
 
     def begin(self) -> None:
         "Start a training with what the form says."
-        self.visit.jobs.start(
-            self.form.preset.value, self.form.changes(), AFTERWARDS[self.form.use.value]
-        )
+        use = USE_CHOICES[self.form.use.value]
+        job = self.session.jobs.start(self.form.preset.value, self.form.changes(), use)
+        self.started.add(job.id)
+
+    def end(self) -> None:
+        "Stop the training that runs."
+        self.stopping = self.session.job.id if self.session.job else ""
+        self.show()
+        run_action(self, self.session.jobs.stop)
 
     def show(self) -> None:
         "Show the training as it stands."
         show_training(self)
 
+# %% ../../nbs/dashboard/84_training_pages.ipynb #ee00ee04
+def shipped_curves(session: Session, name: str) -> dict[str, list]:
+    "How the shipped version learnt, for a page where nothing was trained yet."
+    scale = 100 if name == "accuracy" else 1
+    columns = {"training (varied digits)": name, "validation": f"validation_{name}"}
+    rows = shipped_history(session)
+    return {
+        words: [(int(row["epoch"]), scale * float(row[column])) for row in rows]
+        for words, column in columns.items()
+    }
+
 # %% ../../nbs/dashboard/84_training_pages.ipynb #df80a887
 def show_training(page: TrainPage) -> None:
     "Bring a training page up to date."
-    visit, job, events = page.visit, page.visit.job, page.visit.events
-    used, runs = used_versions(visit), bool(job and job.status == "running")
-    page.start.disabled, page.stop.disabled = runs, not runs
-    page.title.value = f"<h2>{'Steer the training' if runs else 'Train a network'}</h2>"
-    page.form.layout.display, page.steering.layout.display = ("none", "") if runs else ("", "none")
-    now = settings(job, events) if job else {"epochs": 1}
-    if runs:
-        page.steering.show(now)
-    page.state.value, page.inside.value = state_html(job, events), inside_html(events)
+    session = page.session
+    job = session.job
+    events = session.events
+    current = active_version(session)
+    running = bool(job and job.status == "running")
+    stopping = running and page.stopping == job.id
+    controllable = running and not stopping and not is_judging(events)
+    now = current_settings(job, events) if job else {"epochs": 1}
+    page.title.value = f"<h2>{'This training' if running else 'Train a network'}</h2>"
+    page.start.disabled = running
+    page.stop.button.disabled = not controllable
+    if controllable:
+        page.controls.show(now)
+    page.state.value = state_html(job, events, stopping)
+    page.inside.value = inside_html(events)
     for name, chart in page.charts.items():
-        chart.show(curves(events, name), (0, now["epochs"]))
-    new = bool(
-        job
-        and job.version
-        and job.version in visit.registry.versions()
-        and job.version not in used[-1:]
-    )
+        series = history_curves(events, name) if job else shipped_curves(session, name)
+        if any(series.values()):
+            epochs = now["epochs"] if job else len(shipped_history(session))
+            chart.show(series, (0, epochs), chart_range(series, name))
+    new = bool(job and job.version in session.registry.versions() and job.version != current)
     for each, wanted in (
-        (page.resume, job and job.resumable and not runs),
+        (page.form, not running),
+        (page.start, not running),
+        (page.controls, controllable),
+        (page.stop, running),
+        (page.chart_row, not job or any(history_curves(events, "loss").values())),
+        (page.resume, job and job.resumable and not running),
         (page.promote, new),
-        (page.back, len(used) > 1),
+        (page.back, len(used_versions(session)) > 1),
     ):
         each.layout.display = "" if wanted else "none"
-    page.outcome.value = outcome_html(
-        job, version_report(visit.registry, used[-1:]), used[-1] if used else ""
-    )
+    page.outcome.value = outcome_html(job, version_report(session.registry, current), current)
     lines = [line for event in events if (line := log_line(event))] + list(job.log if job else ())
-    page.diary.value = (
-        '<details open><summary>Log</summary><pre class="mnb-log"'
-        f' tabindex="0">{escape(chr(10).join(lines[-200:]))}</pre></details>'
-        if lines
-        else ""
-    )
+    page.log_view.value = render("log", text="\n".join(lines[-200:])) if lines else ""

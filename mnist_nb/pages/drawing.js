@@ -17,12 +17,14 @@
     if (ink) ink.width = ink.width
   }
   const line = (points, sheet, ink = overlay(sheet), ctx = ink.getContext('2d')) => {
-    Object.assign(ctx, { lineWidth: +sheet.querySelector('[data-pen]')?.dataset.pen || 17, lineCap: 'round', lineJoin: 'round', strokeStyle: '#101820' })
+    const look = sheet.querySelector('[data-pen]')?.dataset
+    Object.assign(ctx, { lineWidth: +look?.pen || 17, lineCap: 'round', lineJoin: 'round', strokeStyle: erasing(sheet) ? '#fff' : '#101820' })
     ctx.beginPath()
     points.forEach(([x, y], i) => i ? ctx.lineTo(x, y) : ctx.moveTo(x, y))
     if (points.length == 1) ctx.lineTo(points[0][0] + .1, points[0][1])
     ctx.stroke()
   }
+  const erasing = sheet => sheet.querySelector('[data-erasing]')?.dataset.erasing == 'true'
   const flush = () => {
     clearTimeout(pen.timer)
     pen.timer = 0
@@ -39,6 +41,7 @@
     const probe = new OffscreenCanvas(canvas.width / 4, canvas.height / 4).getContext('2d', { willReadFrequently: true })
     probe.drawImage(canvas, 0, 0, canvas.width / 4, canvas.height / 4)
     const dark = ([x, y]) => x < 0 || y < 0 || x >= canvas.width || y >= canvas.height || probe.getImageData(x / 4, y / 4, 1, 1).data[0] < 160
+    if (erasing(sheet)) return void (waiting = setTimeout(() => pen || wipe(sheet), 500))
     const shown = strokes.every(points => [0, .25, .5, .75, 1].every(share => dark(points[Math.round(share * (points.length - 1))])))
     if (shown || !tries) wipe(sheet)
     else waiting = setTimeout(() => settle(canvas, sheet, tries - 1), 120)
@@ -53,6 +56,7 @@
     if (ink.width != canvas.width || ink.height != canvas.height) Object.assign(ink, { width: canvas.width, height: canvas.height })
     pen = { id: event.pointerId, canvas, sheet, unsent: [], points: [place(event, canvas)], timer: 0, sent: performance.now() }
     strokes.push(pen.points)
+    canvas.focus = options => HTMLElement.prototype.focus.call(canvas, { ...options, preventScroll: true })
     sheet.classList.add('mnb-writing', 'mnb-penned')
     line(pen.points, sheet)
     mouse('mousedown', event)
@@ -79,16 +83,73 @@
     if (event.isTrusted && paper(event)) event.stopPropagation()
   })
   on('click', event => {
-    if (event.target.closest?.('.mnb-tools button')) document.querySelectorAll('.mnb-sheet').forEach(wipe)
+    if (event.target.closest?.('.mnb-tools button, .mnb-example')) document.querySelectorAll('.mnb-sheet').forEach(wipe)
   })
+
+  // Keys: undo, redo and clear anywhere on a page with a sheet; on the sheet itself the arrows move a cursor, and the space bar puts the pen down and up.
+  const seen = selector => [...document.querySelectorAll(selector)].find(each => each.offsetParent)
+  const press = (event, selector) => {
+    const button = seen(selector)
+    if (!button) return false
+    button.click()
+    event.preventDefault()
+    event.stopPropagation()
+    return true
+  }
+  const cursors = new WeakMap()
+  const steer = (event, canvas) => {
+    const sheet = canvas.closest('.mnb-sheet'), step = event.shiftKey ? 4 : 16
+    const [dx, dy] = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[event.key] ?? [0, 0]
+    if (!dx && !dy && event.key != ' ') return
+    event.preventDefault()
+    const at = cursors.get(canvas) ?? { x: canvas.width / 2, y: canvas.height / 4, down: false }
+    cursors.set(canvas, at)
+    at.x = Math.min(canvas.width - 4, Math.max(4, at.x + dx))
+    at.y = Math.min(canvas.height - 4, Math.max(4, at.y + dy))
+    const box = canvas.getBoundingClientRect()
+    const spot = { clientX: box.left + at.x * box.width / canvas.width, clientY: box.top + at.y * box.height / canvas.height }
+    const send = type => canvas.dispatchEvent(new MouseEvent(type, spot))
+    if (event.key == ' ') send((at.down = !at.down) ? 'mousedown' : 'mouseup')
+    else if (at.down) send('mousemove')
+    const dot = sheet.querySelector('.mnb-cursor') || sheet.appendChild(Object.assign(document.createElement('div'), { className: 'mnb-cursor' }))
+    dot.style.left = 100 * at.x / canvas.width + '%'
+    dot.style.top = 100 * at.y / canvas.height + '%'
+    dot.classList.toggle('down', at.down)
+  }
   on('keydown', event => {
     document.querySelectorAll('.mnb-penned').forEach(sheet => sheet.classList.remove('mnb-penned'))
-    const undo = [...document.querySelectorAll('.mnb-undo')].find(button => button.offsetParent)
-    if (undo && event.key.toLowerCase() == 'z' && (event.ctrlKey || event.metaKey) && !event.target.matches('input, select, textarea')) {
-      undo.click()
-      event.preventDefault()
-      event.stopPropagation()
-    } else if (paper(event)) event.stopPropagation()
+    const key = event.key.toLowerCase(), control = event.ctrlKey || event.metaKey
+    if (event.target.matches('input, select, textarea')) return
+    if (control && (key == 'y' || key == 'z' && event.shiftKey)) return void press(event, '.mnb-redo')
+    if (control && key == 'z') return void press(event, '.mnb-undo')
+    if ((key == 'escape' || key == 'delete') && press(event, '.mnb-clear')) return
+    if (!paper(event)) return
+    if (!control && key != 'tab') steer(event, event.target)
+    event.stopPropagation()
+  })
+  on('focusout', event => {
+    const canvas = paper(event), at = canvas && cursors.get(canvas)
+    if (!at) return
+    if (at.down) canvas.dispatchEvent(new MouseEvent('mouseup', {}))
+    at.down = false
+    canvas.closest('.mnb-sheet').querySelector('.mnb-cursor')?.remove()
+  })
+
+  // A drawing as a picture, to save or to paste elsewhere; and the address of this server in what is shown of its use.
+  on('click', async event => {
+    const button = event.target.closest?.('[data-save]'), canvas = seen('.mnb-sheet canvas:not(.mnb-ink)')
+    if (!button || !canvas) return
+    const picture = new Promise(then => canvas.toBlob(then, 'image/png')), words = button.textContent
+    try {
+      if (button.dataset.save == 'copy') await navigator.clipboard.write([new ClipboardItem({ 'image/png': picture })])
+      else {
+        const link = Object.assign(document.createElement('a'), { download: 'drawing.png', href: URL.createObjectURL(await picture) })
+        link.click()
+        setTimeout(() => URL.revokeObjectURL(link.href), 1000)
+      }
+      button.textContent = button.dataset.save == 'copy' ? 'Copied' : 'Saved'
+    } catch { button.textContent = 'Not allowed here' }
+    setTimeout(() => { button.textContent = words }, 1500)
   })
 
   // A digit's key answers in the game; arrows move in the confusion matrix and on the map, which gets no other key, so that Tab leaves it.
@@ -97,6 +158,8 @@
     const keys = [...document.querySelectorAll('.mnb-keys button')].filter(button => button.offsetParent)
     if (keys[event.key] && !event.ctrlKey && !event.metaKey && !event.altKey && !event.target.matches('input, select, textarea')) {
       if (!event.repeat) keys[event.key].click()
+    } else if (event.key == 'Enter' && event.target.matches('.mnb-entry input')) {
+      event.target.closest('.mnb-entry').querySelector('.mnb-enter')?.click()
     } else if (event.target.matches('.mnb-cell') && STEPS[event.key]) {
       const cells = [...document.querySelectorAll('.mnb-cell')], step = STEPS[event.key]
       let at = cells.indexOf(event.target) + step
@@ -106,8 +169,8 @@
     } else if (event.target.matches('.mnb-map canvas') && !STEPS[event.key]) event.stopPropagation()
   })
 
-  // What a screen reader should know, and a tab that is turned to from elsewhere is brought into sight.
-  let due = 0, tab = null
+  // What a screen reader should know.
+  let due = 0
   const tell = () => {
     due = 0
     const name = (selector, attribute, words) => document.querySelectorAll(selector).forEach(each => {
@@ -118,11 +181,14 @@
     name('.mnb-chosen, .mnb-tile, .mnb-cell', 'aria-pressed', each => each.classList.contains('mnb-chosen'))
     name('.mnb-reading, .mnb-live', 'aria-live', () => 'polite')
     name('.mnb .noUi-handle', 'aria-label', each => each.closest('.widget-slider').querySelector('.widget-label')?.textContent || 'slider')
-    name('.mnb-sheet canvas:not(.mnb-ink)', 'aria-label', () => 'a sheet to draw on')
+    name('.mnb-sheet canvas:not(.mnb-ink)', 'aria-label', () => 'a sheet to draw on: the arrow keys move the pen, the space bar puts it down and up, Escape clears the sheet')
+    name('.mnb-sheet canvas:not(.mnb-ink)', 'role', () => 'application')
+    name('.mnb-sheet canvas:not(.mnb-ink)', 'tabindex', () => '0')
+    document.querySelectorAll('.mnb-code pre').forEach(each => {
+      const text = each.textContent.replace(/http:\/\/[\w.:[\]-]+(?=\/api)/, location.origin)
+      if (text != each.textContent) each.textContent = text
+    })
     name('.mnb-map canvas', 'aria-label', () => 'a map of test digits; the arrow keys go from one to the next')
-    const now = document.querySelector('.mnb-tabs .mod-active')
-    if (now != tab) now?.scrollIntoView({ inline: 'nearest', block: 'nearest' })
-    tab = now
   }
   new MutationObserver(() => { due ||= requestAnimationFrame(tell) }).observe(document, { childList: true, subtree: true, attributeFilter: ['class'] })
 
@@ -143,8 +209,10 @@
   HTMLInputElement.prototype.click = function () {
     if (this.type != 'file') return click.call(this)
     const feed = async files => {
-      const box = new DataTransfer()
+      const box = new DataTransfer(), wait = document.querySelectorAll('.mnb-drop')
+      wait.forEach(each => each.classList.add('mnb-preparing'))
       for (const file of await Promise.all(Array.from(files, reduced))) box.items.add(file)
+      wait.forEach(each => each.classList.remove('mnb-preparing'))
       this.files = box.files
       this.fed = true
       this.dispatchEvent(new Event('change'))

@@ -90,11 +90,12 @@
 
     closed(event) {
       if (event.code === 4003) location.reload();
+      else if (event.code === 4002) comeBack(event.reason);
       else if (event.code >= 4000) show('failed', event.reason);
       else if (this.tries++ < 8) {
         if (this.tries > 1) show('lost', 'The connection is lost. Trying again …');
         setTimeout(() => this.open().then(() => show('ready')), Math.min(500 * this.tries, 5000));
-      } else show('failed', 'The connection to the server is lost.');
+      } else comeBack('The connection to the server is lost.');
     }
 
     send(type, content, callbacks, metadata, buffers) {
@@ -169,6 +170,13 @@
     setTimeout(() => { if (document.documentElement.dataset.state === 'stumbled') show('ready'); }, 10000);
   }
 
+  // A server that was stopped may start again: the page is then loaded anew, and its script puts back the drawing.
+  function comeBack(reason) {
+    show('failed', `${reason} This page comes back by itself when the server runs again.`);
+    const look = () => fetch('/api/health/live', {cache: 'no-store'}).then((answer) => answer.ok && location.reload(), () => null);
+    setInterval(look, 4000);
+  }
+
   // The page says in one place how it is: starting, ready, stumbled, lost or failed.
   function show(state, text) {
     if (document.documentElement.dataset.state === 'failed') return;
@@ -176,8 +184,85 @@
     document.getElementById('notice-text').textContent = text || '';
   }
 
+  // Where one is: each page has an address, which the browser's history, its title and the links above follow.
+  const DRAWING = 'mnist_nb drawing';
+  const links = () => [...document.querySelectorAll('#pages [data-page]')];
+  const named = (hash) => links().find((link) => link.dataset.page === hash.slice(1))?.dataset.page;
+  const alone = location.pathname === '/train';
+  const place = {page: '', sent: 0, told: '', seen: ''};
+
+  function mark() {
+    for (const link of links()) {
+      const here = link.dataset.page === place.page;
+      here ? link.setAttribute('aria-current', 'page') : link.removeAttribute('aria-current');
+      if (here) document.title = `${link.textContent} · mnist_nb`;
+    }
+  }
+
+  // A word to the kernel goes through a text field that nobody sees; what the kernel holds out is an attribute in another widget.
+  function tell(message) {
+    const inbox = document.querySelector('.mnb-inbox textarea');
+    if (!inbox) return;
+    inbox.value = JSON.stringify({...message, number: ++place.sent});
+    inbox.dispatchEvent(new Event('change', {bubbles: true}));
+  }
+
+  function go(page) {
+    if (page === place.page) return;
+    place.page = page;
+    mark();
+    tell({page});
+    scrollTo(0, 0);
+  }
+
+  function heard(text) {
+    if (text === place.seen) return;
+    place.seen = text;
+    const state = JSON.parse(text);
+    if (state.pages) links().forEach((link) => { link.parentElement.hidden = !state.pages.includes(link.dataset.page); });
+    if (state.drawing) sessionStorage.setItem(DRAWING, JSON.stringify(state.drawing));
+    if (state.page === place.told || (state.heard || 0) < place.sent) return;
+    place.told = state.page;
+    if (state.page === place.page || alone) return;
+    place.page = state.page;
+    mark();
+    history.pushState(null, '', `#${state.page}`);
+    scrollTo(0, 0);
+  }
+
+  function navigate() {
+    place.page = (alone ? 'train' : named(location.hash)) || 'draw';
+    mark();
+    addEventListener('hashchange', () => go(named(location.hash) || 'draw'));
+    addEventListener('popstate', () => go(named(location.hash) || 'draw'));
+    document.getElementById('skip').addEventListener('click', (event) => {
+      event.preventDefault();
+      document.getElementById('dashboard').focus();
+    });
+    document.getElementById('pages').addEventListener('keydown', (event) => {
+      const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
+      const shown = [...document.querySelectorAll('#pages a')].filter((link) => link.offsetParent);
+      const at = shown.indexOf(document.activeElement);
+      if (!step || at < 0) return;
+      event.preventDefault();
+      shown[(at + step + shown.length) % shown.length].focus();
+    });
+  }
+
+  // When the widgets are there: what was drawn before, and which page is wanted.
+  async function arrive() {
+    while (!document.querySelector('.mnb-inbox textarea')) await new Promise(requestAnimationFrame);
+    const kept = JSON.parse(sessionStorage.getItem(DRAWING) || 'null');
+    place.told = alone ? 'train' : 'draw';
+    if (kept?.lines?.length || place.page !== place.told) tell({page: place.page, drawing: alone ? null : kept});
+    const look = () => document.querySelectorAll('.mnb-outbox [data-state]').forEach((each) => heard(each.dataset.state));
+    look();
+    new MutationObserver(look).observe(document.querySelector('.mnb-outbox'), {childList: true, subtree: true});
+  }
+
   async function start() {
     document.getElementById('reload').onclick = () => location.reload();
+    navigate();
     const {visit, views, problem} = JSON.parse(document.getElementById('visit').textContent);
     if (problem) return show('failed', problem);
     const channel = new Channel(visit), connected = channel.open();
@@ -190,6 +275,7 @@
       Widget.attach(view.luminoWidget, place);
       window.addEventListener('resize', () => view.luminoWidget.processMessage(Widget.ResizeMessage.UnknownSize));
     }
+    await arrive();
     show('ready');
   }
 

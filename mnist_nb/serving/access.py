@@ -15,12 +15,18 @@ import ipaddress
 import json
 import re
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from urllib.parse import unquote_to_bytes, urlsplit
 from weakref import WeakSet
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerRequest,
+    RequestStartLine,
+    ResponseStartLine,
+)
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from .errors import ApiError, status_code_name
@@ -329,12 +335,14 @@ class BodyLimiter(HTTPMessageDelegate):
             request.connection.set_max_body_size(2**62)
         self.in_flight.add(self)
 
-    def headers_received(self, start_line, headers):
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
         "Pass the headers on."
         self.head = start_line, headers
         return self.handler.headers_received(start_line, headers)
 
-    def data_received(self, chunk: bytes):
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         "Pass a piece of the body on, or reject the request."
         self.size += len(chunk)
         if self.size > MAX_BODY_BYTES:

@@ -45,7 +45,7 @@ def test_no_page_has_a_serious_fault(open_page, width, color_scheme):
 def test_a_fault_would_be_found(page):
     page.evaluate(AXE_SCRIPT)
     page.evaluate(
-        "() => document.querySelector('.mnb-tabs').insertAdjacentHTML('beforeend', '<img"
+        "() => document.querySelector('.mnb-header').insertAdjacentHTML('beforeend', '<img"
         ' src="data:,">\')'
     )
     assert [rule for rule, _, _ in faults(page)] == ["image-alt"]

@@ -16,8 +16,12 @@ UPLOAD = ".mnb-upload .mnb-drop"
 
 
 def go(page, name):
-    "Open a tab."
-    page.locator(".mnb-tabs").get_by_role("button", name=name, exact=True).click()
+    "Follow the link to a page; on a narrow screen the one to its area stands before it."
+    link = page.locator(f"#pages [data-page={name.lower()}]")
+    if not link.is_visible():
+        link.locator("xpath=ancestor::li[@class='mnb-area']/a").click()
+    link.click()
+    expect(link).to_have_attribute("aria-current", "page")
 
 
 def answer(page):
@@ -46,7 +50,7 @@ def test_draw_a_three_with_the_mouse_then_undo_and_clear(open_page, width):
     draw(page, THREE)
     expect(answer(page)).to_have_text("3")
     expect(page.locator(".mnb-bars .best b")).to_have_text("3")
-    assert page.locator(".mnb-bars li").count() == 10
+    assert page.locator(".mnb-reading:visible .mnb-bars li").count() == 11
     until(page, "() => !document.querySelector('.mnb-writing')")
     thin = ink(page)
     page.get_by_role("button", name="Thick").click()
@@ -84,11 +88,15 @@ def test_the_keyboard_takes_a_stroke_back(page):
     expect(answer(page)).to_have_text("–")
 
 
-def test_tabs_and_buttons_are_reached_by_keyboard(page):
+def test_links_and_buttons_are_reached_by_keyboard(page):
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
     for _ in range(20):
         page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.textContent") == "Samples":
+        if page.evaluate("document.activeElement.textContent") == "Upload":
             break
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     tile = page.locator(".mnb-tile").nth(2)
     tile.wait_for()
@@ -245,13 +253,15 @@ def test_a_training_seen_from_two_pages_and_stopped_from_one(open_page):
     state = ".mnb-train h2 >> nth=1"
     for page in (first, second):
         expect(page.locator(state)).to_contain_text("quick: epoch 1 of 1", timeout=150_000)
-    expect(second.get_by_role("button", name="Start training")).to_be_disabled()
+    expect(second.get_by_role("button", name="Start training")).to_have_count(0)
     expect(second.locator("#dashboard .mnb-light")).to_contain_text("training")
     first.reload()
     first.wait_for_selector("html[data-state=ready]")
     expect(first.locator(state)).to_contain_text("quick: epoch 1 of 1")
     expect(first.locator("polyline.mnb-line0").first).to_be_visible()
     second.get_by_role("button", name="Stop and keep").click()
+    second.wait_for_timeout(600)
+    second.get_by_role("button", name="Stop it for everybody?").click()
     for page in (first, second):
         expect(page.locator(state)).to_contain_text(
             "stopped, its best weights are kept", timeout=150_000
@@ -275,7 +285,7 @@ def test_a_drawing_is_the_visitors_own(open_page):
 
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
-def test_every_tab_fits_the_screen(open_page, color_scheme):
+def test_every_page_fits_the_screen(open_page, color_scheme):
     wide, narrow = (
         open_page(color_scheme=color_scheme),
         open_page(width=375, height=812, color_scheme=color_scheme),
@@ -284,7 +294,7 @@ def test_every_tab_fits_the_screen(open_page, color_scheme):
         for page in (wide, narrow):
             go(page, name)
             page.wait_for_timeout(800)
-            assert (
-                page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
-            ), name
-        assert wide.evaluate("document.documentElement.scrollHeight") <= 800, name
+            width = page.evaluate("document.documentElement.scrollWidth")
+            assert width <= page.viewport_size["width"], name
+        if name not in ("Why", "Train"):
+            assert wide.evaluate("document.documentElement.scrollHeight") <= 800, name

@@ -43,7 +43,7 @@ def surely(page):
 
 def redraw(page, lines):
     "Draw on an empty sheet and wait for the answer."
-    page.get_by_role("button", name="Clear").click()
+    page.keyboard.press("Escape")
     expect(bar(page)).to_have_count(0)
     draw(page, lines, pause=1)
     expect(bar(page)).to_be_visible()
@@ -53,12 +53,14 @@ def test_a_drawing_is_corrected_taken_back_and_corrected_anew(open_page, own):
     page, other = open_page(server=own), open_page(server=own)
     expect(bar(page)).to_have_count(0)
     draw(page, THREE)
+    bar(page).get_by_role("button", name="3", exact=True).click()
+    expect(bar(page)).to_contain_text("nothing to correct")
     correct(page, "5")
     expect(bar(page)).to_contain_text("Kept: a 5, read as a 3.")
     go(other, "Corrections")
     expect(other.locator(".mnb-learning .mnb-tile")).to_have_text(["5 → 3 ✗"])
     page.get_by_role("button", name="Take back").click()
-    expect(bar(page)).not_to_contain_text("TrainedVersion")
+    expect(bar(page)).not_to_contain_text("Kept")
     expect(other.get_by_text("No corrections here")).to_be_visible(timeout=20_000)
     correct(page, "8")
     correct(page, "not a digit")
@@ -79,7 +81,7 @@ def test_corrections_are_filtered_exported_and_forgotten(open_page, own):
     go(page, "Corrections")
     tiles = page.locator(".mnb-learning .mnb-tile")
     expect(tiles).to_have_text(["1 → 7 ✗", "8 → 3 ✗", "1 → 7 ✗"])
-    page.get_by_label("Whose").select_option("this visit's")
+    page.get_by_label("Whose").select_option("only mine")
     expect(tiles).to_have_count(2)
     page.get_by_label("Really").select_option("only 8")
     expect(tiles).to_have_text(["8 → 3 ✗"])
@@ -101,7 +103,7 @@ def test_corrections_are_filtered_exported_and_forgotten(open_page, own):
     page.get_by_role("button", name="Forget my 2").click()
     surely(page)
     expect(tiles).to_have_count(0)
-    page.get_by_label("Whose").select_option("all")
+    page.get_by_label("Whose").select_option("everybody's")
     expect(tiles).to_have_count(1)
     page.get_by_role("button", name="Take this one back").click()
     expect(tiles).to_have_count(0)
@@ -111,9 +113,9 @@ def test_a_lesson_from_its_beginning_to_a_rollback(open_page, own):
     page, other = open_page(server=own), open_page(server=own)
     for _ in range(5):
         redraw(page, THREE)
-        correct(page, "3")
+        correct(page, "8")
     redraw(page, SEVEN)
-    correct(page, "7")
+    correct(page, "1")
     for each in (page, other):
         go(each, "Corrections")
     page.get_by_role("button", name="Learn from all 6").click()
@@ -135,7 +137,7 @@ def test_a_lesson_from_its_beginning_to_a_rollback(open_page, own):
         )
     go(other, "Draw")
     draw(other, THREE)
-    expect(answer(other)).to_have_text("3")
+    expect(answer(other)).to_have_text(re.compile("3|8"))
     page.get_by_role("button", name="Go back to the version before").click()
     for each in (page, other):
         expect(each.locator(".mnb-version option:checked")).to_have_text(
@@ -154,17 +156,17 @@ def test_a_training_is_steered_by_one_and_watched_by_two_to_its_end(open_page, o
     page.get_by_label("Afterwards").select_option("only keep it")
     page.get_by_role("button", name="Start training").click()
     go(other, "Train")
-    state, steering = ".mnb-train h2 >> nth=1", ".mnb-steering"
+    state, controls = ".mnb-train h2 >> nth=1", ".mnb-controls"
     for each in (page, other):
         expect(each.locator(state)).to_contain_text("quick: epoch 1 of 1", timeout=PATIENCE)
-    other.locator(steering).get_by_role("button", name="Pause").click()
+    other.locator(controls).get_by_role("button", name="Pause").click()
     for each in (page, other):
         expect(each.locator(state)).to_contain_text("paused in epoch 1", timeout=20_000)
-    page.locator(steering).get_by_label("Learning rate").fill("0.002")
-    page.locator(steering).get_by_label("Dropout").fill("0.2")
-    page.locator(steering).get_by_role("button", name="Change").click()
-    page.locator(steering).get_by_role("button", name="One more epoch").click()
-    page.locator(steering).get_by_role("button", name="Go on").click()
+    page.locator(controls).get_by_label("Learning rate").fill("0.002")
+    page.locator(controls).get_by_label("Dropout").fill("0.2")
+    page.locator(controls).get_by_role("button", name="Change").click()
+    page.locator(controls).get_by_role("button", name="One more epoch").click()
+    page.locator(controls).get_by_role("button", name="Continue").click()
     for each in (page, other):
         expect(each.locator(state)).to_contain_text("quick: epoch 1 of 2", timeout=20_000)
         for said in (
@@ -172,14 +174,14 @@ def test_a_training_is_steered_by_one_and_watched_by_two_to_its_end(open_page, o
             "learning rate 0.002",
             "dropout 0.2",
             "to end after 2 epochs",
-            "goes on",
+            "continued",
         ):
             expect(each.locator(".mnb-log")).to_contain_text(said)
         expect(each.locator(".mnb-figures")).to_contain_text("digits a second")
-    assert other.locator(steering).get_by_label("Learning rate").input_value() == "0.002"
+    assert other.locator(controls).get_by_label("Learning rate").input_value() == "0.002"
     for each in (page, other):
         expect(each.locator(state)).to_contain_text("quick: finished", timeout=PATIENCE)
-    expect(page.locator(steering)).to_be_hidden()
+    expect(page.locator(controls)).to_be_hidden()
     expect(page.get_by_role("button", name="Start training")).to_be_enabled()
     made = own.get("/api/train").json["job"]["version"]
     assert {
@@ -190,7 +192,7 @@ def test_a_training_is_steered_by_one_and_watched_by_two_to_its_end(open_page, o
 def test_a_correction_by_keyboard_alone(page):
     draw(page, SEVEN)
     expect(bar(page)).to_be_visible()
-    page.locator(".mnb-tabs button").first.focus()
+    page.locator("#pages a").first.focus()
     for _ in range(40):
         page.keyboard.press("Tab")
         if (
@@ -209,4 +211,4 @@ def test_a_correction_by_keyboard_alone(page):
             break
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(bar(page)).not_to_contain_text("TrainedVersion")
+    expect(bar(page)).not_to_contain_text("Kept")

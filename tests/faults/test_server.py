@@ -589,7 +589,7 @@ def test_30_no_origin_is_allowed_unless_it_is_named(served):
 
 
 def test_the_training_page_has_a_way_back(served):
-    assert b'<a href="/">' in served.get("/train").body
+    assert b'<a href="/#draw"' in served.get("/train").body
 
 
 def test_52_who_never_connects_and_who_is_idle_free_their_kernels(home):
