@@ -77,7 +77,7 @@ def modules():
 
 
 def number(path):
-    return int(path.name.split("_")[0])
+    return float(path.name.split("_")[0])
 
 
 def imported(tree):
