@@ -15,6 +15,10 @@ import numpy as np
 from .core import CLASSES
 
 # %% ../nbs/11.5_constraints.ipynb #c0257a07
+DOUBTFUL = 1e-3  # share of the probability below which it is doubted that the number fits
+SURELY_NOT = 1e-6  # and below which it is not taken for one that does
+
+# %% ../nbs/11.5_constraints.ipynb #c0257a08
 @dataclass(frozen=True)
 class FittedNumber:
     """The most probable number that fits what is known of it.
@@ -24,7 +28,7 @@ class FittedNumber:
     text : its digits; what was written, as it is, where that surely does not fit.
     confidence : its probability among all numbers that fit; 0 where what was written does not.
     fitting : the probability, 0 to 1, that what was written fits at all.
-    reason : why it does not, else ''.
+    reason : what speaks against it where next to nothing of the probability fits, else ''.
     """
 
     text: str
@@ -35,9 +39,9 @@ class FittedNumber:
     @property
     def fits(self) -> bool:
         "Whether what was written may be a number that fits."
-        return not self.reason
+        return self.fitting >= SURELY_NOT
 
-# %% ../nbs/11.5_constraints.ipynb #c0257a09
+# %% ../nbs/11.5_constraints.ipynb #c0257a0a
 def _checked_choices(choices: Iterable[str | int]) -> list[str]:
     "The permitted numbers as text, each once; raises ValueError."
     if isinstance(choices, (str, int)):
@@ -50,7 +54,7 @@ def _checked_choices(choices: Iterable[str | int]) -> list[str]:
         raise ValueError("choices: expected at least one number, got none")
     return texts
 
-# %% ../nbs/11.5_constraints.ipynb #c0257a0a
+# %% ../nbs/11.5_constraints.ipynb #c0257a0b
 def check_constraints(
     length: int | None = None,
     minimum: int | None = None,
@@ -85,7 +89,7 @@ def check_constraints(
         raise ValueError(f"choices: none of the {len(texts)} fits length, minimum and maximum")
     return fitting
 
-# %% ../nbs/11.5_constraints.ipynb #c0257a0d
+# %% ../nbs/11.5_constraints.ipynb #c0257a0e
 def _totals_between(
     probabilities: np.ndarray, none: np.ndarray, low: str, high: str
 ) -> list[tuple[float, str, float]]:
@@ -107,7 +111,7 @@ def _totals_between(
         states = steps
     return [found for (used, _, _), found in states.items() if used == len(low)]
 
-# %% ../nbs/11.5_constraints.ipynb #c0257a0e
+# %% ../nbs/11.5_constraints.ipynb #c0257a0f
 def _best_between(
     probabilities: np.ndarray, none: np.ndarray, lengths: Iterable[int], low: int, high: int | None
 ) -> tuple[float, str, float]:
@@ -123,7 +127,7 @@ def _best_between(
     best, text, _ = max(ends, default=(0.0, "", 0.0))
     return best, text, sum(total for _, _, total in ends)
 
-# %% ../nbs/11.5_constraints.ipynb #c0257a10
+# %% ../nbs/11.5_constraints.ipynb #c0257a11
 def _best_choice(
     probabilities: np.ndarray, none: np.ndarray, choices: Sequence[str]
 ) -> tuple[float, str, float]:
@@ -141,9 +145,6 @@ def _best_choice(
         scores[numbers] = ways[:, -1]
     best = int(scores.argmax())
     return float(scores[best]), choices[best], float(scores.sum())
-
-# %% ../nbs/11.5_constraints.ipynb #c0257a12
-SURELY_NOT = 1e-5  # share of the probability below which what was written does not fit
 
 # %% ../nbs/11.5_constraints.ipynb #c0257a13
 def _expectation(length, minimum, maximum, choices) -> str:
@@ -198,8 +199,12 @@ def most_probable_number(
         best, text, total = _best_between(rows, none, lengths, minimum or 0, maximum)
     else:
         best, text, total = _best_choice(rows, none, allowed)
-    if total >= SURELY_NOT:
-        return FittedNumber(text, best / total, min(1.0, total))
-    written = "".join(str(row.argmax()) for row, p in zip(rows, none, strict=True) if p < row.max())
-    expected = _expectation(length, minimum, maximum, choices and allowed)
-    return FittedNumber(written, 0.0, total, f"{written or 'nothing'} read, expected {expected}")
+    reason = ""
+    if total < DOUBTFUL:
+        likely = (row.argmax() for row, p in zip(rows, none, strict=True) if p < row.max())
+        written = "".join(map(str, likely))
+        expected = _expectation(length, minimum, maximum, choices and allowed)
+        reason = f"{written or 'nothing'} read, expected {expected}"
+    if total < SURELY_NOT:
+        return FittedNumber(written, 0.0, total, reason)
+    return FittedNumber(text, best / total, min(1.0, total), reason)

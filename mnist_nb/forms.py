@@ -441,20 +441,32 @@ def _warped(
     )
 
 # %% ../nbs/36_forms.ipynb #f0a36e23
-def _code_pictures(grey: np.ndarray, found: dict[int, np.ndarray]) -> Iterator[np.ndarray]:
-    "Pictures of the place where a code should be."
-    even = cv2.createCLAHE(2.0, (4, 4))
-    for scale, slack in ((10, 3), (16, 4), (7, 3), (13, 6)):
-        for paper in PAPERS:
-            form = Form((FormColumn("n", 1),), 1, paper)
-            (left, top), side = form.code_place(), _CODE + 2 * slack
-            box = left - slack, top - slack, side, side
-            picture = _warped(grey, _homography(form, found), box, scale)
-            yield picture
-            yield even.apply(picture)
-            yield cv2.threshold(picture, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[1]
+_QR_SIZES = range(25, 46, 4)  # squares a side, versions 2 to 7
 
 # %% ../nbs/36_forms.ipynb #f0a36e24
+def _redrawn(code: np.ndarray, squares: int) -> np.ndarray:
+    "A QR code of so many squares, drawn anew from a soft picture of nothing but it."
+    small = cv2.resize(code, (squares, squares), interpolation=cv2.INTER_AREA)
+    sharp = cv2.addWeighted(small, 2.6, cv2.blur(small, (3, 3)), -1.6, 0)
+    paper = cv2.resize(cv2.GaussianBlur(code, (0, 0), len(code) / 6), sharp.shape)
+    cells = np.where(sharp > paper, 255, 0).astype(np.uint8)
+    large = cv2.resize(cells, None, fx=8, fy=8, interpolation=cv2.INTER_NEAREST)
+    return cv2.copyMakeBorder(large, 40, 40, 40, 40, cv2.BORDER_CONSTANT, value=255)
+
+# %% ../nbs/36_forms.ipynb #f0a36e25
+def _code_pictures(grey: np.ndarray, found: dict[int, np.ndarray]) -> Iterator[np.ndarray]:
+    "Pictures of the place where a code should be."
+    forms = [Form((FormColumn("n", 1),), 1, paper) for paper in PAPERS]
+    ways = [(_homography(form, found), *form.code_place()) for form in forms]
+    for scale, slack in ((10, 3), (16, 4), (7, 3)):
+        for to_photo, left, top in ways:
+            side = _CODE + 2 * slack
+            yield _warped(grey, to_photo, (left - slack, top - slack, side, side), scale)
+    for to_photo, left, top in ways:
+        code = _warped(grey, to_photo, (left, top, _CODE, _CODE), 16)
+        yield from (_redrawn(code, squares) for squares in _QR_SIZES)
+
+# %% ../nbs/36_forms.ipynb #f0a36e26
 def _read_code(grey: np.ndarray, found: dict[int, np.ndarray]) -> str:
     "What the code on a form says; raises ImageError."
     detector = cv2.QRCodeDetector()
@@ -470,7 +482,7 @@ def _read_code(grey: np.ndarray, found: dict[int, np.ndarray]) -> str:
         "without shadow and glare, or scan it"
     )
 
-# %% ../nbs/36_forms.ipynb #f0a36e25
+# %% ../nbs/36_forms.ipynb #f0a36e27
 @dataclass(frozen=True, eq=False, repr=False)
 class FormPage:
     """A page of a form, found in a photo.
@@ -506,10 +518,10 @@ class FormPage:
             to_photo = np.diag([1 / finer, 1 / finer, 1]) @ to_photo
         return _warped(grey, to_photo, (0, 0, width, height), scale)
 
-# %% ../nbs/36_forms.ipynb #f0a36e26
+# %% ../nbs/36_forms.ipynb #f0a36e28
 _LEAST_MARKER = 16  # pixels
 
-# %% ../nbs/36_forms.ipynb #f0a36e27
+# %% ../nbs/36_forms.ipynb #f0a36e29
 def find_form(image: Picture) -> FormPage:
     """Find the page of a form in a photo or scan.
 
@@ -548,10 +560,10 @@ def find_form(image: Picture) -> FormPage:
     form, page = Form.from_code(_read_code(grey, found))
     return FormPage(form, page, grey, _homography(form, found))
 
-# %% ../nbs/36_forms.ipynb #f0a36e2a
+# %% ../nbs/36_forms.ipynb #f0a36e2c
 _SCALE = 8
 
-# %% ../nbs/36_forms.ipynb #f0a36e2b
+# %% ../nbs/36_forms.ipynb #f0a36e2d
 def _darkness(page: np.ndarray) -> np.ndarray:
     "How much darker than the paper around it each pixel of a straightened page is; uint8."
     height, width = page.shape
@@ -561,7 +573,7 @@ def _darkness(page: np.ndarray) -> np.ndarray:
     paper = np.maximum(cv2.resize(paper, (width, height), interpolation=cv2.INTER_LINEAR), 16)
     return 255 - cv2.divide(page, paper, scale=255)
 
-# %% ../nbs/36_forms.ipynb #f0a36e2c
+# %% ../nbs/36_forms.ipynb #f0a36e2e
 def _sides(box: np.ndarray, darkness: np.ndarray) -> list[np.ndarray]:
     "The bands along the four sides of a box, each so turned that its rows lie along the line."
     (left, top), (right, bottom) = box[:2], box[:2] + box[2:]
@@ -576,7 +588,7 @@ def _sides(box: np.ndarray, darkness: np.ndarray) -> list[np.ndarray]:
         darkness[down, slice(*column)].T for column in columns
     ]
 
-# %% ../nbs/36_forms.ipynb #f0a36e2d
+# %% ../nbs/36_forms.ipynb #f0a36e2f
 def _without_lines(darkness: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     "The darkness of a page, (h, w), without the sides of its boxes, in millimetres (n, 4)."
     result = darkness.copy()
@@ -589,7 +601,7 @@ def _without_lines(darkness: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         np.copyto(side, cv2.subtract(side, np.repeat(line[:, None], side.shape[1], 1)))
     return result
 
-# %% ../nbs/36_forms.ipynb #f0a36e30
+# %% ../nbs/36_forms.ipynb #f0a36e32
 @dataclass(frozen=True, eq=False)
 class _BoxInk:
     "The ink of a box, uint8, where its left top corner lies in the page, and what is wrong."
@@ -598,17 +610,18 @@ class _BoxInk:
     place: tuple[int, int]
     reason: str = ""
 
-# %% ../nbs/36_forms.ipynb #f0a36e31
+# %% ../nbs/36_forms.ipynb #f0a36e33
 _SPECK, _SMALL = 0.8, 2.2  # millimetres
 _SPILL = 3.0
 
-# %% ../nbs/36_forms.ipynb #f0a36e32
+# %% ../nbs/36_forms.ipynb #f0a36e34
 def _ink_level(darkness: np.ndarray, owner: np.ndarray) -> float:
-    "How dark the writing on a page is, 0 to 255."
-    dark = darkness[(owner > 0) & (darkness > 60)]
-    return float(np.quantile(dark, 0.8)) if dark.size > 40 * _SCALE else 160.0
+    "How dark the writing on a page is, 60 to 255; a usual value where there is next to none."
+    counts = cv2.calcHist([darkness], [0], (owner > 0).view(np.uint8), [256], [0, 256]).ravel()
+    total = np.cumsum(counts[60:])
+    return 60.0 + float(np.searchsorted(total, 0.8 * total[-1])) if total[-1] > 320 else 160.0
 
-# %% ../nbs/36_forms.ipynb #f0a36e33
+# %% ../nbs/36_forms.ipynb #f0a36e35
 def _owners(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     "For each pixel of a page the number of the box it lies in, from 1 on; 0 outside."
     owner = np.zeros(shape, np.int32)
@@ -618,7 +631,7 @@ def _owners(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         owner[rows, round((left - half) * _SCALE) : round((left + width + half) * _SCALE)] = number
     return owner
 
-# %% ../nbs/36_forms.ipynb #f0a36e34
+# %% ../nbs/36_forms.ipynb #f0a36e36
 def _ink_of_boxes(darkness: np.ndarray, boxes: np.ndarray) -> list[_BoxInk]:
     "The ink of each box, from a page's darkness without lines; boxes in millimetres (n, 4)."
     owner = _owners(boxes, darkness.shape)
@@ -653,7 +666,7 @@ def _ink_of_boxes(darkness: np.ndarray, boxes: np.ndarray) -> list[_BoxInk]:
         found.append(_BoxInk(ink[near] * soft, (x, y), reason))
     return found
 
-# %% ../nbs/36_forms.ipynb #f0a36e35
+# %% ../nbs/36_forms.ipynb #f0a36e37
 def _shared_out(
     pairs: np.ndarray,
     sizes: np.ndarray,
@@ -688,7 +701,7 @@ def _shared_out(
                 stray.add(int(np.abs(middles - centre).sum(1).argmin()) + 1)
     return whole, parts, stray
 
-# %% ../nbs/36_forms.ipynb #f0a36e37
+# %% ../nbs/36_forms.ipynb #f0a36e39
 @dataclass(frozen=True, eq=False)
 class FormCell:
     """What stands in one row of one column.
@@ -713,7 +726,7 @@ class FormCell:
     box: tuple[int, int, int, int]
     reason: str = ""
 
-# %% ../nbs/36_forms.ipynb #f0a36e38
+# %% ../nbs/36_forms.ipynb #f0a36e3a
 @dataclass(frozen=True, eq=False, repr=False)
 class FormSheet:
     """What was read on a page of a form, or on several.
@@ -786,10 +799,10 @@ class FormSheet:
         )
         return f'<img alt="{self!r}" src="{image}" style="max-width:100%">'
 
-# %% ../nbs/36_forms.ipynb #f0a36e39
+# %% ../nbs/36_forms.ipynb #f0a36e3b
 _SURE, _UNSURE = (70, 140, 40), (0, 110, 240)  # BGR
 
-# %% ../nbs/36_forms.ipynb #f0a36e3a
+# %% ../nbs/36_forms.ipynb #f0a36e3c
 def draw_answers(sheet: FormSheet) -> np.ndarray:
     "The straightened pages of a sheet with what was read in each box, and what is unsure, framed."
     pages, cells = [], iter(sheet.cells)
@@ -816,25 +829,25 @@ def draw_answers(sheet: FormSheet) -> np.ndarray:
         [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pages]
     )
 
-# %% ../nbs/36_forms.ipynb #f0a36e3b
+# %% ../nbs/36_forms.ipynb #f0a36e3d
 def _by_column(form: Form, row: np.ndarray) -> Iterator[tuple[FormColumn, np.ndarray]]:
     "Each column, and its boxes of a row, (boxes, 4)."
     ends = np.cumsum([column.digits for column in form.columns])[:-1]
     return zip(form.columns, np.split(row, ends), strict=True)
 
-# %% ../nbs/36_forms.ipynb #f0a36e3d
+# %% ../nbs/36_forms.ipynb #f0a36e3f
 SURE_ABOVE = 0.9
 NO_DIGIT_ABOVE = 0.9
 BLANK_BETWEEN = "a box left blank between digits"
 
-# %% ../nbs/36_forms.ipynb #f0a36e3e
+# %% ../nbs/36_forms.ipynb #f0a36e40
 def read_text(reading: Reading | None) -> str:
     "The digit in a box, or '?' where there is none or it cannot be read."
     if reading is None or reading.confidence <= 1 - NO_DIGIT_ABOVE:
         return "?"
     return str(reading.probabilities.argmax())
 
-# %% ../nbs/36_forms.ipynb #f0a36e3f
+# %% ../nbs/36_forms.ipynb #f0a36e41
 def plain_text(readings: Sequence[Reading | None]) -> tuple[str, float, str]:
     "The text of some boxes, its confidence, and what speaks against it."
     inked = [k for k, reading in enumerate(readings) if reading is not None]
@@ -847,7 +860,7 @@ def plain_text(readings: Sequence[Reading | None]) -> tuple[str, float, str]:
     confidence = float(np.prod([each.confidence for each in row if each is not None]))
     return text, 0.0 if "?" in text else confidence, reason
 
-# %% ../nbs/36_forms.ipynb #f0a36e40
+# %% ../nbs/36_forms.ipynb #f0a36e42
 def fitted_text(column: FormColumn, readings: Sequence[Reading | None]) -> tuple[str, float, str]:
     "The most probable number of some boxes that fits their column; as `plain_text`."
     text, confidence, reason = plain_text(readings)
@@ -856,11 +869,9 @@ def fitted_text(column: FormColumn, readings: Sequence[Reading | None]) -> tuple
     rows = np.array([reading.probabilities for reading in readings if reading is not None], float)
     rows /= rows.sum(1, keepdims=True)
     found = most_probable_number(rows, None, column.minimum, column.maximum, column.choices)
-    if not found.fits:
-        return text, 0.0, found.reason
-    return found.text, found.confidence, reason
+    return found.text, found.confidence, found.reason or reason
 
-# %% ../nbs/36_forms.ipynb #f0a36e41
+# %% ../nbs/36_forms.ipynb #f0a36e43
 def _cell(
     place: tuple[int, int],
     column: FormColumn,
@@ -876,7 +887,7 @@ def _cell(
     sure = not reason and (confidence if fitted else least) >= SURE_ABOVE
     return FormCell(*place, text, tuple(readings), confidence, sure, box, reason)
 
-# %% ../nbs/36_forms.ipynb #f0a36e42
+# %% ../nbs/36_forms.ipynb #f0a36e44
 def _read_boxes(reader: Reader, page: FormPage, inks: Sequence[_BoxInk]) -> list[Reading | None]:
     "A reading of each box with ink, all in one batch; None for a blank one."
     source, inked = Page(None, "dark", 0, 1 / _SCALE), [ink for ink in inks if ink.ink is not None]
@@ -889,14 +900,14 @@ def _read_boxes(reader: Reader, page: FormPage, inks: Sequence[_BoxInk]) -> list
     )
     return [None if ink.ink is None else next(found) for ink in inks]
 
-# %% ../nbs/36_forms.ipynb #f0a36e43
+# %% ../nbs/36_forms.ipynb #f0a36e45
 def _box_in_photo(page: FormPage, boxes: np.ndarray) -> tuple[int, int, int, int]:
     "Left, top, width and height in the photo of what encloses some boxes in millimetres, (n, 4)."
     low, high = boxes[:, :2].min(0), (boxes[:, :2] + boxes[:, 2:]).max(0)
     corners = page.in_photo([low, (high[0], low[1]), high, (low[0], high[1])])
     return tuple(cv2.boundingRect(corners.astype(np.float32)))
 
-# %% ../nbs/36_forms.ipynb #f0a36e44
+# %% ../nbs/36_forms.ipynb #f0a36e46
 def _with_knowledge(form: Form, columns: str | Sequence[FormColumn] | None) -> Form:
     "A layout with more knowledge of its columns; raises ValueError where they are others."
     if columns is None:
@@ -910,7 +921,7 @@ def _with_knowledge(form: Form, columns: str | Sequence[FormColumn] | None) -> F
         raise ValueError(f"columns: expected those of the form, {expected}, got {came}")
     return replace(form, columns=columns)
 
-# %% ../nbs/36_forms.ipynb #f0a36e45
+# %% ../nbs/36_forms.ipynb #f0a36e47
 def read_form(
     image: Picture, reader: Reader, columns: str | Sequence[FormColumn] | None = None
 ) -> FormSheet:
@@ -948,7 +959,7 @@ def read_form(
             start += column.digits
     return FormSheet(tuple(cells), tuple(page.form.names), picture, (page,), reader.version)
 
-# %% ../nbs/36_forms.ipynb #f0a36e46
+# %% ../nbs/36_forms.ipynb #f0a36e48
 def join_pages(sheets: Sequence[FormSheet]) -> FormSheet:
     """The pages of one form as one table.
 
