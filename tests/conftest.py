@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mnist_nb.core import home_folder
-from mnist_nb.data import load_mnist
+from mnist_nb.data.mnist import load_mnist
 from tests.serving import at_home
 
 

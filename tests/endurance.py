@@ -19,17 +19,18 @@ from contextlib import ExitStack
 import numpy as np
 import psutil
 
-from mnist_nb.inference import Reader
-from mnist_nb.store import Store
+from mnist_nb.model.registry import ModelRegistry
+from mnist_nb.reader import Reader
 from tests.serving import PIXELS, packed, patience, unpacked, watched
 
 SEVEN = [[(10, 10), (60, 10), (30, 90)]]
 SAVING = """
 import shutil
-from mnist_nb.store import Store, add_version, use_version
+from mnist_nb.model.registry import Store, add_version, set_current
 store = Store()
 while True:
-    use_version(store, add_version(store, 'copy', lambda folder: shutil.copytree(store.pretrained, folder, dirs_exist_ok=True)))
+    copy = lambda folder: shutil.copytree(store.pretrained, folder, dirs_exist_ok=True)
+    set_current(store, add_version(store, 'copy', copy))
     print('.', flush=True)
     for old in {*store.versions()[1:]} - {store.current()}: shutil.rmtree(store.folder/old)
 """
@@ -46,10 +47,10 @@ def kills(count):
         time.sleep(random.Random(number).random() * 0.3)
         process.kill()
         process.communicate()
-        store = Store()
+        registry = ModelRegistry()
         try:
             lost += (
-                store.current() not in store.versions()
+                registry.current() not in registry.versions()
                 or Reader.load().read_strokes(SEVEN).digit != 7
             )
         except Exception:
@@ -255,8 +256,8 @@ def upload(served, size, hold):
     with served.dial() as connection:
         try:
             connection.sendall(
-                b"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
-                % size
+                b"POST /api/predict HTTP/1.1\r\nHost: localhost\r\n"
+                b"Content-Type: image/png\r\nContent-Length: %d\r\n\r\n" % size
             )
             for _ in range(size // 2**20):
                 connection.sendall(bytes(2**20))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["PIL", "mnist_nb.preprocessing"]):
+with atheris.instrument_imports(include=["PIL", "mnist_nb.vision.preprocessing"]):
     from PIL import (  # noqa: F401
         BmpImagePlugin,
         GifImagePlugin,
@@ -24,7 +24,7 @@ with atheris.instrument_imports(include=["PIL", "mnist_nb.preprocessing"]):
         WebPImagePlugin,
     )
 
-    from mnist_nb.preprocessing import prepare
+    from mnist_nb.vision.preprocessing import prepare
 
 from mnist_nb.core import ImageError
 

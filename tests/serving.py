@@ -33,8 +33,9 @@ def words_of(process):
 
 
 class Served:
-    """A server on a free port, started with the options of `mnist_nb.server.serve`; `constants` are
-    set in its module before.
+    """A server on a free port, started with the options of `mnist_nb.serving.server.serve`.
+
+    `constants` are set in its module before.
     """
 
     def __init__(self, constants=None, **options):
@@ -43,7 +44,7 @@ class Served:
         setting = "".join(
             f"server.{name} = {value!r}; " for name, value in (constants or {}).items()
         )
-        code = f"from mnist_nb import server; {setting}server.serve(**{options!r})"
+        code = f"from mnist_nb.serving import server; {setting}server.serve(**{options!r})"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdout=subprocess.PIPE,

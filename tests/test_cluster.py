@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from mnist_nb import cli, cluster
-from mnist_nb.data import split
-from mnist_nb.training import configure, train
+from mnist_nb.data.mnist import split
+from mnist_nb.training.trainer import configure, train
 
 TINY = {"epochs": 1, "dense": 8, "non_digits": 0.0, "augmentation": 0.0}
 
@@ -36,7 +36,7 @@ def test_predict_on_ray(home, mnist, command, tmp_path):
     assert len(rows[0]) == 40 and [row["image"] for row in rows[0]] == [
         row["image"] for row in rows[1]
     ]
-    for one, other in zip(*rows):
+    for one, other in zip(*rows, strict=True):
         assert one.get("digit") == other.get("digit") and one.get(
             "probabilities", []
         ) == pytest.approx(other.get("probabilities", []), abs=1e-6)

@@ -10,10 +10,10 @@ import sys
 
 import pytest
 
-from mnist_nb.dashboard import PAGES, Dashboard
-from mnist_nb.jobs import Jobs, held, new_folder
-from mnist_nb.store import Store, use_version
-from mnist_nb.training import PRESETS
+from mnist_nb.dashboard.app import PAGES, Dashboard
+from mnist_nb.model.registry import ModelRegistry, set_current
+from mnist_nb.training.jobs import Jobs, held, new_folder
+from mnist_nb.training.trainer import PRESETS
 
 THREE = [
     [
@@ -69,11 +69,11 @@ def written(lines):
     ]
 
 
-def draft(store, name):
+def draft(registry, name):
     "A second version, a copy of the shipped one."
-    folder = store.folder / name
+    folder = registry.folder / name
     folder.mkdir(parents=True)
-    for path in store.pretrained.iterdir():
+    for path in registry.pretrained.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     return name
 
@@ -108,8 +108,8 @@ def test_a_flood_of_points_makes_few_readings(home):
 
 
 def test_visitors_are_apart_until_one_decides_for_all(home):
-    store = Store()
-    other = draft(store, "20260101-000000-other")
+    registry = ModelRegistry()
+    other = draft(registry, "20260101-000000-other")
     one, two = (Dashboard(jobs=Jobs(server="")) for _ in range(2))
     header = one.children[1]
     header.version.value = other
@@ -122,14 +122,14 @@ def test_visitors_are_apart_until_one_decides_for_all(home):
     header.promote.click()
     two.visit.refresh()
     assert (
-        store.current() == two.visit.reader.version == other
+        registry.current() == two.visit.reader.version == other
         and two.children[1].version.value == other
     )
     assert one.visit.chosen is None and header.promote.layout.display == "none"
 
 
 def test_without_a_model_every_page_says_so(home, monkeypatch, tmp_path):
-    monkeypatch.setattr(Store, "versions", lambda store: [])
+    monkeypatch.setattr(ModelRegistry, "versions", lambda registry: [])
     dashboard = Dashboard(jobs=Jobs(server=""))
     pages = open_all(dashboard)
     pen(dashboard, *written(THREE))
@@ -149,10 +149,10 @@ def test_without_a_model_every_page_says_so(home, monkeypatch, tmp_path):
 
 
 def test_a_damaged_current_version_is_told_and_the_one_before_answers(home):
-    store = Store()
-    other = draft(store, "20260101-000000-other")
-    use_version(store, other)
-    (store.folder / other / "model.tflite").write_bytes(b"broken")
+    registry = ModelRegistry()
+    other = draft(registry, "20260101-000000-other")
+    set_current(registry, other)
+    (registry.folder / other / "model.tflite").write_bytes(b"broken")
     dashboard = Dashboard(jobs=Jobs(server=""))
     pen(dashboard, *written(THREE))
     assert dashboard.visit.status == "damaged" and other in dashboard.children[1].note.value
@@ -177,7 +177,7 @@ def test_a_second_training_is_refused_in_its_place(dashboard):
 
 
 def test_a_full_disk_is_one_sentence(dashboard, monkeypatch):
-    draft(dashboard.visit.store, "20260101-000000-other")
+    draft(dashboard.visit.registry, "20260101-000000-other")
     header = dashboard.children[1]
     header.show()
     header.version.value = "20260101-000000-other"
@@ -187,7 +187,9 @@ def test_a_full_disk_is_one_sentence(dashboard, monkeypatch):
 
     monkeypatch.setattr("os.replace", full)
     header.promote.click()
-    assert "No space left" in header.note.value and dashboard.visit.store.current() == "pretrained"
+    assert (
+        "No space left" in header.note.value and dashboard.visit.registry.current() == "pretrained"
+    )
 
 
 def test_a_training_of_others_is_seen(dashboard):
@@ -279,7 +281,7 @@ def test_a_damaged_file_of_corrections_is_told_and_nothing_else_suffers(dashboar
 
 def test_a_visitor_loads_nothing_heavy(home):
     code = (
-        "import sys\nfrom mnist_nb.dashboard import PAGES, Dashboard\ndashboard = Dashboard()\n"
+        "import sys\nfrom mnist_nb.dashboard.app import PAGES, Dashboard\ndashboard = Dashboard()\n"
         "for name in PAGES: dashboard.tabs.value = name\n"
         f'dashboard.pages["Draw"].pad.strokes.lines += {THREE}\ndashboard.pages["Draw"].read()\n'
         f"print([name for name in {HEAVY} if name in sys.modules])"

@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from mnist_nb import cli
+from mnist_nb.analysis.form_round import fill_form, phone_photo
 from mnist_nb.core import ImageError
-from mnist_nb.data import split
-from mnist_nb.form_round import fill_form, phone_photo
+from mnist_nb.data.mnist import split
+from mnist_nb.data.non_digits import scribble
 from mnist_nb.forms import (
     Form,
     FormColumn,
@@ -22,8 +23,7 @@ from mnist_nb.forms import (
     read_form,
     write_form,
 )
-from mnist_nb.inference import Reader
-from mnist_nb.non_digits import scribble
+from mnist_nb.reader import Reader
 
 WRITTEN = [["30415926", "7"], ["", ""], ["11235813", "210"], ["27182818", "15"]]
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from mnist_nb import Reader, train_version
-from mnist_nb.core import DataError, ImageError, ModelMissing, TrainingError
-from mnist_nb.model import load_keras, network_input
-from mnist_nb.store import Store, add_version
-from mnist_nb.training import TrainingConfig
+from mnist_nb.core import DataError, ImageError, ModelNotFound, TrainingError
+from mnist_nb.model.network import load_keras, network_input
+from mnist_nb.model.registry import ModelRegistry, add_version
+from mnist_nb.training.trainer import TrainingConfig
 from tests.serving import APART, ENDINGS
 
 BOUND = 180
@@ -88,7 +88,7 @@ def kept(trained, monkeypatch, data_file):
 
 
 def test_training_is_kept_whole(kept, mnist):
-    folder = Store().path(kept.version)
+    folder = ModelRegistry().path(kept.version)
     assert {path.name for path in folder.iterdir()} == FILES
     assert kept.reason == "finished" and not kept.current and 0.5 < kept.test_accuracy < 1
     keras = np.asarray(load_keras(folder / "model.keras")(network_input(mnist.test_images[:100])))
@@ -168,10 +168,10 @@ def test_sigterm_keeps_a_model(home, program):
         and end["reason"] == kept["reason"] == "stopped"
         and kept["kind"] == "kept"
     )
-    store = Store()
+    registry = ModelRegistry()
     assert (
-        store.current() == "pretrained"
-        and {path.name for path in store.path(kept["version"]).iterdir()} == FILES
+        registry.current() == "pretrained"
+        and {path.name for path in registry.path(kept["version"]).iterdir()} == FILES
     )
 
 
@@ -179,10 +179,12 @@ TINY_TRAINING = """
 import json
 from dataclasses import replace
 from mnist_nb import load_mnist, train_version
-from mnist_nb.training import TrainingConfig
+from mnist_nb.training.trainer import TrainingConfig
 mnist = load_mnist()
-tiny = replace(mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000])
-train_version(TrainingConfig(epochs=3, batch_size=32), 'tiny', mnist=tiny, on_event=lambda event: print(json.dumps(event), flush=True))
+tiny = replace(mnist, train_images=mnist.train_images[:6000],
+    train_labels=mnist.train_labels[:6000])
+train_version(TrainingConfig(epochs=3, batch_size=32), 'tiny', mnist=tiny,
+    on_event=lambda event: print(json.dumps(event), flush=True))
 """
 
 
@@ -192,10 +194,10 @@ def test_kill_and_resume(home, tiny):
     read_until(process, "batch")
     process.kill()
     process.communicate()
-    assert Store().versions() == ["pretrained"]
+    assert ModelRegistry().versions() == ["pretrained"]
     events = []
     kept = train_version(None, mnist=tiny, on_event=events.append)
-    folder = Store().path(kept.version)
+    folder = ModelRegistry().path(kept.version)
     assert (
         events[0]["kind"] == "start"
         and events[0]["first"] == 2
@@ -211,7 +213,7 @@ def test_kill_and_resume(home, tiny):
 
 KILLED_WHILE_KEEPING = """
 import os, signal
-from mnist_nb.store import Store, add_version
+from mnist_nb.model.registry import Store, add_version
 def fill(folder):
     (folder/'config.json').write_text('{')
     os.kill(os.getpid(), getattr(signal, 'SIGKILL', signal.SIGTERM))
@@ -221,10 +223,12 @@ add_version(Store(), 'killed', fill)
 
 def test_kill_while_a_version_is_kept(home):
     assert subprocess.run([sys.executable, "-c", KILLED_WHILE_KEEPING], timeout=BOUND).returncode
-    store = Store()
-    assert store.versions() == ["pretrained"] and Reader.load().version == "pretrained"
-    version = add_version(store, "next", lambda folder: (folder / "config.json").write_text("{}"))
-    assert {path.name for path in store.folder.iterdir()} <= {version, ".lock"}
+    registry = ModelRegistry()
+    assert registry.versions() == ["pretrained"] and Reader.load().version == "pretrained"
+    version = add_version(
+        registry, "next", lambda folder: (folder / "config.json").write_text("{}")
+    )
+    assert {path.name for path in registry.folder.iterdir()} <= {version, ".lock"}
 
 
 @pytest.mark.parametrize(
@@ -238,10 +242,10 @@ def test_kill_while_a_version_is_kept(home):
         (["predict", "nothing.png"], ImageError.exit_code, "nothing.png"),
         (["predict", __file__], ImageError.exit_code, __file__),
         (["predict", "."], ImageError.exit_code, "."),
-        (["predict", __file__, "--model", "none"], ModelMissing.exit_code, "pretrained"),
-        (["evaluate", "--model", "../models"], ModelMissing.exit_code, "pretrained"),
-        (["models", "use", "none"], ModelMissing.exit_code, "pretrained"),
-        (["models", "rollback"], ModelMissing.exit_code, "nothing to go back to"),
+        (["predict", __file__, "--model", "none"], ModelNotFound.exit_code, "pretrained"),
+        (["evaluate", "--model", "../models"], ModelNotFound.exit_code, "pretrained"),
+        (["models", "use", "none"], ModelNotFound.exit_code, "pretrained"),
+        (["models", "rollback"], ModelNotFound.exit_code, "nothing to go back to"),
         (["train", "--data", __file__], DataError.exit_code, __file__),
     ],
     ids=lambda value: (
@@ -255,8 +259,8 @@ def test_wrong_input(home, command, one_line, arguments, code, word):
 
 @pytest.mark.parametrize("damage", [b"\xff\xfe\x00", b"gone\n"], ids=["bytes", "no such version"])
 def test_damaged_pointer_to_the_current_version(home, command, one_line, picture, damage):
-    Store().folder.mkdir(parents=True)
-    (Store().folder / "current").write_bytes(damage)
-    assert "models" in one_line(command("predict", picture), ModelMissing.exit_code)
+    ModelRegistry().folder.mkdir(parents=True)
+    (ModelRegistry().folder / "current").write_bytes(damage)
+    assert "models" in one_line(command("predict", picture), ModelNotFound.exit_code)
     assert command("models", "use", "pretrained").returncode == 0
     assert command("predict", picture).stdout.startswith(f"{picture}: 7 (")

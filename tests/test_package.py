@@ -31,7 +31,7 @@ def test_public_name_resolves(name):
 
 def test_unknown_name():
     with pytest.raises(AttributeError, match="nothing_of_that_name"):
-        mnist_nb.nothing_of_that_name
+        _ = mnist_nb.nothing_of_that_name
 
 
 @pytest.fixture

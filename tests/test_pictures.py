@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnist_nb.data import load_mnist
-from mnist_nb.inference import Reader
+from mnist_nb.data.mnist import load_mnist
+from mnist_nb.reader import Reader
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 NAMES = ROOT / "tests" / "public_names.json"
-NOTEBOOKS = [*sorted((ROOT / "nbs").glob("*.ipynb")), ROOT / "dashboard.ipynb"]
+NOTEBOOKS = [*sorted((ROOT / "nbs").rglob("*.ipynb")), ROOT / "dashboard.ipynb"]
 DIRECTIVE = re.compile(r"^#\| *(\w+) *(.*)$", re.MULTILINE)
 ABSOLUTE = re.compile(r"(?<![\w.~/:<}\])-])/(tmp|root|home|work|Users|opt|var)\b|\b[A-Z]:\\")
 DATA_URL = re.compile(r"base64,[A-Za-z0-9+/=\s]+")
@@ -77,7 +77,7 @@ def modules():
 
 
 def number(path):
-    return float(path.name.split("_")[0])
+    return int(path.name.split("_")[0])
 
 
 def imported(tree):
@@ -96,6 +96,13 @@ def imported(tree):
         ):
             module = node.module or "" if node.level else node.module.partition(".")[2]
             yield from ((module, alias.name) for alias in node.names)
+
+
+def imports_only(node):
+    "Whether a statement imports, for the program or for its annotations alone."
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return all(map(imports_only, node.body))
+    return isinstance(node, (ast.Import, ast.ImportFrom))
 
 
 def definitions(tree):
@@ -148,7 +155,10 @@ def public_names():
             if isinstance(node, ast.Assign) and node.targets[0].id == "__all__":
                 return ast.literal_eval(node.value)
 
-    return {name: names(ROOT / "mnist_nb" / f"{name}.py") for name in sorted(modules())}
+    return {
+        name: names(ROOT / "mnist_nb" / f"{name.replace('.', '/')}.py")
+        for name in sorted(modules())
+    }
 
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -173,12 +183,14 @@ def test_a_module_imports_only_lower_numbers(path):
 
 def test_each_module_has_one_notebook_and_its_name():
     written = {
-        path.stem for path in (ROOT / "mnist_nb").glob("*.py") if not path.stem.startswith("_")
+        ".".join(path.relative_to(ROOT / "mnist_nb").with_suffix("").parts)
+        for path in (ROOT / "mnist_nb").rglob("*.py")
+        if not path.stem.startswith("_")
     }
     assert written == set(modules())
-    assert {name: path.stem.split("_", 1)[1] for name, path in modules().items()} == {
-        name: name for name in modules()
-    }
+    for name, path in modules().items():
+        folder = path.parent.relative_to(ROOT / "nbs")
+        assert name == ".".join((*folder.parts, path.stem.split("_", 1)[1]))
     assert len({number(path) for path in modules().values()}) == len(modules())
 
 
@@ -246,7 +258,7 @@ def test_one_public_symbol_a_cell(path):
 @each_module
 def test_imports_keep_to_themselves(path):
     for cell in exported(path):
-        kinds = {isinstance(node, (ast.Import, ast.ImportFrom)) for node in cell.tree.body}
+        kinds = {imports_only(node) for node in cell.tree.body}
         assert len(kinds) <= 1, cell.source
 
 

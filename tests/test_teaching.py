@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 
-from mnist_nb.corrections import Corrections
-from mnist_nb.inference import Reader
-from mnist_nb.store import Store
-from mnist_nb.teaching import teach
+from mnist_nb.model.registry import ModelRegistry
+from mnist_nb.reader import Reader
+from mnist_nb.training.corrections import Corrections
+from mnist_nb.training.fine_tuning import fine_tune
 
 
 def strange_seven(rng):
@@ -23,24 +23,24 @@ def strange_seven(rng):
 
 
 def test_fifty_strange_sevens_are_learnt(home, mnist):
-    rng, reader, corrections, store = (
+    rng, reader, corrections, registry = (
         np.random.default_rng(0),
         Reader.load("pretrained"),
         Corrections(),
-        Store(),
+        ModelRegistry(),
     )
     for strokes in (strange_seven(rng) for _ in range(50)):
         corrections.add(reader.read_strokes(strokes), 7, source="drawing", strokes=strokes)
-    taught = teach(corrections.list(), "pretrained", store, mnist)
-    new = Reader.load(taught.version, store)
+    taught = fine_tune(corrections.list(), "pretrained", registry, mnist)
+    new = Reader.load(taught.version, registry)
     others = [strange_seven(rng) for _ in range(50)]
     assert np.mean([new.read_strokes(strokes).digit == 7 for strokes in others]) >= 0.9
     rows = {name: (before, after) for name, before, after in taught.rows}
     assert rows["MNIST, test"][0] - rows["MNIST, test"][1] <= 0.001
     assert rows["corrections, held out"][1] > rows["corrections, held out"][0]
-    assert store.current() == "pretrained"
+    assert registry.current() == "pretrained"
     assert (
-        json.loads((store.path(taught.version) / "teaching.json").read_text())["version"]
+        json.loads((registry.path(taught.version) / "teaching.json").read_text())["version"]
         == taught.version
     )
 
@@ -50,6 +50,6 @@ def test_wrong_labels_do_no_quiet_harm(home, mnist):
     sevens = mnist.test_images[mnist.test_labels == 7][:60]
     for reading in reader.read_many(sevens):
         corrections.add(reading, 1)
-    taught = teach(corrections.list(), "pretrained", Store(), mnist)
+    taught = fine_tune(corrections.list(), "pretrained", ModelRegistry(), mnist)
     fallen = max(before - after for name, before, after in taught.rows if name.startswith("MNIST"))
     assert fallen <= 0.001 or taught.warning

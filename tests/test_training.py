@@ -13,19 +13,21 @@ import pytest
 
 import mnist_nb
 from mnist_nb import Reader, train_version
-from mnist_nb.pipeline import code_hash
-from mnist_nb.store import Store
-from mnist_nb.training import PRESETS, TrainingConfig
+from mnist_nb.model.registry import ModelRegistry
+from mnist_nb.training.pipeline import code_hash
+from mnist_nb.training.trainer import PRESETS, TrainingConfig
 from tests.test_main_path import BOUND, FILES, bounded, parsed, read_until
 
 TRAINING = """
 import json, sys
 from dataclasses import replace
 from mnist_nb import load_mnist, train_version
-from mnist_nb.training import TrainingConfig
+from mnist_nb.training.trainer import TrainingConfig
 mnist = load_mnist()
-tiny = replace(mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000])
-train_version(TrainingConfig(**json.loads(sys.argv[1])), 'tiny', mnist=tiny, on_event=lambda event: print(json.dumps(event), flush=True))
+tiny = replace(mnist, train_images=mnist.train_images[:6000],
+    train_labels=mnist.train_labels[:6000])
+train_version(TrainingConfig(**json.loads(sys.argv[1])), 'tiny', mnist=tiny,
+    on_event=lambda event: print(json.dumps(event), flush=True))
 """
 
 
@@ -86,7 +88,7 @@ def test_steered_from_the_command_line_killed_and_gone_on_with(started, command,
         on_event=events.append,
         stop=lambda: any(event["kind"] == "epoch" for event in events),
     )
-    folder = Store().path(kept.version)
+    folder = ModelRegistry().path(kept.version)
     assert kept.reason == "stopped" and (events[0]["first"], events[0]["epochs"]) == (
         row["epoch"] + 1,
         901,
@@ -121,7 +123,7 @@ def test_the_record_is_taught_killed_and_gone_on_with(started, tiny):
         (2, 1),
         (3, 1),
     ]
-    folder = Store().path(kept.version)
+    folder = ModelRegistry().path(kept.version)
     assert (
         kept.reason == "finished"
         and {path.name for path in folder.iterdir()} == FILES
@@ -149,36 +151,42 @@ def test_a_version_tells_the_code_that_made_it(started, command):
         and len(made["code"]) == len(shipped["code"]) == 64
     )
     assert f"code {made['code'][:8]}" in command("models", "list").stdout
-    assert made["code"][:12] in (Store().path(made["version"]) / "README.md").read_text()
+    assert made["code"][:12] in (ModelRegistry().path(made["version"]) / "README.md").read_text()
 
 
 MIRRORED = """
 import json, tempfile, threading
 from dataclasses import replace
-from mnist_nb.data import load_mnist, split
-from mnist_nb.model import import_keras
-from mnist_nb.training import Learner, TrainingConfig, resume, train
+from mnist_nb.data.mnist import load_mnist, split
+from mnist_nb.model.network import import_keras
+from mnist_nb.training.trainer import Learner, TrainingConfig, resume, train
 import_keras()
 import tensorflow as tf
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()]*2)
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0],
+    [tf.config.LogicalDeviceConfiguration()]*2)
 mnist = load_mnist()
 digits, validation = split(mnist.train_images[:7000], mnist.train_labels[:7000])
-parts, config = (digits, (validation[0][:1000], validation[1][:1000])), TrainingConfig(epochs=2, batch_size=50, averaging=.9, dropout=0., strategy='mirrored')
+parts = digits, (validation[0][:1000], validation[1][:1000])
+config = TrainingConfig(epochs=2, batch_size=50, ema_decay=.9, dropout=0., strategy='mirrored')
 def away(one, other): return max(abs(a['loss']/b['loss'] - 1) for a, b in zip(one, other))
 def watched(config):
     events = []
-    return train(config, *parts, on_event=events.append), [event for event in events if event['kind'] == 'batch']
+    trained = train(config, *parts, on_event=events.append)
+    return trained, [event for event in events if event['kind'] == 'batch']
 (both, steps), (alone, others) = watched(config), watched(replace(config, strategy=None))
 with tempfile.TemporaryDirectory() as folder:
     pressed = threading.Event()
-    train(config, *parts, folder, on_event=lambda event: event['kind'] == 'epoch' and pressed.set(), stop=pressed.is_set)
+    train(config, *parts, folder, stop=pressed.is_set,
+        on_event=lambda event: event['kind'] == 'epoch' and pressed.set())
     resumed = resume(folder, *parts)
 further = train(replace(config, epochs=1, teachers=1), *parts, model=both.model)
 try: Learner(replace(config, batch_size=1))
 except ValueError as e: refused = str(e)
-print(json.dumps(dict(devices=Learner(config).strategy.num_replicas_in_sync, first=away(steps[:5], others[:5]), last=away(both.history, alone.history),
+print(json.dumps(dict(devices=Learner(config).strategy.num_replicas_in_sync, first=away(steps[:5],
+    others[:5]), last=away(both.history, alone.history),
                       resumed=away(both.history, resumed.history), refused=refused,
-                      accuracies=[one.history[-1]['validation_accuracy'] for one in (both, alone, further)])))
+                      accuracies=[one.history[-1]['validation_accuracy'] for one in (both, alone,
+                          further)])))
 """
 
 

@@ -15,14 +15,14 @@ import cv2
 import numpy as np
 from sklearn.datasets import load_digits
 
-from mnist_nb import preprocessing
+from mnist_nb.analysis.corruptions import CORRUPTIONS
+from mnist_nb.analysis.picture_kinds import BLANKS, KINDS
+from mnist_nb.analysis.robustness import CONDITIONS
 from mnist_nb.core import write_atomic
-from mnist_nb.data import load_mnist
-from mnist_nb.distortion import DISTORTIONS
-from mnist_nb.inference import Reader
-from mnist_nb.picture_kinds import BLANKS, KINDS
-from mnist_nb.printed import printed_digits
-from mnist_nb.robustness import CONDITIONS
+from mnist_nb.data.mnist import load_mnist
+from mnist_nb.data.printed import printed_digits
+from mnist_nb.reader import Reader
+from mnist_nb.vision import preprocessing
 from tools.wild import PENS, SIZES, drawn, load_strokes
 
 ROWS = Path(__file__).parent.parent / "nbs" / "ablation.json"
@@ -42,7 +42,7 @@ def columns(n, strokes):
     for name, condition in CONDITIONS.items():
         yield name, [condition(image, seed) for seed, image in enumerate(images)], labels
     for name, amount in (("noise", 0.3), ("blur", 1.5), ("lost contrast", 0.8), ("thickness", 2)):
-        distort = DISTORTIONS[name].apply
+        distort = CORRUPTIONS[name].apply
         yield f"28 x 28, {name}", [distort(image, amount) for image in images], labels
     yield "printed", *printed_digits(n, np.random.default_rng(0))
     others = load_digits()

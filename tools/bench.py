@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_nb.data import load_mnist
-from mnist_nb.inference import Reader
-from mnist_nb.robustness import redraw
-from mnist_nb.store import Store
+from mnist_nb.analysis.robustness import redraw
+from mnist_nb.data.mnist import load_mnist
+from mnist_nb.model.registry import ModelRegistry
+from mnist_nb.reader import Reader
 
 
 def timed(calls, rounds):
@@ -98,9 +98,9 @@ def main():
         "light runtime alone": lambda: reader.network.outputs(digit),
     }
     if not arguments.without_keras:
-        from mnist_nb.model import load_keras, network_input
+        from mnist_nb.model.network import load_keras, network_input
 
-        model, one = load_keras(Store().path() / "model.keras"), network_input(digit)
+        model, one = load_keras(ModelRegistry().path() / "model.keras"), network_input(digit)
         calls |= {
             "keras model(x)": lambda: np.asarray(model(one, training=False)),
             "keras model.predict(x)": lambda: model.predict(one, verbose=0),

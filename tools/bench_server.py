@@ -25,8 +25,8 @@ import psutil
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from mnist_nb.data import load_test_digits
-from mnist_nb.robustness import redraw
+from mnist_nb.analysis.robustness import redraw
+from mnist_nb.data.mnist import load_test_digits
 from tests.serving import Served, patience
 
 FLAGS = [
@@ -43,24 +43,32 @@ FLAGS = [
 HAND = """
 Element.prototype.setPointerCapture = () => {};
 window.strokes = async (count, pause) => {
-  const wait = (ms) => new Promise((done) => setTimeout(done, ms)), canvas = document.querySelector('.mnb-sheet canvas'), taken = [];
+  const wait = (ms) => new Promise((done) => setTimeout(done, ms)),
+      canvas = document.querySelector('.mnb-sheet canvas'), taken = [];
   const point = (type, x, y) => {
     const box = canvas.getBoundingClientRect();
-    canvas.dispatchEvent(new PointerEvent(type, {bubbles: true, cancelable: true, pointerId: 1, isPrimary: true, clientX: box.left + x * box.width, clientY: box.top + y * box.height}));
+    canvas.dispatchEvent(new PointerEvent(type, {bubbles: true, cancelable: true, pointerId: 1,
+        isPrimary: true, clientX: box.left + x * box.width, clientY: box.top + y * box.height}));
   };
   let changed = 0;
-  new MutationObserver(() => { changed = performance.now(); }).observe(document.querySelector('#dashboard'), {childList: true, subtree: true, characterData: true});
+  new MutationObserver(() => { changed = performance.now(); }).observe(
+      document.querySelector('#dashboard'),
+      {childList: true, subtree: true, characterData: true});
   for (let stroke = 0; stroke < count; stroke++) {
-    const clear = [...document.querySelectorAll('button')].find((button) => button.textContent.trim() === 'Clear');
+    const clear = [...document.querySelectorAll('button')].find((button) =>
+        button.textContent.trim() === 'Clear');
     clear.click();
     await wait(pause + 400 * Math.random());
     const slant = 0.12 * Math.random();
     point('pointerdown', 0.4, 0.2);
-    for (let step = 1; step <= 30; step++) { await wait(16); point('pointermove', 0.4 + slant * step / 30 + 0.15 * Math.sin(step / 5), 0.2 + 0.6 * step / 30); }
+    for (let step = 1; step <= 30; step++) { await wait(16);
+        point('pointermove', 0.4 + slant * step / 30 + 0.15 * Math.sin(step / 5),
+            0.2 + 0.6 * step / 30); }
     const last = performance.now();
     point('pointerup', 0.4 + slant + 0.15 * Math.sin(6), 0.8);
     changed = 0;
-    while (changed ? performance.now() - changed < pause : performance.now() - last < 10000) await wait(20);
+    while (changed ? performance.now() - changed < pause : performance.now() - last < 10000)
+        await wait(20);
     taken.push(changed ? changed - last : NaN);
   }
   return taken;
@@ -69,13 +77,17 @@ window.strokes = async (count, pause) => {
 UNTIL = """
 window.until = (selector, act, seconds = 5) => new Promise((done) => {
   const started = performance.now(), place = document.querySelector(selector);
-  const watcher = new MutationObserver(() => { watcher.disconnect(); done(performance.now() - started); });
+  const watcher = new MutationObserver(() => { watcher.disconnect();
+      done(performance.now() - started); });
   watcher.observe(place, {childList: true, subtree: true, characterData: true});
   setTimeout(() => { watcher.disconnect(); done(NaN); }, 1000 * seconds);
   act();
 });
-window.press = (word) => [...document.querySelectorAll('button')].find((button) => button.offsetParent && button.textContent.trim() === word).click();
-window.arrow = (slider, key) => document.querySelector(`.noUi-handle[aria-label="${slider}"]`).dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));"""
+window.press = (word) => [...document.querySelectorAll('button')].find((button) =>
+    button.offsetParent && button.textContent.trim() === word).click();
+window.arrow = (slider, key) => document.querySelector(
+    `.noUi-handle[aria-label="${slider}"]`).dispatchEvent(new KeyboardEvent('keydown', {key,
+        bubbles: true, cancelable: true}));"""
 
 
 def show(name, values, unit, digits=2):
@@ -124,7 +136,7 @@ def opening(browser, name, rounds, warm):
             page.context.close()
     finally:
         server.stop()
-    seen, ready = zip(*times)
+    seen, ready = zip(*times, strict=True)
     show(f"{name}: something worth seeing", seen, "s")
     show(f"{name}: a canvas to draw on", ready, "s")
 
@@ -163,11 +175,12 @@ def drawing(browser, visitors, hands, strokes):
         taken = []
         for each in pages[:hands]:
             with patience(300) as until:
-                until(lambda: each.evaluate("window.result") is not None)
+                until(lambda each=each: each.evaluate("window.result") is not None)
             taken += each.evaluate("window.result")
         show(f"the same, {hands} of {visitors} drawing at once", taken, "ms", 0)
         server_ms, kernel_ms = (
-            1000 * (after - early) / len(taken) for after, early in zip(used(server), before)
+            1000 * (after - early) / len(taken)
+            for after, early in zip(used(server), before, strict=True)
         )
         print(
             f"CPU for a stroke of 30 points: {server_ms:.0f} ms of the server, {kernel_ms:.0f} ms"

@@ -51,9 +51,9 @@ class Clock:
 
 def preset(name, epochs, threads):
     "One of the package's presets, step by step as `train` takes it."
-    from mnist_nb import training
-    from mnist_nb.data import load_mnist, split
-    from mnist_nb.model import import_keras
+    from mnist_nb.data.mnist import load_mnist, split
+    from mnist_nb.model.network import import_keras
+    from mnist_nb.training import trainer as training
 
     import_keras()
     mnist = load_mnist()
@@ -63,7 +63,7 @@ def preset(name, epochs, threads):
     originals = training.originals_of(digits, config)
     steps, right = (
         len(originals.images) // config.batch_size,
-        lambda: training.judge(learner, mnist.test_images, mnist.test_labels)[1],
+        lambda: training.validate(learner, mnist.test_images, mnist.test_labels)[1],
     )
     for epoch in range(1, config.epochs + 1):
         for batch, (images, labels) in enumerate(training.batches(originals, config, epoch), 1):
@@ -80,8 +80,8 @@ def plain(epochs, threads):
     "The documented network under Keras' own loop, as Keras comes."
     import keras
 
-    from mnist_nb.data import load_mnist
-    from mnist_nb.model import build_model, network_input
+    from mnist_nb.data.mnist import load_mnist
+    from mnist_nb.model.network import build_model, network_input
 
     mnist = load_mnist()
     keras.utils.set_random_seed(0)
@@ -111,7 +111,7 @@ def plain_with_onednn(epochs, threads):
     """The same with the setting for TensorFlow that this package makes, which changes nothing but
     the speed.
     """
-    from mnist_nb.model import import_keras
+    from mnist_nb.model.network import import_keras
 
     import_keras()
     return plain(epochs, threads)
@@ -124,7 +124,7 @@ def torch_example(epochs, threads):
     import torch
     from torch import nn
 
-    from mnist_nb.data import load_mnist
+    from mnist_nb.data.mnist import load_mnist
 
     torch.manual_seed(0)
     torch.set_num_threads(threads)

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "nbs").rglob("*.ipynb"))
 MINUTES = 10
 
 
@@ -26,7 +26,8 @@ def run(*command, minutes=MINUTES, live=False, **options):
     """Run a command in the checkout and print what it said, `live` or at its end; end the whole
     check where it fails or takes too long.
     """
-    said = f"$ {' '.join(Path(word).name if os.path.isabs(str(word)) else str(word) for word in command)}"
+    words = [Path(word).name if os.path.isabs(str(word)) else str(word) for word in command]
+    said = f"$ {' '.join(words)}"
     if live:
         print(said, flush=True)
     pipes = {} if live else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}

@@ -7,9 +7,9 @@ written. `python -m tools.sheets --forms N` prints the same.
 
 import argparse
 
-from mnist_nb.data import load_mnist, split
-from mnist_nb.form_round import form_score
-from mnist_nb.inference import Reader
+from mnist_nb.analysis.form_round import form_score
+from mnist_nb.data.mnist import load_mnist, split
+from mnist_nb.reader import Reader
 
 
 def form_figures(pages, version=None, seed=0):

@@ -43,7 +43,8 @@ def run(path):
 
 
 def main():
-    for path in map(Path, sys.argv[1:]) if sys.argv[1:] else sorted((ROOT / "nbs").glob("*.ipynb")):
+    given = map(Path, sys.argv[1:])
+    for path in given if sys.argv[1:] else sorted((ROOT / "nbs").rglob("*.ipynb")):
         print(path.name, flush=True)
         run(path.resolve())
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mnist_nb.inference import Reader
+from mnist_nb.reader import Reader
 
 IMAGES = Path(__file__).parent.parent / "nbs" / "images"
 FIVE = [
@@ -72,7 +72,7 @@ def main():
     Image.fromarray(pictures[0]).save(IMAGES / "drawn.png", optimize=True)
     reader, figure = Reader.load("pretrained"), Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots(3, 3, width_ratios=[1, 1, 1.6])
-    for (left, middle, right), picture in zip(axes, pictures):
+    for (left, middle, right), picture in zip(axes, pictures, strict=True):
         reading = reader.read(picture)
         left.imshow(picture, cmap="gray", vmin=0, vmax=255)
         middle.imshow(reading.picture, cmap="gray")
@@ -86,7 +86,7 @@ def main():
         right.tick_params(labelsize=7)
         for picture_axes in (left, middle):
             picture_axes.axis("off")
-    for ax, name in zip(axes[0], ("picture", "what the network saw")):
+    for ax, name in zip(axes[0], ("picture", "what the network saw"), strict=True):
         ax.set_title(name, fontsize=10)
     figure.savefig(IMAGES / "readings.png", dpi=90)
 

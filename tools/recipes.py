@@ -25,11 +25,13 @@ import cv2
 import numpy as np
 
 import mnist_nb
-from mnist_nb import handwriting, non_digits, printed, robustness, training
-from mnist_nb.core import CLASSES, home_folder, write_atomic
-from mnist_nb.data import load_mnist, split
-from mnist_nb.model import check_choice, given_a_digit, network_input
-from mnist_nb.preprocessing import prepare
+from mnist_nb.analysis import robustness
+from mnist_nb.core import NUM_CLASSES, home_folder, write_atomic
+from mnist_nb.data import handwriting, non_digits, printed
+from mnist_nb.data.mnist import load_mnist, split
+from mnist_nb.model.network import check_choice, network_input, split_reject_class
+from mnist_nb.training import trainer as training
+from mnist_nb.vision.preprocessing import prepare
 from tools.wild import PENS, SIZES, drawn, load_strokes
 
 ROWS = Path(__file__).parent.parent / "nbs" / "recipes.json"
@@ -58,20 +60,20 @@ RECIPES = {
     "handwriting .3": ({"handwriting": 0.3}, {}),
     "no print": ({"printed": 0.0}, {}),
     "print .06": ({"printed": 0.06}, {}),
-    "no handwritten letters": ({}, {"non_digits.SHARES": FONTS_ALONE}),
+    "no handwritten letters": ({}, {"data.non_digits.SHARES": FONTS_ALONE}),
     "non-digits .2": ({"non_digits": 0.2}, {}),
     "before hands and print": (
         {"handwriting": 0.0, "printed": 0.0, "non_digits": 0.2},
-        {"non_digits.SHARES": FONTS_ALONE},
+        {"data.non_digits.SHARES": FONTS_ALONE},
     ),
     "no non-digits": ({"non_digits": 0.0}, {}),
-    "strict scribbles": ({}, {"non_digits.MILD": 4.5}),
-    "no redrawn lines": ({}, {"augmentation.DRAWN_SHARE": 0.0}),
-    "no styles": ({}, {"augmentation.STYLES": {}}),
-    "no faults": ({}, {"augmentation.FAULTS": {}}),
-    "none left plain": ({}, {"augmentation.PLAIN_SHARE": 0.0}),
+    "strict scribbles": ({}, {"data.non_digits.MILD": 4.5}),
+    "no redrawn lines": ({}, {"data.augmentation.DRAWN_SHARE": 0.0}),
+    "no styles": ({}, {"data.augmentation.STYLES": {}}),
+    "no faults": ({}, {"data.augmentation.FAULTS": {}}),
+    "none left plain": ({}, {"data.augmentation.PLAIN_SHARE": 0.0}),
     "half the strength": ({"augmentation": 0.5}, {}),
-    "no averaging": ({"averaging": 0.0}, {}),
+    "no ema_decay": ({"ema_decay": 0.0}, {}),
     "no normalisation": ({"normalisation": None, "learning_rate": 1e-3}, {}),
     "constant rate": ({"schedule": "constant", "learning_rate": 1e-3}, {}),
     "batches of 192": ({"batch_size": 192}, {}),
@@ -146,7 +148,7 @@ def written(path):
     def make_all():
         return np.array([[pictures(pen, size) for size in SIZES.values()] for pen in PENS.values()])
 
-    return cached("strokes", make_all, "preprocessing"), labels[chosen]
+    return cached("strokes", make_all, "vision/preprocessing"), labels[chosen]
 
 
 def split_forms():
@@ -183,7 +185,14 @@ def no_digits():
         rng = np.random.default_rng(0)
         return np.array([[make(rng) for _ in range(NONE)] for make in families().values()])
 
-    return cached("none", make_all, "handwriting", "printed", "non_digits", "robustness")
+    return cached(
+        "none",
+        make_all,
+        "data/handwriting",
+        "data/printed",
+        "data/non_digits",
+        "analysis/robustness",
+    )
 
 
 def print_of_held_out_fonts():
@@ -196,21 +205,23 @@ def score(outputs, images, labels, strokes=None):
     "All figures of a network, given a function from pictures to its outputs."
 
     def right(pictures, labels):
-        return float((outputs(pictures)[:, :CLASSES].argmax(1) == labels).mean())
+        return float((outputs(pictures)[:, :NUM_CLASSES].argmax(1) == labels).mean())
 
     def refused(pictures):
-        return float((given_a_digit(outputs(pictures))[1] > limit).mean())
+        return float((split_reject_class(outputs(pictures))[1] > limit).mean())
 
     found = outputs(images)
     limit, rng, some = (
-        np.quantile(given_a_digit(found)[1], 0.99),
+        np.quantile(split_reject_class(found)[1], 0.99),
         np.random.default_rng(0),
         slice(0, 2000),
     )
-    framing = cached("redrawn", lambda: redrawn(images[:REDRAWN]), "preprocessing", "robustness")
+    framing = cached(
+        "redrawn", lambda: redrawn(images[:REDRAWN]), "vision/preprocessing", "analysis/robustness"
+    )
     print_images, print_labels = print_of_held_out_fonts()
     row = {
-        "held_out": float((found[:, :CLASSES].argmax(1) == labels).mean()),
+        "held_out": float((found[:, :NUM_CLASSES].argmax(1) == labels).mean()),
         "spoilt": {
             name: right(np.array([spoil(image, rng) for image in images[some]]), labels[some])
             for name, spoil in SPOILT.items()
@@ -221,7 +232,7 @@ def score(outputs, images, labels, strokes=None):
         },
         "printed": right(print_images, print_labels),
     }
-    if found.shape[1] > CLASSES:
+    if found.shape[1] > NUM_CLASSES:
         row["accepted"] = {
             name: 1 - refused(pictures)
             for name, pictures in zip(families(), no_digits(), strict=True)
@@ -275,7 +286,10 @@ def patched(constants):
     "Set constants, given as {'module.NAME': value}; returns what they were, in the same form."
     kept = {}
     for name, value in constants.items():
-        module, constant = import_module(f"mnist_nb.{name.split('.')[0]}"), name.split(".")[1]
+        module, constant = (
+            import_module(f"mnist_nb.{name.rpartition('.')[0]}"),
+            name.rpartition(".")[2],
+        )
         kept[name] = getattr(module, constant)
         setattr(module, constant, value)
     return kept

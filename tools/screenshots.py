@@ -16,9 +16,9 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 
 from mnist_nb.core import home_folder
-from mnist_nb.corrections import Corrections
-from mnist_nb.data import load_mnist
-from mnist_nb.inference import Reader
+from mnist_nb.data.mnist import load_mnist
+from mnist_nb.reader import Reader
+from mnist_nb.training.corrections import Corrections
 from tests.browser.pen import THREE, draw, rounded
 from tests.serving import Served
 from tests.test_teaching import strange_seven

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mnist_nb.store import Store
+from mnist_nb.model.registry import ModelRegistry
 
 PRETRAINED = Path(__file__).parent.parent / "mnist_nb" / "pretrained"
 
@@ -15,7 +15,7 @@ PRETRAINED = Path(__file__).parent.parent / "mnist_nb" / "pretrained"
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    source = Store().path(sys.argv[1])
+    source = ModelRegistry().path(sys.argv[1])
     shutil.rmtree(PRETRAINED, ignore_errors=True)
     shutil.copytree(source, PRETRAINED)
     subprocess.run(

@@ -12,10 +12,15 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from mnist_nb.data import load_mnist
-from mnist_nb.inference import Reader
-from mnist_nb.picture_kinds import kinds_table, plain_frame
-from mnist_nb.robustness import framing_table, number_score, printed_score, refusal_table
+from mnist_nb.analysis.picture_kinds import kinds_table, plain_frame
+from mnist_nb.analysis.robustness import (
+    framing_benchmark,
+    number_score,
+    printed_score,
+    refusal_table,
+)
+from mnist_nb.data.mnist import load_mnist
+from mnist_nb.reader import Reader
 
 DIGITS, KINDS_DIGITS = 1000, 300
 
@@ -40,7 +45,7 @@ def tables(reader):
     images, labels = mnist.test_images, mnist.test_labels
     return {
         "digits": DIGITS,
-        "framing": framing_table(reader, images[:DIGITS], labels[:DIGITS]),
+        "framing": framing_benchmark(reader, images[:DIGITS], labels[:DIGITS]),
         "numbers": number_score(reader, images, labels),
         "printed": printed_score(reader),
         "kinds_digits": KINDS_DIGITS,

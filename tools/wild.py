@@ -12,7 +12,7 @@ import argparse
 import cv2
 import numpy as np
 
-from mnist_nb.inference import Reader
+from mnist_nb.reader import Reader
 
 CANVAS = 280
 PENS = {"thin pen": 0.03, "plain pen": 0.1, "thick pen": 0.2}
@@ -24,9 +24,9 @@ def load_strokes(path):
     with np.load(path, allow_pickle=False) as file:
         strokes = np.split(file["xy"].astype(np.float32), np.cumsum(file["stroke_length"])[:-1])
         starts = np.cumsum(file["strokes_per_digit"], dtype=int)
-        return [strokes[end - n : end] for n, end in zip(file["strokes_per_digit"], starts)], file[
-            "labels"
-        ]
+        return [
+            strokes[end - n : end] for n, end in zip(file["strokes_per_digit"], starts, strict=True)
+        ], file["labels"]
 
 
 def drawn(strokes, pen, size, rng):
@@ -72,7 +72,7 @@ def main():
         right = np.array(
             [
                 int(reading.probabilities.argmax()) == label
-                for reading, label in zip(readings, labels[chosen])
+                for reading, label in zip(readings, labels[chosen], strict=True)
             ]
         )
         refused = np.array([reading.rejected for reading in readings])

@@ -3,6 +3,7 @@ the mouse or a finger.
 """
 
 import math
+from itertools import pairwise
 
 THREE = [
     [
@@ -33,7 +34,7 @@ def rounded(line, times=2):
     for _ in range(times):
         cut = [
             ((1 - share) * x + share * u, (1 - share) * y + share * v)
-            for (x, y), (u, v) in zip(line, line[1:])
+            for (x, y), (u, v) in pairwise(line)
             for share in (0.25, 0.75)
         ]
         line = [line[0], *cut, line[-1]]
@@ -48,7 +49,7 @@ def points(page, line, step=8):
     scale = box["width"] / 640
     places = [(box["x"] + scale * x, box["y"] + scale * y) for x, y in line]
     found = [places[0]]
-    for (x, y), (u, v) in zip(places, places[1:]):
+    for (x, y), (u, v) in pairwise(places):
         steps = max(1, round(math.hypot(u - x, v - y) / step))
         found += [
             (x + (u - x) * at / steps, y + (v - y) * at / steps) for at in range(1, steps + 1)

@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import expect
 
-from mnist_nb.dashboard import PAGES
+from mnist_nb.dashboard.app import PAGES
 from tests.browser.pen import THREE, draw
 from tests.browser.test_dashboard import answer, go
 

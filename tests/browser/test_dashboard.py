@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
-from mnist_nb.dashboard import PAGES
+from mnist_nb.dashboard.app import PAGES
 from tests.browser.pen import NUMBER, SEVEN, THREE, draw, touch
 
 UPLOAD = ".mnb-upload .mnb-drop"
@@ -29,7 +29,9 @@ def ink(page):
     return page.evaluate(
         """() => { const canvas = document.querySelector('.mnb-sheet canvas:not(.mnb-ink)')
         const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
-        let dark = 0; for (let i = 0; i < data.length; i += 4) dark += data[i] < 128 && data[i + 3] > 128; return dark }"""
+        let dark = 0;
+        for (let i = 0; i < data.length; i += 4) dark += data[i] < 128 && data[i + 3] > 128;
+        return dark }"""
     )
 
 
@@ -194,7 +196,8 @@ def test_pictures_come_by_drop_and_paste(page, way, data):
     page.locator(UPLOAD).wait_for()
     page.evaluate(
         """([way, data, content]) => { const box = new DataTransfer()
-        box.items.add(new File([Uint8Array.from(atob(content), c => c.charCodeAt(0))], 'given.png', { type: 'image/png' }))
+        box.items.add(new File([Uint8Array.from(atob(content), c => c.charCodeAt(0))], 'given.png',
+            { type: 'image/png' }))
         const event = new Event(way, { bubbles: true, cancelable: true })
         Object.defineProperty(event, data, { value: box })
         document.querySelector('.mnb-upload').dispatchEvent(event) }""",

@@ -9,14 +9,14 @@ import shutil
 import pytest
 from playwright.sync_api import expect
 
-from mnist_nb.preprocessing import png_data_url
-from mnist_nb.store import Store
+from mnist_nb.model.registry import ModelRegistry
+from mnist_nb.vision.preprocessing import png_data_url
 from tests.browser.pen import THREE, draw
 from tests.browser.test_dashboard import answer, go, picture, upload
 from tests.serving import Served, at_home
 
 OTHER, PATIENCE = "20260101-000000-other", 240_000
-MISTAKES = json.loads((Store().pretrained / "report.json").read_text())["test"]["mistakes"]
+MISTAKES = json.loads((ModelRegistry().pretrained / "report.json").read_text())["test"]["mistakes"]
 MEANT = 0
 
 
@@ -27,7 +27,7 @@ def own(tmp_path_factory, data_file):
     """
     home = tmp_path_factory.mktemp("home")
     other = home / "models" / OTHER
-    shutil.copytree(Store().pretrained, other)
+    shutil.copytree(ModelRegistry().pretrained, other)
     (other / "reading.json").write_text(json.dumps({"temperature": 4, "refuse_above": 1}))
     report = json.loads((other / "report.json").read_text())
     report["test"]["mistakes"] = MISTAKES[1:] + [
@@ -238,7 +238,8 @@ def test_a_game_by_keyboard_alone(page, mnist):
     rounds = page.locator(".mnb-rounds li")
     expect(rounds).to_have_count(10)
     labels = {
-        png_data_url(image): label for image, label in zip(mnist.test_images, mnist.test_labels)
+        png_data_url(image): label
+        for image, label in zip(mnist.test_images, mnist.test_labels, strict=True)
     }
     wrong = {*pictures_of(mnist, MISTAKES)}
     mine = its = 0

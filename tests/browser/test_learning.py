@@ -58,7 +58,7 @@ def test_a_drawing_is_corrected_taken_back_and_corrected_anew(open_page, own):
     go(other, "Corrections")
     expect(other.locator(".mnb-learning .mnb-tile")).to_have_text(["5 → 3 ✗"])
     page.get_by_role("button", name="Take back").click()
-    expect(bar(page)).not_to_contain_text("Kept")
+    expect(bar(page)).not_to_contain_text("TrainedVersion")
     expect(other.get_by_text("No corrections here")).to_be_visible(timeout=20_000)
     correct(page, "8")
     correct(page, "not a digit")
@@ -209,4 +209,4 @@ def test_a_correction_by_keyboard_alone(page):
             break
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(bar(page)).not_to_contain_text("Kept")
+    expect(bar(page)).not_to_contain_text("TrainedVersion")

@@ -66,7 +66,12 @@ def test_a_page_that_is_left_frees_its_kernel(open_page, own_server):
 
 SOCKETS = """window.sockets = [];
 const Real = WebSocket;
-window.WebSocket = class extends Real { constructor(url, ...rest) { super(window.cut ? url.replace('/live/', '/gone/') : url, ...rest); window.sockets.push(this) } };"""
+window.WebSocket = class extends Real {
+    constructor(url, ...rest) {
+        super(window.cut ? url.replace('/live/', '/gone/') : url, ...rest);
+        window.sockets.push(this);
+    }
+};"""
 
 
 def test_a_lost_connection_comes_back_to_the_same_kernel(open_page, own_server):

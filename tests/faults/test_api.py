@@ -25,16 +25,16 @@ from PIL import Image
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from werkzeug.serving import make_server
 
-from mnist_nb.api import LIMITS, create_app
 from mnist_nb.core import DataError, DiskFull, ModelCorrupt, TrainingError, home_folder
-from mnist_nb.corrections import Corrections
-from mnist_nb.data import load_test_digits
-from mnist_nb.inference import CurrentReader, Reader
-from mnist_nb.jobs import Job, JobRunning, Jobs
-from mnist_nb.non_digits import random_glyph
-from mnist_nb.printed import HELD_OUT_FONTS
-from mnist_nb.store import Store, use_version
-from mnist_nb.training import configure
+from mnist_nb.data.mnist import load_test_digits
+from mnist_nb.data.non_digits import random_glyph
+from mnist_nb.data.printed import HELD_OUT_FONTS
+from mnist_nb.model.registry import ModelRegistry, set_current
+from mnist_nb.reader import ActiveReader, Reader
+from mnist_nb.serving.api import LIMITS, create_app
+from mnist_nb.training.corrections import Corrections
+from mnist_nb.training.jobs import Job, JobRunning, Jobs
+from mnist_nb.training.trainer import configure
 
 
 class FewJobs(Jobs):
@@ -49,7 +49,7 @@ class FewJobs(Jobs):
     def resume(self):
         return self.job
 
-    def teach(self, version=None, visitor=None):
+    def fine_tune(self, version=None, visitor=None):
         return self.job
 
     def order(self, do, **details):
@@ -58,11 +58,11 @@ class FewJobs(Jobs):
 
 def few_app(folder, **config):
     "The API on a folder of its own, with jobs that start nothing."
-    store = Store(folder / "models")
+    registry = ModelRegistry(folder / "models")
     return create_app(
-        CurrentReader(store),
-        store,
-        FewJobs(folder / "jobs", store),
+        ActiveReader(registry),
+        registry,
+        FewJobs(folder / "jobs", registry),
         config,
         Corrections(folder / "corrections.sqlite"),
     )
@@ -935,15 +935,17 @@ def test_40_what_fails_within(client, monkeypatch, caplog, error, status, code):
 @pytest.fixture
 def own(tmp_path, module_home):
     "An API with a store of its own, whose shipped version is a copy."
-    store = Store(tmp_path / "models")
-    shutil.copytree(store.pretrained, tmp_path / "shipped")
-    store.pretrained = tmp_path / "shipped"
-    return store, create_app(CurrentReader(store), store, FewJobs(tmp_path / "jobs", store), {})
+    registry = ModelRegistry(tmp_path / "models")
+    shutil.copytree(registry.pretrained, tmp_path / "shipped")
+    registry.pretrained = tmp_path / "shipped"
+    return registry, create_app(
+        ActiveReader(registry), registry, FewJobs(tmp_path / "jobs", registry), {}
+    )
 
 
 def test_42_no_model(own, document, seven):
-    store, app = own
-    shutil.rmtree(store.pretrained)
+    registry, app = own
+    shutil.rmtree(registry.pretrained)
     client = Checking(app.test_client(), document)
     assert (
         client("GET", "/api/health/live").status_code == 200
@@ -972,7 +974,7 @@ def test_40_a_correction_on_a_full_disk(client, monkeypatch):
         database.execute("PRAGMA max_page_count = 1")
         return database
 
-    monkeypatch.setattr("mnist_nb.corrections.sqlite3.connect", full)
+    monkeypatch.setattr("mnist_nb.training.corrections.sqlite3.connect", full)
     said = client(
         "POST",
         "/api/corrections",
@@ -982,8 +984,8 @@ def test_40_a_correction_on_a_full_disk(client, monkeypatch):
 
 
 def test_43_corrupt_model(own, document, seven):
-    store, app = own
-    client, network = Checking(app.test_client(), document), store.pretrained / "model.tflite"
+    registry, app = own
+    client, network = Checking(app.test_client(), document), registry.pretrained / "model.tflite"
     network.write_bytes(network.read_bytes()[:1000])
     assert (
         client("GET", "/api/model_info").json["status"] == "corrupt"
@@ -1000,11 +1002,11 @@ def test_43_corrupt_model(own, document, seven):
 
 
 def test_36_predictions_go_on_while_the_version_changes(own, document, seven):
-    store, app = own
+    registry, app = own
     versions = ["first", "second"]
     for version in versions:
-        shutil.copytree(store.pretrained, store.folder / version)
-    use_version(store, "first")
+        shutil.copytree(registry.pretrained, registry.folder / version)
+    set_current(registry, "first")
     done = threading.Event()
 
     def predict(_):
@@ -1028,10 +1030,10 @@ def test_36_predictions_go_on_while_the_version_changes(own, document, seven):
 
 
 def test_models(own, document):
-    store, app = own
+    registry, app = own
     client = Checking(app.test_client(), document)
-    shutil.copytree(store.pretrained, store.folder / "20300101-000000-damaged")
-    (store.folder / "20300101-000000-damaged" / "report.json").write_text("{")
+    shutil.copytree(registry.pretrained, registry.folder / "20300101-000000-damaged")
+    (registry.folder / "20300101-000000-damaged" / "report.json").write_text("{")
     rows = client("GET", "/api/models").json["models"]
     assert [(row["version"], row["current"], bool(row["test_accuracy"])) for row in rows] == [
         ("pretrained", True, True),
@@ -1042,8 +1044,8 @@ def test_models(own, document):
 
 
 def test_35_twenty_starts_make_one_process(module_home, tmp_path, document):
-    store, jobs = Store(), Jobs(tmp_path / "jobs", server="")
-    app = create_app(CurrentReader(store), store, jobs, {})
+    registry, jobs = ModelRegistry(), Jobs(tmp_path / "jobs", server="")
+    app = create_app(ActiveReader(registry), registry, jobs, {})
     with ThreadPoolExecutor(20) as pool:
         said = [
             *pool.map(
@@ -1083,9 +1085,9 @@ def test_35_twenty_starts_make_one_process(module_home, tmp_path, document):
 
 
 def test_a_kernel_starts_its_training_in_the_server(module_home, tmp_path):
-    store, local = Store(), FewJobs(tmp_path / "jobs", server="")
+    registry, local = ModelRegistry(), FewJobs(tmp_path / "jobs", server="")
     server = make_server(
-        "127.0.0.1", 0, create_app(CurrentReader(store), store, local, {}), threaded=True
+        "127.0.0.1", 0, create_app(ActiveReader(registry), registry, local, {}), threaded=True
     )
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mnist_nb.server import LARGEST_BODY
+from mnist_nb.serving.server import LARGEST_BODY
 from tests.endurance import crowd, flood, measured, overload, strange
 from tests.serving import PIXELS, Served, patience, watched
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_nb.inference import Reader
-from mnist_nb.robustness import CONDITIONS, framing_table, redraw
-from mnist_nb.store import Store
+from mnist_nb.analysis.robustness import CONDITIONS, framing_benchmark, redraw
+from mnist_nb.model.registry import ModelRegistry
+from mnist_nb.reader import Reader
 
 DIGITS = 250
 LOSS = 0.015
@@ -19,14 +19,14 @@ LOSS = 0.015
 
 @pytest.fixture(scope="module")
 def found(mnist):
-    return framing_table(
+    return framing_benchmark(
         Reader.load("pretrained"), mnist.test_images[:DIGITS], mnist.test_labels[:DIGITS]
     )
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_18_no_way_costs_more_than_the_table_says(found, name):
-    table = json.loads((Store().pretrained / "tables.json").read_text())["framing"]
+    table = json.loads((ModelRegistry().pretrained / "tables.json").read_text())["framing"]
     assert (
         found[name]["accuracy"] >= table[name]["accuracy"] - LOSS
         and table[name]["accuracy"] >= 0.985
@@ -50,7 +50,7 @@ def test_18_small_files(mnist):
         np.mean(
             [
                 reading.probabilities.argmax() == label
-                for reading, label in zip(readings, mnist.test_labels)
+                for reading, label in zip(readings, mnist.test_labels, strict=True)
             ]
         )
         >= 0.97

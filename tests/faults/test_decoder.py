@@ -16,9 +16,9 @@ from hypothesis.extra import numpy as arrays
 from PIL import GifImagePlugin, Image, ImageDraw, ImageFile, PngImagePlugin, WebPImagePlugin
 
 from mnist_nb.core import ImageError, ImageTooLarge, ImageUnfit, ImageUnknown
-from mnist_nb.inference import Reader
-from mnist_nb.model import network_input
-from mnist_nb.preprocessing import decode, prepare
+from mnist_nb.model.network import network_input
+from mnist_nb.reader import Reader
+from mnist_nb.vision.preprocessing import decode, prepare
 from tests.serving import watched
 
 KINDS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_nb.data import load_mnist
-from mnist_nb.inference import Reader
-from mnist_nb.robustness import redraw
+from mnist_nb.analysis.robustness import redraw
+from mnist_nb.data.mnist import load_mnist
+from mnist_nb.reader import Reader
 
 DIGIT = 4
 

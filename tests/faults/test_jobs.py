@@ -14,17 +14,18 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from mnist_nb import pipeline, train_version
+from mnist_nb import train_version
 from mnist_nb.core import TrainingError, home_folder
-from mnist_nb.jobs import ENDS, JobRunning, Jobs, new_folder, read_events, running_id
-from mnist_nb.store import Store
-from mnist_nb.training import TrainingConfig
+from mnist_nb.model.registry import ModelRegistry
+from mnist_nb.training import pipeline
+from mnist_nb.training.jobs import ENDS, JobRunning, Jobs, new_folder, read_events, running_id
+from mnist_nb.training.trainer import TrainingConfig
 from tests.serving import ENDINGS
 
 BOUND = 90
 STARTER = """
 import sys
-from mnist_nb.jobs import Jobs, JobRunning
+from mnist_nb.training.jobs import Jobs, JobRunning
 jobs = Jobs()
 try: print('started', jobs.start('quick').id, flush=True)
 except JobRunning as e: print('running', e.job, flush=True)
@@ -150,7 +151,7 @@ def test_49_child_killed(jobs):
         and jobs.running() is None
         and Jobs().get(job.id).status == "failed"
     )
-    assert Store().current() == "pretrained"
+    assert ModelRegistry().current() == "pretrained"
 
 
 def test_38_child_told_to_end(jobs):
@@ -208,10 +209,10 @@ def test_38_interrupted_resumed_stopped_and_kept(jobs, command):
     assert (
         job.status == "stopped"
         and not job.resumable
-        and job.version in Store().versions()
+        and job.version in ModelRegistry().versions()
         and job.result["test_accuracy"] > 0
     )
-    assert Store().current() == "pretrained" and not job.result["current"]
+    assert ModelRegistry().current() == "pretrained" and not job.result["current"]
     assert kinds(first.id)[:2] == ["job", "interrupted"] and kinds(first.id)[-2:] == ["end", "kept"]
     until(lambda: Jobs().running() is None)
     assert command("stop").stdout == "no training is running\n"
@@ -277,7 +278,7 @@ def test_40_a_disk_that_takes_no_event(home, monkeypatch, mnist):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     def fill(*_, **__):
-        monkeypatch.setattr("mnist_nb.jobs.open", full, raising=False)
+        monkeypatch.setattr("mnist_nb.training.jobs.open", full, raising=False)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pipeline, "make_version", fill)
@@ -309,7 +310,7 @@ def test_an_id_is_no_path(home, job):
 def test_a_follower_gets_every_event_once(home):
     folder = new_folder(home_folder() / "jobs", TrainingConfig(), "told", None)
     code = (
-        "import sys; from pathlib import Path; from mnist_nb.jobs import append_line\n"
+        "import sys; from pathlib import Path; from mnist_nb.training.jobs import append_line\n"
         "for n in range(300): append_line(Path(sys.argv[1]), dict(kind='x', n=n))"
     )
     process, seen, start = (

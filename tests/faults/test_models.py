@@ -1,4 +1,4 @@
-"""Model files that are missing, damaged or hostile are refused in one line, and left as they are."""
+"""Missing, damaged or hostile model files are refused in one line, and left as they are."""
 
 import io
 import json
@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 
 from mnist_nb import MNISTClassifier, Reader
-from mnist_nb.core import ModelCorrupt, ModelError, ModelMissing
-from mnist_nb.jobs import train_version
-from mnist_nb.model import (
-    LightModel,
+from mnist_nb.core import ModelCorrupt, ModelError, ModelNotFound
+from mnist_nb.model.network import (
+    LiteRTModel,
     build_model,
     convert,
     import_keras,
@@ -25,11 +24,12 @@ from mnist_nb.model import (
     network_input,
     save_keras,
 )
-from mnist_nb.pipeline import no_worse
-from mnist_nb.store import Store, use_version
-from mnist_nb.training import TrainingConfig
+from mnist_nb.model.registry import ModelRegistry, set_current
+from mnist_nb.training.jobs import train_version
+from mnist_nb.training.pipeline import should_promote
+from mnist_nb.training.trainer import TrainingConfig
 
-SHIPPED = Store().pretrained
+SHIPPED = ModelRegistry().pretrained
 
 
 def flipped(content, at):
@@ -276,7 +276,7 @@ def test_43_44_45_load_keras(bad_files, canary, tmp_path, name):
     with pytest.raises(ModelError) as caught:
         load_keras(path)
     check_line(str(caught.value), path)
-    assert isinstance(caught.value, ModelMissing if bad_files[name] is None else ModelCorrupt)
+    assert isinstance(caught.value, ModelNotFound if bad_files[name] is None else ModelCorrupt)
     assert bad_files[name] is None or "File not found" not in str(caught.value)
     assert (name == "newer.keras") == ("Keras 99.1.0" in str(caught.value)) and (
         name == "bomb.keras"
@@ -292,20 +292,20 @@ def test_43_44_45_light_model(bad_files, name):
     found out.
     """
     with pytest.raises(ModelCorrupt) as caught:
-        LightModel(bad_files[name], name)
+        LiteRTModel(bad_files[name], name)
     check_line(str(caught.value), name)
 
 
 @pytest.mark.parametrize("name", ["missing.keras", "missing.h5"])
 def test_42_classifier_without_a_file(tmp_path, name):
-    with pytest.raises(ModelMissing, match=name):
+    with pytest.raises(ModelNotFound, match=name):
         MNISTClassifier().load_model(tmp_path / name)
 
 
 @pytest.fixture
 def version(home):
     "A version that is a copy of the shipped one; returns its folder."
-    folder = Store().folder / "20260101-000000-copy"
+    folder = ModelRegistry().folder / "20260101-000000-copy"
     shutil.copytree(SHIPPED, folder)
     return folder
 
@@ -355,18 +355,18 @@ def test_43_a_damaged_version_does_not_hinder_the_others(version, command, pictu
 
 @pytest.mark.parametrize("damaged", ["model.tflite", "report.json", "reading.json"])
 def test_43_whatever_can_be_read_is_no_worse_than_a_damaged_version(version, damaged):
-    use_version(Store(), version.name)
-    assert no_worse(Store(), "pretrained")
+    set_current(ModelRegistry(), version.name)
+    assert should_promote(ModelRegistry(), "pretrained")
     report = json.loads((version / "report.json").read_text())
     report["validation"]["accuracy"] = 1.0
     (version / "report.json").write_text(json.dumps(report))
-    assert not no_worse(Store(), "pretrained")
+    assert not should_promote(ModelRegistry(), "pretrained")
     (version / damaged).write_bytes(b"")
-    assert no_worse(Store(), "pretrained")
+    assert should_promote(ModelRegistry(), "pretrained")
 
 
 def test_43_a_training_replaces_a_damaged_version(version, mnist):
-    use_version(Store(), version.name)
+    set_current(ModelRegistry(), version.name)
     damaged = "model.tflite"
     (version / damaged).write_bytes(b"")
     few = replace(
@@ -375,7 +375,7 @@ def test_43_a_training_replaces_a_damaged_version(version, mnist):
     kept = train_version(TrainingConfig(epochs=1, dense=8), "small", mnist=few)
     assert (
         kept.current
-        and Store().current() == kept.version
+        and ModelRegistry().current() == kept.version
         and Reader.load().version == kept.version
         and (version / damaged).read_bytes() == b""
     )

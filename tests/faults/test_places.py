@@ -17,13 +17,17 @@ import json, os, sys
 seen = []
 
 def watch(event, args):
-    if event in ('socket.connect', 'socket.bind', 'socket.sendto', 'socket.getaddrinfo', 'os.mkdir', 'os.rename', 'subprocess.Popen'):
+    if event in ('socket.connect', 'socket.bind', 'socket.sendto', 'socket.getaddrinfo',
+        'os.mkdir', 'os.rename', 'subprocess.Popen'):
         seen.append([event, str(args)])
-    if event == 'open' and args[0] != os.devnull and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT): seen.append([event, str(args)])
+    writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+    if event == 'open' and args[0] != os.devnull and args[2] & writes:
+        seen.append([event, str(args)])
 
 sys.addaudithook(watch)
 {code}
-sys.__stdout__.write('\\n' + json.dumps(dict(seen=seen, modules=[name for name in sys.modules if '.' not in name])))
+sys.__stdout__.write('\\n' + json.dumps(dict(seen=seen,
+    modules=[name for name in sys.modules if '.' not in name])))
 """
 
 COMMAND = "from mnist_nb.cli import main\nmain({}, standalone_mode=False)"

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from mnist_nb.core import DiskFull, MnistNbError, TrainingError, write_atomic
-from mnist_nb.corrections import Corrections
-from mnist_nb.data import load_mnist
-from mnist_nb.inference import Reader
-from mnist_nb.jobs import Jobs, train_version
-from mnist_nb.store import Store, add_version, rollback, use_version
-from mnist_nb.training import TrainingConfig
+from mnist_nb.data.mnist import load_mnist
+from mnist_nb.model.registry import ModelRegistry, add_version, rollback, set_current
+from mnist_nb.reader import Reader
+from mnist_nb.training.corrections import Corrections
+from mnist_nb.training.jobs import Jobs, train_version
+from mnist_nb.training.trainer import TrainingConfig
 from tests.endurance import kills
 
 
@@ -27,18 +27,18 @@ def test_39_killed_while_saving(home):
     who saves, an hour later where it could be somebody's at work.
     """
     assert kills(5) == {"kills": 5, "lost": 0}
-    store = Store()
-    for path in store.folder.glob(".*"):
+    registry = ModelRegistry()
+    for path in registry.folder.glob(".*"):
         os.utime(path, (0, 0))
-    use_version(
-        store,
+    set_current(
+        registry,
         add_version(
-            store,
+            registry,
             "whole",
-            lambda folder: shutil.copytree(store.pretrained, folder, dirs_exist_ok=True),
+            lambda folder: shutil.copytree(registry.pretrained, folder, dirs_exist_ok=True),
         ),
     )
-    assert {path.name for path in store.folder.glob(".*")} <= {".lock", ".current.lock"}
+    assert {path.name for path in registry.folder.glob(".*")} <= {".lock", ".current.lock"}
 
 
 def half(folder):
@@ -48,20 +48,22 @@ def half(folder):
 
 
 def test_40_a_version_that_does_not_fit(home):
-    store = Store()
-    use_version(
-        store,
+    registry = ModelRegistry()
+    set_current(
+        registry,
         add_version(
-            store,
+            registry,
             "whole",
-            lambda folder: shutil.copytree(store.pretrained, folder, dirs_exist_ok=True),
+            lambda folder: shutil.copytree(registry.pretrained, folder, dirs_exist_ok=True),
         ),
     )
-    before = store.versions(), store.current()
+    before = registry.versions(), registry.current()
     with pytest.raises(DiskFull, match="No space left on device.*MNIST_NB_HOME"):
-        add_version(store, "half", half)
-    assert (store.versions(), store.current()) == before and not list(store.folder.glob(".new-*"))
-    assert Reader.load().version == store.current()
+        add_version(registry, "half", half)
+    assert (registry.versions(), registry.current()) == before and not list(
+        registry.folder.glob(".new-*")
+    )
+    assert Reader.load().version == registry.current()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a device that is always full")
@@ -69,7 +71,7 @@ def test_40_a_device_that_is_full(home, monkeypatch):
     "The operating system's own error, in the middle of the atomic writer."
     monkeypatch.setattr(
         "mnist_nb.core.Path.write_bytes",
-        lambda path, content: open("/dev/full", "wb", buffering=0).write(content),
+        lambda path, content: os.write(os.open("/dev/full", os.O_WRONLY), content),
     )
     with pytest.raises(DiskFull, match="No space left"):
         write_atomic(home / "note", b"x")
@@ -101,12 +103,12 @@ def test_48_a_loss_that_is_no_number(home, mnist, monkeypatch):
     few = replace(
         mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000]
     )
-    monkeypatch.setattr("mnist_nb.training.Learner.learn", lambda *_: (float("nan"), 0))
+    monkeypatch.setattr("mnist_nb.training.trainer.Learner.learn", lambda *_: (float("nan"), 0))
     with pytest.raises(TrainingError, match="the loss is not a number"):
         train_version(TrainingConfig(epochs=1), "diverging", mnist=few)
     job = Jobs().latest()
     assert job.status == "failed" and "not a number" in job.error
-    assert Store().versions() == ["pretrained"] == [Store().current()]
+    assert ModelRegistry().versions() == ["pretrained"] == [ModelRegistry().current()]
 
 
 def test_48_a_worse_version_is_kept_and_not_used(home, mnist):
@@ -116,8 +118,8 @@ def test_48_a_worse_version_is_kept_and_not_used(home, mnist):
     kept = train_version(TrainingConfig(epochs=1, dense=8), "worse", mnist=few)
     assert (
         not kept.current
-        and Store().current() == "pretrained"
-        and kept.version in Store().versions()
+        and ModelRegistry().current() == "pretrained"
+        and kept.version in ModelRegistry().versions()
     )
 
 
@@ -144,23 +146,23 @@ def read_only(folder):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no mode that makes a folder read-only")
 def test_41_a_home_that_may_only_be_read(empty_home, picture, mnist):
     "Everything that writes says so in one line; what only reads, works."
-    store = Store()
+    registry = ModelRegistry()
     for label in ("one", "two"):
-        use_version(
-            store,
+        set_current(
+            registry,
             add_version(
-                store,
+                registry,
                 label,
-                lambda folder: shutil.copytree(store.pretrained, folder, dirs_exist_ok=True),
+                lambda folder: shutil.copytree(registry.pretrained, folder, dirs_exist_ok=True),
             ),
         )
     for name in ("jobs", "data"):
         (empty_home / name).mkdir()
     reading = Reader.load().read(picture)
     acts = {
-        "use": lambda: use_version(store, "pretrained"),
-        "rollback": lambda: rollback(store),
-        "add": lambda: add_version(store, "new", half),
+        "use": lambda: set_current(registry, "pretrained"),
+        "rollback": lambda: rollback(registry),
+        "add": lambda: add_version(registry, "new", half),
         "train": lambda: Jobs(server="").start("quick"),
         "correct": lambda: Corrections().add(reading, 1),
         "load": lambda: load_mnist(on_event=lambda event: None),
@@ -171,7 +173,7 @@ def test_41_a_home_that_may_only_be_read(empty_home, picture, mnist):
                 act()
             assert str(empty_home) in str(caught.value) and "\n" not in str(caught.value), name
         assert (
-            Reader.load().version == store.current() != "pretrained"
+            Reader.load().version == registry.current() != "pretrained"
             and Reader.load().read(np.asarray(reading.picture)).digit == 7
         )
 

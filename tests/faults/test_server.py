@@ -12,9 +12,9 @@ import pytest
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from mnist_nb import server as server_module
 from mnist_nb.core import MnistNbError
-from mnist_nb.server import serve
+from mnist_nb.serving import server as server_module
+from mnist_nb.serving.server import serve
 from tests.serving import ENDINGS, PIXELS, Served, packed, patience, unpacked, words_of
 
 FOREIGN = "http://evil.example"
@@ -552,7 +552,8 @@ def test_50_a_second_server_cannot_take_the_port_and_says_so_in_one_line(served)
         [
             sys.executable,
             "-c",
-            f"from mnist_nb.server import serve; serve(port={served.address.port}, browser=False)",
+            "from mnist_nb.serving.server import serve;"
+            f" serve(port={served.address.port}, browser=False)",
         ],
         capture_output=True,
         text=True,
