@@ -366,7 +366,7 @@ def sheet():
 @json_option
 def new_sheet(columns, rows, paper, title, output, as_json):
     "Write a form as a PDF to print in its true size; `predict --sheet` reads photos of it."
-    from mnist_nb.forms import write_form
+    from mnist_nb.vision.forms import write_form
 
     form = write_form(output, columns, rows, paper, title)
     pages = "one page" if form.pages == 1 else f"{form.pages} pages"

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..core import ImageError
 from ..data.handwriting import write_strokes
-from mnist_nb.forms import (
+from ..reader import Reader
+from mnist_nb.vision.forms import (
     SURE_ABOVE,
     Form,
     FormColumn,
@@ -23,7 +24,6 @@ from mnist_nb.forms import (
     read_form,
     read_text,
 )
-from ..reader import Reader
 
 # %% ../../nbs/analysis/55_form_round.ipynb #f0c4d109
 _DOTS = 10  # pixels a millimetre
@@ -249,7 +249,7 @@ def form_score(
         rows = random_rows(form, roster, rng)
         picture = fill_form(form, rows, rng, samples=samples if page % 2 else None)
         try:
-            sheet = read_form(phone_photo(picture, rng, **photo), reader)
+            sheet = read_form(reader, phone_photo(picture, rng, **photo))
         except ImageError:
             unread += 1
             continue

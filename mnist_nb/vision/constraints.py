@@ -28,12 +28,14 @@ class FittedNumber:
     text : its digits; what was written, as it is, where that surely does not fit.
     confidence : its probability among all numbers that fit; 0 where what was written does not.
     fitting : the probability, 0 to 1, that what was written fits at all.
+    places : the numbers of the places that its digits stand in.
     reason : what speaks against it where next to nothing of the probability fits, else ''.
     """
 
     text: str
     confidence: float
     fitting: float
+    places: tuple[int, ...]
     reason: str = ""
 
     @property
@@ -93,12 +95,12 @@ def check_constraints(
 def _totals_between(
     probabilities: np.ndarray, none: np.ndarray, low: str, high: str
 ) -> list[tuple[float, str, float]]:
-    "The best product, its digits and the sum of all, for numbers as long as `low` and `high`."
+    "The best product, its digits, '-' for none, and the sum of all, as long as `low` and `high`."
     states = {(0, True, True): (1.0, "", 1.0)}
     for row, blank in zip(probabilities, none, strict=True):
         steps = defaultdict(lambda: (0.0, "", 0.0))
         for (used, at_low, at_high), (best, text, total) in states.items():
-            ways = [((used, at_low, at_high), text, blank)] if blank > 0 else []
+            ways = [((used, at_low, at_high), text + "-", blank)] if blank > 0 else []
             if used < len(low):
                 first, last = int(low[used]) if at_low else 0, int(high[used]) if at_high else 9
                 for digit in range(first, last + 1):
@@ -115,7 +117,7 @@ def _totals_between(
 def _best_between(
     probabilities: np.ndarray, none: np.ndarray, lengths: Iterable[int], low: int, high: int | None
 ) -> tuple[float, str, float]:
-    "The best product, its digits and the sum of all, over numbers of some lengths within bounds."
+    "As `_totals_between`, over numbers of some lengths within bounds."
     ends = []
     for length in lengths:
         if low >= 10**length:
@@ -131,7 +133,7 @@ def _best_between(
 def _best_choice(
     probabilities: np.ndarray, none: np.ndarray, choices: Sequence[str]
 ) -> tuple[float, str, float]:
-    "The probability of the best choice, its digits, and the sum of all."
+    "The probability of the best choice, its digits, '-' for none, and the sum of all."
     scores = np.zeros(len(choices))
     for length in {len(choice) for choice in choices if len(choice) <= len(none)}:
         numbers = [n for n, choice in enumerate(choices) if len(choice) == length]
@@ -144,7 +146,10 @@ def _best_choice(
             ways[:, 1:] += longer
         scores[numbers] = ways[:, -1]
     best = int(scores.argmax())
-    return float(scores[best]), choices[best], float(scores.sum())
+    (_, text, _), *_ = _totals_between(probabilities, none, choices[best], choices[best]) or [
+        (0.0, "", 0.0)
+    ]
+    return float(scores[best]), text, float(scores.sum())
 
 # %% ../../nbs/vision/12_constraints.ipynb #c0257a13
 def _expectation(length, minimum, maximum, choices) -> str:
@@ -199,12 +204,13 @@ def most_probable_number(
         best, text, total = _best_between(rows, none, lengths, minimum or 0, maximum)
     else:
         best, text, total = _best_choice(rows, none, allowed)
-    reason = ""
+    reason, confidence = "", best / max(total, SURELY_NOT)
     if total < DOUBTFUL:
-        likely = (row.argmax() for row, p in zip(rows, none, strict=True) if p < row.max())
-        written = "".join(map(str, likely))
+        likely = zip(rows.argmax(1), rows.max(1) > none, strict=True)
+        written = "".join(str(digit) if there else "-" for digit, there in likely)
         expected = _expectation(length, minimum, maximum, choices and allowed)
-        reason = f"{written or 'nothing'} read, expected {expected}"
+        reason = f"{written.replace('-', '') or 'nothing'} read, expected {expected}"
     if total < SURELY_NOT:
-        return FittedNumber(written, 0.0, total, reason)
-    return FittedNumber(text, best / total, min(1.0, total), reason)
+        text, confidence = written, 0.0
+    places = tuple(place for place, digit in enumerate(text) if digit != "-")
+    return FittedNumber(text.replace("-", ""), confidence, min(1.0, total), places, reason)
