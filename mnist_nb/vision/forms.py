@@ -767,6 +767,14 @@ class FormSheet:
         )
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        "What to know beside the cells: which pages of the form these are, where it has several."
+        numbers, pages = [str(page.page) for page in self.pages], self.pages[0].form.pages
+        if pages == len(numbers):
+            return ()
+        return (f"page {', '.join(numbers)} of a form of {pages} pages",)
+
+    @property
     def rows(self) -> list[list[str]]:
         "The texts, row after row."
         texts, width = [cell.text for cell in self.cells], len(self.columns)
@@ -791,7 +799,7 @@ class FormSheet:
             "cells": [cell.to_dict() for cell in self.cells],
             "unsure": [[cell.row, cell.column] for cell in self.unsure],
             "model": self.model,
-            "pages": [page.page for page in self.pages],
+            "notes": list(self.notes),
         }
 
     def draw(self) -> np.ndarray:
