@@ -34,6 +34,8 @@ from .vision.segmentation import lines, read_lines, segment
 if TYPE_CHECKING:
     from PIL import Image
 
+    from mnist_nb.vision.forms import FormSheet
+
 # %% ../nbs/40_reader.ipynb #f25717df
 Picture = Union[str, os.PathLike, bytes, np.ndarray, "Image.Image"]
 
@@ -359,6 +361,12 @@ class Reader:
             image, lambda some: first.outputs(some)[:, :NUM_CLASSES], polarity, rotation
         )
         return fit_number(Number(self.read_prepared(parts)), **known)
+
+    def read_form(self, photo: Picture, columns: str | None = None) -> "FormSheet":
+        "Read a page of a form of our own; arguments as in `mnist_nb.vision.forms.read_form`."
+        from mnist_nb.vision.forms import read_form
+
+        return read_form(self, photo, columns)
 
     def read_candidates(self, groups: Sequence[Sequence[PreprocessedImage]]) -> list[Reading]:
         "Read one digit from each group of candidates: from the one that the network is surest of."

@@ -134,7 +134,7 @@ def test_writing_beside_a_box_is_told(reader):
 def test_what_is_known_of_a_column(reader, page):
     roster = ("30415926", "11235813", "27182819")
     known = FormColumn("id", 8, choices=roster), FormColumn("score", 3, maximum=25)
-    sheet = read_form(reader, page, known)
+    sheet = reader.read_form(page, known)
     assert [row[0] for row in sheet.rows[:3]] == ["30415926", "", "11235813"]
     wrong = {(cell.row, cell.column): cell.reason for cell in sheet.unsure}
     assert wrong[2, 1] == "210 read, expected at most 25"
