@@ -20,6 +20,7 @@ from .core import IMAGE_SIZE, NUM_CLASSES, MnistNbError, ModelError
 from .model.evaluation import temperature_scale
 from .model.network import LiteRTModel, network_input, split_reject_class
 from .model.registry import ModelRegistry, read_network, read_record
+from .vision.constraints import check_constraints, most_probable_number
 from mnist_nb.vision.preprocessing import (
     Page,
     PreprocessedImage,
@@ -32,6 +33,8 @@ from .vision.segmentation import lines, read_lines, segment
 # %% ../nbs/40_reader.ipynb #7157ae69
 if TYPE_CHECKING:
     from PIL import Image
+
+    from mnist_nb.vision.forms import FormSheet
 
 # %% ../nbs/40_reader.ipynb #f25717df
 Picture = Union[str, os.PathLike, bytes, np.ndarray, "Image.Image"]
@@ -110,6 +113,7 @@ class Number(str):
     digits : a `Reading` of each; its `prepared.box` is (left, top, width, height) in the picture's
         pixels.
     confidence : probability, 0 to 1, that all are right, were they independent; 0 without digits.
+    reason : what speaks against it, such as 'nothing drawn'; else ''.
     """
 
     LEAST = 0.1
@@ -123,6 +127,7 @@ class Number(str):
         number.digits = digits
         certainty = float(np.prod([reading.confidence for reading in digits]))
         number.confidence = certainty if digits else 0.0
+        number.reason = "" if digits else "nothing drawn"
         return number
 
     def as_dict(self) -> dict:
@@ -131,7 +136,7 @@ class Number(str):
             "number": str(self),
             "confidence": self.confidence,
             "rejected": not self,
-            "reason": "" if self else "nothing drawn",
+            "reason": self.reason,
             "digits": [digit.as_dict() | {"box": digit.prepared.box} for digit in self.digits],
         }
 
@@ -141,6 +146,32 @@ class Number(str):
             for digit, reading in zip(self, self.digits, strict=True)
         )
         return f'<p style="font-size:2em">{self or "nothing drawn"}</p>{pictures}'
+
+# %% ../nbs/40_reader.ipynb #f17b0001
+def fit_number(
+    number: Number,
+    length: int | None = None,
+    minimum: int | None = None,
+    maximum: int | None = None,
+    choices: Iterable[str | int] | None = None,
+) -> Number:
+    "The most probable number that fits what is known of one that was read; as it is without that."
+    if (length, minimum, maximum, choices) == (None, None, None, None):
+        return number
+    choices = check_constraints(length, minimum, maximum, choices)
+    if not number.digits:
+        return number
+    rows = np.array([reading.probabilities for reading in number.digits], float)
+    rows /= rows.sum(1, keepdims=True)
+    longest = length or (max(map(len, choices)) if choices else len(rows))
+    if longest < len(rows):
+        shares = [reading.confidence / reading.probabilities.max() for reading in number.digits]
+        rows *= np.minimum(1, shares)[:, None]
+    found = most_probable_number(rows, length, minimum, maximum, choices)
+    fitted = Number(number.digits[place] for place in found.places)
+    result = str.__new__(Number, found.text)
+    result.__dict__.update(fitted.__dict__, confidence=found.confidence, reason=found.reason)
+    return result
 
 # %% ../nbs/40_reader.ipynb #55cf877e
 def digits_in(
@@ -306,13 +337,38 @@ class Reader:
         "Read one digit from pen strokes: lists of points [x, y], x right, y down, in any unit."
         return self.read_prepared([prepare_strokes(strokes)])[0]
 
-    def read_number(self, image: Picture, polarity: str | None = None, rotation: int = 0) -> Number:
-        "Read several digits as a number, line after line; arguments as in `read`."
+    def read_number(
+        self,
+        image: Picture,
+        polarity: str | None = None,
+        rotation: int = 0,
+        *,
+        length: int | None = None,
+        minimum: int | None = None,
+        maximum: int | None = None,
+        choices: Iterable[str | int] | None = None,
+    ) -> Number:
+        """Read several digits as a number, line after line.
+
+        Parameters
+        ----------
+        image, polarity, rotation : as in `read`.
+        length, minimum, maximum, choices : what is known of the number, as in
+            `mnist_nb.vision.constraints.most_probable_number`; the answer is then the most
+            probable number that fits, or what was written, with the reason, where none does.
+        """
+        known = {"length": length, "minimum": minimum, "maximum": maximum, "choices": choices}
         first = self.without_tta()
         parts = digits_in(
             image, lambda some: first.outputs(some)[:, :NUM_CLASSES], polarity, rotation
         )
-        return Number(self.read_prepared(parts))
+        return fit_number(Number(self.read_prepared(parts)), **known)
+
+    def read_form(self, photo: Picture, columns: str | None = None) -> "FormSheet":
+        "Read a page of a form of our own; arguments as in `mnist_nb.vision.forms.read_form`."
+        from mnist_nb.vision.forms import read_form
+
+        return read_form(self, photo, columns)
 
     def read_candidates(self, groups: Sequence[Sequence[PreprocessedImage]]) -> list[Reading]:
         "Read one digit from each group of candidates: from the one that the network is surest of."
