@@ -24,9 +24,10 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from tornado.http1connection import HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
-from tornado.iostream import StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.routing import PathMatches, Rule
 from tornado.wsgi import WSGIContainer
@@ -230,14 +231,14 @@ class BoundedServer(HTTPServer):
         self.streams: set = set()
         super().initialize(*args, **options)
 
-    def handle_stream(self, stream, address) -> None:
+    def handle_stream(self, stream: IOStream, address: tuple) -> None:
         "Serve a new connection while there are not too many."
         if len(self.streams) >= MAX_CONNECTIONS:
             return stream.close()
         self.streams.add(stream)
         return super().handle_stream(stream, address)
 
-    def on_close(self, server_conn) -> None:
+    def on_close(self, server_conn: HTTP1ServerConnection) -> None:  # type: ignore[override]
         "Forget a connection that has ended."
         self.streams.discard(server_conn.stream)
         super().on_close(server_conn)
