@@ -7,6 +7,7 @@ __all__ = ['MNISTClassifier']
 
 # %% ../nbs/70_classifier.ipynb #3adb9cfb
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,53 +18,107 @@ from .model.evaluation import Report, evaluate
 from mnist_nb.model.network import (
     build_model,
     check_probabilities,
+    import_keras,
     load_keras,
     network_input,
     save_keras,
     split_reject_class,
 )
 from .reader import Picture, Reader
-from .training.trainer import Trained, TrainingConfig, train
+from .training.config import TrainingConfig
+from .training.trainer import Trained, html_table, train
 
 if TYPE_CHECKING:
     import keras
 
 # %% ../nbs/70_classifier.ipynb #51eebf66
-def as_bytes(images: np.ndarray) -> np.ndarray:
+def to_uint8(images: np.ndarray) -> np.ndarray:
     "Pictures in any form that `network_input` takes, as a uint8 array of shape (n, 28, 28)."
     return np.rint(network_input(images)[..., 0] * 255).astype(np.uint8)
 
 # %% ../nbs/70_classifier.ipynb #040d1813
-def as_digits(labels: np.ndarray, n: int) -> np.ndarray:
-    """Labels, digits or one-hot rows, as a uint8 array of shape (n,); ValueError where they are not
-    n digits.
+def check_labels(labels: np.ndarray, n: int) -> np.ndarray:
+    """Labels as a uint8 array of shape (n,): digits of shape (n,) or (n, 1), or one-hot rows of
+    shape (n, 10); raises ValueError if they are not n digits.
     """
     labels = np.asarray(labels)
-    if labels.ndim == 2 and labels.shape[1] == 10:
-        labels = labels.argmax(1)
-    if labels.shape != (n,):
+    try:
+        numbers = labels.astype(float)
+    except (ValueError, TypeError):
+        numbers = np.array(np.nan)
+    if labels.dtype.kind not in "biufO" or numbers.ndim == 0:
+        word = labels.flat[0] if labels.size else labels
+        raise ValueError(f"labels: expected digits from 0 to 9, got {str(word)[:40]!r}")
+    if numbers.shape == (n, 10):
+        numbers = numbers.argmax(1)
+    elif numbers.shape == (n, 1):
+        numbers = numbers[:, 0]
+    if numbers.shape != (n,):
         raise ValueError(
             f"labels: expected {n} digits or shape ({n}, 10), got shape {labels.shape}"
         )
-    if n and not np.isin(labels, range(10)).all():
+    if n and not np.isin(numbers, range(10)).all():
         raise ValueError(
-            f"labels: expected digits from 0 to 9, got {labels.min()} to {labels.max()}"
+            f"labels: expected digits from 0 to 9, got {numbers.min():g} to {numbers.max():g}"
         )
-    return labels.astype(np.uint8)
+    return numbers.astype(np.uint8)
+
+# %% ../nbs/70_classifier.ipynb #2bee0db2
+class CallbackEvents:
+    "An `on_event` that passes the events of a training on to Keras callbacks."
+
+    def __init__(self, callbacks: Sequence, model: "keras.Model", epochs: int):
+        self.callbacks = import_keras().callbacks.CallbackList(
+            list(callbacks), model=model, epochs=epochs, verbose=0
+        )
+        self.logs: dict[str, float] = {}
+
+    def __call__(self, event: dict) -> None:
+        kind = event["kind"]
+        if kind == "start":
+            self.callbacks.on_train_begin()
+        elif kind == "batch":
+            if event["batch"] == 1:
+                self.callbacks.on_epoch_begin(event["epoch"] - 1)
+            self.callbacks.on_train_batch_begin(event["batch"] - 1)
+            logs = {name: event[name] for name in ("loss", "accuracy")}
+            self.callbacks.on_train_batch_end(event["batch"] - 1, logs)
+        elif kind == "epoch":
+            names = "loss", "accuracy", "validation_loss", "validation_accuracy"
+            self.logs = {name.replace("validation", "val"): event[name] for name in names}
+            self.callbacks.on_epoch_end(event["epoch"] - 1, self.logs)
+        elif kind == "end":
+            self.callbacks.on_train_end(self.logs)
 
 # %% ../nbs/70_classifier.ipynb #a8eb447e
 class MNISTClassifier:
-    """Trains, judges, saves, loads and uses the digit recogniser.
+    """Trains, evaluates, saves, loads and uses the digit recogniser.
 
     Attributes
     ----------
     model : the Keras model; None until it is built, trained or loaded.
         Until then `predict_digit` and `evaluate_model` use the version that came with the package
-        or was chosen since.
+        or was selected since.
+    trained : the result of the last `train_model`, or None.
+    report : the last report on test digits, or None.
     """
 
     def __init__(self):
-        self.model = None
+        self.model: keras.Model | None = None
+        self.trained: Trained | None = None
+        self.report: Report | None = None
+
+    def _repr_html_(self):
+        if self.model is None:
+            return "<p>MNISTClassifier: no model yet; it reads with the current version</p>"
+        rows = [
+            (layer.name, tuple(layer.output.shape[1:]), f"{layer.count_params():,}")
+            for layer in self.model.layers
+        ]
+        html = html_table(("layer", "output", "parameters"), rows)
+        if self.trained:
+            html += self.trained._repr_html_()
+        return html + (f"<p>test digits: {self.report!r}</p>" if self.report else "")
 
     def load_and_preprocess_data(self) -> tuple:
         """((x_train, y_train), (x_test, y_test)): float32 (n, 28, 28, 1) from 0 to 1, and digits
@@ -87,6 +142,11 @@ class MNISTClassifier:
         x_test: np.ndarray,
         y_test: np.ndarray,
         epochs: int = 15,
+        batch_size: int = 128,
+        validation_split: float = 1 / 12,
+        seed: int = 0,
+        verbose: bool = True,
+        callbacks: Sequence = (),
     ) -> Trained:
         """Train the network, a new one unless one was built or loaded, and report on the test
         digits.
@@ -95,28 +155,60 @@ class MNISTClassifier:
         ----------
         x_train, x_test : arrays of shape (n, 28, 28) or (n, 28, 28, 1): fractions from 0 to 1 or
         bytes.
-        y_train, y_test : digits of shape (n,), or one-hot rows.
-        epochs : how often each digit is shown.
+        y_train, y_test : digits of shape (n,) or (n, 1), or one-hot rows.
+        epochs, batch_size, seed : see `TrainingConfig`.
+        validation_split : share of the training digits set aside for validation.
+        verbose : show progress and print the report.
+        callbacks : Keras callbacks; those that change the optimiser have none to change.
 
         Raises
         ------
-        ValueError : an array or `epochs` is not as expected; says what came.
+        ValueError : an argument is not as expected; says what came.
         """
-        config, images = TrainingConfig(epochs=epochs), as_bytes(x_train)
-        as_digits(y_test, len(network_input(x_test)))
-        digits, aside = split(images, as_digits(y_train, len(images)), max(1, len(images) // 12))
-        trained = train(config, digits, aside, on_event=ProgressBars(), model=self.model)
-        self.model = trained.model
-        print(self.evaluate_model(x_test, y_test))
-        return trained
+        config, images = (
+            TrainingConfig(epochs=epochs, batch_size=batch_size, seed=seed),
+            to_uint8(x_train),
+        )
+        labels = check_labels(y_train, len(images))
+        check_labels(y_test, len(network_input(x_test)))
+        if not 0 < validation_split < 1:
+            raise ValueError(
+                f"validation_split: expected a share between 0 and 1, got {validation_split!r}"
+            )
+        train_data, val_data = split(images, labels, max(1, round(len(images) * validation_split)))
+        viewers = [ProgressBars()] if verbose else []
+        if callbacks:
+            if self.model is None:
+                import_keras().utils.set_random_seed(seed)
+                self.build_model()
+            self.model.stop_training = False
+            viewers.append(CallbackEvents(callbacks, self.model, epochs))
+
+        def on_event(event):
+            for viewer in viewers:
+                viewer(event)
+
+        self.trained = train(
+            config,
+            train_data,
+            val_data,
+            on_event=on_event,
+            stop=lambda: bool(callbacks) and self.model.stop_training,
+            model=self.model,
+        )
+        self.model = self.trained.model
+        self.report = self.evaluate_model(x_test, y_test)
+        if verbose:
+            print(self.report)
+        return self.trained
 
     def evaluate_model(self, x_test: np.ndarray, y_test: np.ndarray) -> Report:
         "How well the model reads labelled digits; arrays as in `train_model`."
         inputs = network_input(x_test)
-        return evaluate(self.probabilities(inputs), as_digits(y_test, len(inputs)))
+        return evaluate(self.probabilities(inputs), check_labels(y_test, len(inputs)))
 
     def save_model(self, path: str | os.PathLike = "mnist_model.h5") -> None:
-        "Write the model to a `.h5` or `.keras` file; raises ModelNotFound where there is none yet."
+        "Write the model to a `.h5` or `.keras` file; raises ModelNotFound if there is none yet."
         if self.model is None:
             raise ModelNotFound(
                 "there is no model to save yet: train one with train_model or load one with"

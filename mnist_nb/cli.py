@@ -16,13 +16,14 @@ import re
 import signal
 import sys
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import click
 
 from . import __version__
 from .core import ImageError, MnistNbError, ProgressBars, home_folder, versions
+from .training.config import TrainingConfig, configure
 
 # %% ../nbs/91_cli.ipynb #7b17f72d
 class Commands(click.Group):
@@ -84,51 +85,27 @@ def viewer_of(as_json: bool):
     return (lambda event: click.echo(json.dumps(event))) if as_json else ProgressBars()
 
 # %% ../nbs/91_cli.ipynb #59089096
-def describe(kept) -> str:
-    "What came out of a training, for people."
-    use = (
-        "it is now in use"
-        if kept.current
-        else (
-            "the current version reads validation digits better; use this one with `mnist_nb"
-            f" models use {kept.version}`"
-        )
-    )
+def describe(made) -> str:
+    "The result of a training, for people."
+    use = "" if made.current else f"; use this one with `mnist_nb models use {made.version}`"
     return (
-        f"{kept.reason} after {kept.seconds:.0f} s, {kept.images_per_second:.0f}"
-        f" images/s\naccuracy: train {kept.train_accuracy:.2%}, validation"
-        f" {kept.validation_accuracy:.2%}, test {kept.test_accuracy:.2%}\nkept as version"
-        f" {kept.version}; {use}"
+        f"{made.reason} after {made.seconds:.0f} s, {made.images_per_second:.0f} images/s\n"
+        f"accuracy: train {made.train_accuracy:.2%}, validation {made.validation_accuracy:.2%},"
+        f" test {made.test_accuracy:.2%}\n"
+        f"saved as version {made.version}\n"
+        f"in use is {made.in_use}: {made.decision}{use}"
     )
 
 # %% ../nbs/91_cli.ipynb #6ed6a103
-def parameters(command):
-    "A command with an option for each value of the configuration."
-    options = {
-        "epochs": (int, "How often each digit is shown."),
-        "batch_size": (int, "Digits a step."),
-        "learning_rate": (float, "Adam's, at its peak."),
-        "schedule": (str, "one-cycle or constant."),
-        "augmentation": (float, "Strength of the variations, 0 to 2."),
-        "ema_decay": (float, "How much of the averaged weights is kept at each step."),
-        "label_smoothing": (float, "The share of each label spread over all digits."),
-        "weight_decay": (float, "Adam's, decoupled."),
-        "patience": (int, "Stop when nothing improved for so many epochs."),
-        "time_limit": (float, "Stop after so many seconds, keeping the best weights."),
-        "seed": (int, "Of weights, order, variations and dropout."),
-        "normalisation": (str, "batch."),
-        "padding": (str, "valid or same."),
-        "pooling": (str, "max or average."),
-        "dense": (int, "Units of the dense layer."),
-        "dropout": (float, "The share of them left out."),
-        "non_digits": (float, "Pictures of no digit that are mixed in, as a share."),
-        "handwriting": (float, "Digits of simulated handwriting that are mixed in, as a share."),
-        "printed": (float, "Printed digits that are mixed in, as a share."),
-        "teachers": (int, "Networks that are trained first, to teach it."),
-        "strategy": (str, "mirrored: on all GPUs at once."),
-    }
-    for name, (kind, text) in reversed(options.items()):
-        command = click.option(f"--{name.replace('_', '-')}", type=kind, help=text)(command)
+def training_options(command):
+    "A command with an option for each field of `TrainingConfig`."
+    for each in reversed(fields(TrainingConfig)):
+        about = each.metadata
+        name = f"--{each.name.replace('_', '-')}"
+        choices = "|".join(choice for choice in about["choices"] if choice)
+        command = click.option(
+            name, type=about["type"], help=about["help"], metavar=choices or None
+        )(command)
     return command
 
 # %% ../nbs/91_cli.ipynb #62ebb79d
@@ -139,7 +116,7 @@ def parameters(command):
     show_default=True,
     help="quick: about two minutes; full: about ten, as the shipped model; record: an hour or so.",
 )
-@parameters
+@training_options
 @click.option(
     "--data", type=click.Path(), help="File or folder with MNIST; else the cache, or a download."
 )
@@ -147,7 +124,7 @@ def parameters(command):
 @click.option(
     "--use/--no-use",
     default=None,
-    help="Make it the current version; by default only if it is no worse.",
+    help="Make it the current version, or not; by default if it is better by more than chance.",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print events and the result as lines of JSON."
@@ -160,8 +137,6 @@ def train(preset, data, resume, use, as_json, job, registry, **changes):
 
     if job:
         return run_child(job, registry)
-    from mnist_nb.training.trainer import configure
-
     config = None if resume else configure(preset, **changes)
     kept = train_version(
         config,
@@ -520,12 +495,13 @@ def teach(version, data, as_json):
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["onnx", "saved_model", "litert"]),
+    type=click.Choice(["onnx", "saved_model", "litert", "web"]),
     default="onnx",
     show_default=True,
 )
 @click.option(
     "--output",
+    "-o",
     type=click.Path(),
     help=(
         "File to write, or for saved_model the folder; named after the version unless told"
@@ -535,8 +511,8 @@ def teach(version, data, as_json):
 @version_option
 @json_option
 def export(form, output, version, as_json):
-    """Write the network for another program, with its contract, and prove that it answers as ours
-    does.
+    """Write the network for another program, or as a page that needs none (--format web), with its
+    contract, and prove that it answers as ours does.
     """
     from mnist_nb.export import export
 

@@ -14,10 +14,11 @@ from types import ModuleType
 
 import numpy as np
 
-from .core import MnistNbError
+from .core import check_installed
 from .data.mnist import Mnist, load_mnist, split
 from .reader import Reader, answer_file
-from .training.trainer import configure, train
+from .training.config import configure
+from .training.trainer import train
 
 # %% ../nbs/90_cluster.ipynb #59800a76
 def import_ray() -> ModuleType:
@@ -25,13 +26,9 @@ def import_ray() -> ModuleType:
     how to get it.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError as e:
-        raise MnistNbError(
-            "this needs the package ray, which is not installed. Install it with `pip install"
-            " 'mnist_nb[ray]'`"
-        ) from e
+    check_installed("ray", "ray")
+    import ray
+
     if not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
     return ray

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NUM_CLASSES', 'IMAGE_SIZE', 'PACKAGE_FOLDER', 'MnistNbError', 'DataError', 'ModelError', 'ModelNotFound',
            'ModelCorrupt', 'ImageError', 'ImageTooLarge', 'ImageUnknown', 'ImageUnfit', 'TrainingError', 'DiskFull',
-           'home_folder', 'atomic_path', 'write_atomic', 'locked', 'ProgressBars', 'versions']
+           'home_folder', 'atomic_path', 'write_atomic', 'locked', 'ProgressBars', 'check_installed', 'versions']
 
 # %% ../nbs/00_core.ipynb #f90d25df
 import errno
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import platformdirs
@@ -251,6 +252,11 @@ class ProgressBars:
     def _end(self, e):
         self._close()
 
+    def _evaluation(self, e):
+        self._move("evaluation", e["done"], e["total"], unit="digit", unit_scale=True)
+        if e["done"] == e["total"]:
+            self._close()
+
     def _move(self, name, done, total, **options):
         if self.name != name:
             self._close()
@@ -269,6 +275,21 @@ class ProgressBars:
             self.bar.set_postfix_str(last)
         self.bar.close()
         self.bar = self.name = None
+
+# %% ../nbs/00_core.ipynb #8c2d417e
+def check_installed(package: str, extra: str) -> None:
+    """Raise MnistNbError where an optional package is not installed, and say how to get it.
+
+    Parameters
+    ----------
+    package : its name in an import.
+    extra : the extra of this package that installs it.
+    """
+    if find_spec(package) is None:
+        raise MnistNbError(
+            f"this needs the package {package}, which is not installed. Install it with"
+            f" `pip install 'mnist_nb[{extra}]'`"
+        )
 
 # %% ../nbs/00_core.ipynb #7825e21a
 def versions() -> dict[str, str]:

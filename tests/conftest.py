@@ -1,4 +1,6 @@
-"""What the tests share: the digits, a home of one's own, and the command line."""
+"""What the tests share: the digits, a home of one's own, a small trained version, and the command
+line. Tests marked `slow` run with `--all`.
+"""
 
 import os
 import subprocess
@@ -8,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from mnist_nb.core import home_folder
-from mnist_nb.data.mnist import load_mnist
+from mnist_nb.data.mnist import Mnist, load_mnist
+from mnist_nb.training.config import TrainingConfig
+from mnist_nb.training.jobs import train_version
 from tests.serving import at_home
 
 
@@ -16,6 +20,27 @@ from tests.serving import at_home
 def mnist():
     "The real digits, fetched once into the user's own cache if they are not there yet."
     return load_mnist()
+
+
+@pytest.fixture(scope="session")
+def tiny_mnist(mnist):
+    "The first 2,000 training digits and the first 1,000 test digits."
+    return Mnist(
+        mnist.train_images[:2000],
+        mnist.train_labels[:2000],
+        mnist.test_images[:1000],
+        mnist.test_labels[:1000],
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_mnist, tmp_path_factory):
+    "A home with one small trained version, and the result of that training."
+    home = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MNIST_NB_HOME", str(home))
+        config = TrainingConfig(epochs=2, batch_size=32, normalisation="batch", dropout=0.1)
+        return home, train_version(config, "tiny", mnist=tiny_mnist)
 
 
 @pytest.fixture(scope="session")
@@ -90,8 +115,20 @@ def picture(mnist, tmp_path_factory):
     return path
 
 
-def pytest_collection_modifyitems(items):
-    """The browser's tests come last: while the browser lives, its event loop runs in this thread,
-    and other tests start loops of their own.
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="run the tests marked slow, too")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes long; runs only with --all")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Slow tests are skipped without `--all`. The browser's tests come last: while the browser
+    lives, its event loop runs in this thread, and other tests start loops of their own.
     """
+    if not config.getoption("--all"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow; runs with --all"))
     items.sort(key=lambda item: "browser" in item.path.parts)

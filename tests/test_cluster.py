@@ -9,7 +9,8 @@ from PIL import Image
 
 from mnist_nb import cli, cluster
 from mnist_nb.data.mnist import split
-from mnist_nb.training.trainer import configure, train
+from mnist_nb.training.config import configure
+from mnist_nb.training.trainer import train
 
 TINY = {"epochs": 1, "dense": 8, "non_digits": 0.0, "augmentation": 0.0}
 

@@ -12,8 +12,8 @@ import pytest
 
 from mnist_nb.dashboard.app import PAGES, Dashboard
 from mnist_nb.model.registry import ModelRegistry, set_current
+from mnist_nb.training.config import PRESETS
 from mnist_nb.training.jobs import Jobs, held, new_folder
-from mnist_nb.training.trainer import PRESETS
 
 THREE = [
     [

@@ -14,29 +14,22 @@ import pytest
 import mnist_nb
 from mnist_nb import Reader, train_version
 from mnist_nb.model.registry import ModelRegistry
+from mnist_nb.training.config import PRESETS, TrainingConfig
 from mnist_nb.training.pipeline import code_hash
-from mnist_nb.training.trainer import PRESETS, TrainingConfig
+from tests.serving import at_home
 from tests.test_main_path import BOUND, FILES, bounded, parsed, read_until
 
 TRAINING = """
 import json, sys
-from dataclasses import replace
 from mnist_nb import load_mnist, train_version
-from mnist_nb.training.trainer import TrainingConfig
-mnist = load_mnist()
-tiny = replace(mnist, train_images=mnist.train_images[:6000],
-    train_labels=mnist.train_labels[:6000])
+from mnist_nb.data.mnist import Mnist
+from mnist_nb.training.config import TrainingConfig
+full = load_mnist()
+tiny = Mnist(full.train_images[:2000], full.train_labels[:2000], full.test_images[:1000],
+    full.test_labels[:1000])
 train_version(TrainingConfig(**json.loads(sys.argv[1])), 'tiny', mnist=tiny,
     on_event=lambda event: print(json.dumps(event), flush=True))
 """
-
-
-@pytest.fixture(scope="module")
-def tiny(mnist):
-    "A thousand digits to learn from, besides the 5,000 that are set aside."
-    return replace(
-        mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000]
-    )
 
 
 @pytest.fixture
@@ -62,7 +55,7 @@ def epochs_of(folder):
         return [*csv.DictReader(file)]
 
 
-def test_steered_from_the_command_line_killed_and_gone_on_with(started, command, tiny):
+def test_steered_from_the_command_line_killed_and_gone_on_with(started, command, tiny_mnist):
     "Whoever pauses, changes and prolongs a training that is then killed finds all of it again."
     process = started(TrainingConfig(epochs=900, batch_size=32, dense=16))
     read_until(process, "batch")
@@ -84,7 +77,7 @@ def test_steered_from_the_command_line_killed_and_gone_on_with(started, command,
     events = []
     kept = train_version(
         None,
-        mnist=tiny,
+        mnist=tiny_mnist,
         on_event=events.append,
         stop=lambda: any(event["kind"] == "epoch" for event in events),
     )
@@ -103,10 +96,10 @@ def test_steered_from_the_command_line_killed_and_gone_on_with(started, command,
         (one["name"], one["value"])
         for one in parsed((folder / "config.json").read_text())["changes"]
     ] == [(name, value) for name, value, _ in given]
-    assert "with the changes that config.json tells" in (folder / "README.md").read_text()
+    assert "with the changes that config.json lists" in (folder / "README.md").read_text()
 
 
-def test_the_record_is_taught_killed_and_gone_on_with(started, tiny):
+def test_the_record_is_taught_killed_and_gone_on_with(started, tiny_mnist):
     "A killed teacher goes on where it was, and one that had ended does not learn again."
     config = replace(
         PRESETS["record"], epochs=1, teachers=2, batch_size=50, dense=16, augmentation=0.0
@@ -118,7 +111,7 @@ def test_the_record_is_taught_killed_and_gone_on_with(started, tiny):
     process.kill()
     process.communicate()
     events = []
-    kept = train_version(None, mnist=tiny, on_event=events.append)
+    kept = train_version(None, mnist=tiny_mnist, on_event=events.append)
     assert [(event["network"], event["epoch"]) for event in events if event["kind"] == "epoch"] == [
         (2, 1),
         (3, 1),
@@ -129,29 +122,23 @@ def test_the_record_is_taught_killed_and_gone_on_with(started, tiny):
         and {path.name for path in folder.iterdir()} == FILES
         and len(epochs_of(folder)) == 1
     )
-    assert "taught by 2 networks of its kind" in (folder / "README.md").read_text() and not [
+    assert "distilled from 2 networks of its kind" in (folder / "README.md").read_text() and not [
         *folder.parent.parent.glob("jobs/**/state.npz")
     ]
 
 
-def test_a_version_tells_the_code_that_made_it(started, command):
-    process = started(TrainingConfig(epochs=1, batch_size=100, dense=8))
-    said, trouble = process.communicate()
-    assert process.returncode == 0, trouble
-    made, shipped = (
-        next(
-            row
-            for row in parsed(command("models", "list", "--json").stdout)
-            if (row["version"] == "pretrained") == old
+def test_a_version_tells_the_code_that_made_it(trained, data_file, command):
+    home, version = trained
+    with at_home(home, data_file):
+        rows = parsed(command("models", "list", "--json").stdout)
+        made, shipped = (
+            next(row for row in rows if row["version"] == name)
+            for name in (version.version, "pretrained")
         )
-        for old in (False, True)
-    )
-    assert (
-        made["code"] == code_hash(Path(mnist_nb.__file__).parent)
-        and len(made["code"]) == len(shipped["code"]) == 64
-    )
-    assert f"code {made['code'][:8]}" in command("models", "list").stdout
-    assert made["code"][:12] in (ModelRegistry().path(made["version"]) / "README.md").read_text()
+        code = code_hash(Path(mnist_nb.__file__).parent)
+        assert made["code"] == code and len(code) == len(shipped["code"]) == 64
+        assert f"code {code[:8]}" in command("models", "list").stdout
+        assert code[:12] in (ModelRegistry().path(made["version"]) / "README.md").read_text()
 
 
 MIRRORED = """
@@ -159,14 +146,14 @@ import json, tempfile, threading
 from dataclasses import replace
 from mnist_nb.data.mnist import load_mnist, split
 from mnist_nb.model.network import import_keras
-from mnist_nb.training.trainer import Learner, TrainingConfig, resume, train
+from mnist_nb.training.config import TrainingConfig
+from mnist_nb.training.trainer import Learner, resume, train
 import_keras()
 import tensorflow as tf
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0],
     [tf.config.LogicalDeviceConfiguration()]*2)
 mnist = load_mnist()
-digits, validation = split(mnist.train_images[:7000], mnist.train_labels[:7000])
-parts = digits, (validation[0][:1000], validation[1][:1000])
+parts = split(mnist.train_images[:3000], mnist.train_labels[:3000], 1000)
 config = TrainingConfig(epochs=2, batch_size=50, ema_decay=.9, dropout=0., strategy='mirrored')
 def away(one, other): return max(abs(a['loss']/b['loss'] - 1) for a, b in zip(one, other))
 def watched(config):
@@ -190,6 +177,7 @@ print(json.dumps(dict(devices=Learner(config).strategy.num_replicas_in_sync, fir
 """
 
 
+@pytest.mark.slow
 def test_two_devices_learn_as_one(home):
     """The same batches, shared among two devices, give the same steps (until rounding has grown to
     a difference), and a network that is stopped, resumed and gone on with as any other.
@@ -210,9 +198,9 @@ def test_two_devices_learn_as_one(home):
     )
 
 
-def test_a_network_of_two_devices_is_kept(home, tiny, mnist, command, one_line):
+def test_a_network_of_two_devices_is_kept(home, tiny_mnist, mnist, command, one_line):
     kept = train_version(
-        TrainingConfig(epochs=1, batch_size=50, strategy="mirrored"), "tiny", mnist=tiny
+        TrainingConfig(epochs=1, batch_size=50, strategy="mirrored"), "tiny", mnist=tiny_mnist
     )
     assert Reader.load(kept.version).read(mnist.test_images[0]).model == kept.version
     assert "strategy: expected None or 'mirrored', got 'everywhere'" in one_line(

@@ -54,20 +54,21 @@ def preset(name, epochs, threads):
     from mnist_nb.data.mnist import load_mnist, split
     from mnist_nb.model.network import import_keras
     from mnist_nb.training import trainer as training
+    from mnist_nb.training.config import configure
 
     import_keras()
     mnist = load_mnist()
     digits, _ = split(mnist.train_images, mnist.train_labels)
-    config = training.configure(name, epochs=epochs)
+    config = configure(name, epochs=epochs)
     clock, learner = Clock(), training.Learner(config)
-    originals = training.originals_of(digits, config)
+    train_set = training.build_training_set(digits, config)
     steps, right = (
-        len(originals.images) // config.batch_size,
+        len(train_set.images) // config.batch_size,
         lambda: training.validate(learner, mnist.test_images, mnist.test_labels)[1],
     )
     for epoch in range(1, config.epochs + 1):
-        for batch, (images, labels) in enumerate(training.batches(originals, config, epoch), 1):
-            learner.learn(
+        for batch, (images, labels) in enumerate(training.batches(train_set, config, epoch), 1):
+            learner.train_step(
                 images,
                 labels,
                 training.learning_rate_at((epoch - 1 + batch / steps) / config.epochs, config),

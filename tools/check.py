@@ -1,8 +1,8 @@
 """Runs every check of the project, in the order of CI: `python -m tools.check`.
 
-Notebooks clean, export and README without a difference; known faults of the installed packages,
-where their list can be reached; each notebook's own tests and, beside them, the built wheel in an
-environment of its own; pytest.
+Lines and types; notebooks clean; export, README and figures without a difference; known faults of
+the installed packages, where their list can be reached; each notebook's own tests and, beside them,
+the documentation and the built wheel in an environment of its own; pytest. `--all` adds the slow.
 """
 
 import hashlib
@@ -19,6 +19,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "nbs").rglob("*.ipynb"))
+WRITTEN = ("mnist_nb", "nbs", "README.md", "dashboard.ipynb")
+ALL = "--all" in sys.argv[1:]
+FIGURES = ROOT / "nbs" / "stories" / "94_figures.ipynb"
 MINUTES = 10
 
 
@@ -52,9 +55,9 @@ def script(name):
 
 
 def fingerprint():
-    "What the checkout's files, tracked and new, hold now."
+    "What the files that commands write, tracked and new, hold now."
     names = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
+        ["git", "ls-files", "-co", "--exclude-standard", "--", *WRITTEN],
         cwd=ROOT,
         check=True,
         capture_output=True,
@@ -79,11 +82,20 @@ def without_difference(*command):
         sys.exit(f"changed by it, so not up to date: {', '.join(changed)}. Commit the new state")
 
 
+def lint():
+    "Lines and names as ruff wants them, and types that agree."
+    places = ("nbs", "tests", "tools", "docs", "dashboard.ipynb", "setup.py")
+    run(script("ruff"), "format", "--check", *places)
+    run(script("ruff"), "check", *places)
+    run(script("mypy"), "mnist_nb")
+
+
 def generated():
-    "Notebooks are clean, and package and README are what they export."
+    "Notebooks are clean; package, README and figures are what they are made from."
     without_difference(script("nbdev_clean"))
     without_difference(script("nbdev_clean"), "--fname", "dashboard.ipynb")
     without_difference(script("nbdev_export"))
+    without_difference(sys.executable, "-m", "tools.outputs", FIGURES)
     without_difference(sys.executable, "-m", "tools.readme")
 
 
@@ -94,7 +106,8 @@ def audit():
 
 def notebook(path):
     "A notebook's own tests, in a process of its own."
-    run(script("nbdev_test"), "--path", path, "--n_workers", "1", "--do_print")
+    slow = ["--flags", "slow"] if ALL else []
+    run(script("nbdev_test"), "--path", path, "--n_workers", "1", "--do_print", *slow)
 
 
 def served(program, folder):
@@ -119,69 +132,58 @@ def served(program, folder):
         server.wait(20)
 
 
+def asked(*command, **options):
+    "What a command answers as JSON."
+    done = subprocess.run(command, check=True, capture_output=True, text=True, **options)
+    return json.loads(done.stdout)
+
+
 def wheel():
-    """The built wheel, installed in a new environment elsewhere, reads a digit, knows its accuracy,
-    serves its page and trains.
+    """The built wheel without its extras, installed in a new environment elsewhere, reads a digit,
+    knows its accuracy, serves its page, and says what training needs; with TensorFlow it trains.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        run(
-            sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "--quiet", "--wheel-dir", folder
-        )
-        (built,) = Path(folder).glob("*.whl")
-        run(sys.executable, "-m", "venv", Path(folder) / "ü x")
-        binaries = Path(folder) / "ü x" / ("Scripts" if os.name == "nt" else "bin")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pip = (sys.executable, "-m", "pip")
+        run(*pip, "wheel", ".", "--no-deps", "--quiet", "--wheel-dir", folder)
+        (built,) = folder.glob("*.whl")
+        run(sys.executable, "-m", "venv", folder / "ü x")
+        binaries = folder / "ü x" / ("Scripts" if os.name == "nt" else "bin")
+        program = binaries / "mnist_nb"
         run(binaries / "python", "-m", "pip", "install", "--quiet", built, cwd=folder)
-        run(binaries / "mnist_nb", "info", cwd=folder)
-        digit = ROOT / "nbs" / "images" / "drawn.png"
-        run(binaries / "mnist_nb", "predict", digit, cwd=folder)
-        answer = subprocess.run(
-            [binaries / "mnist_nb", "evaluate", "--json"],
-            cwd=folder,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        accuracy = json.loads(answer)["accuracy"]
+        run(program, "info", cwd=folder)
+        run(program, "predict", ROOT / "nbs" / "images" / "drawn.png", cwd=folder)
+        accuracy = asked(program, "evaluate", "--json", cwd=folder)["accuracy"]
         print(f"accuracy of the installed wheel: {accuracy:.2%}")
         if accuracy < 0.995:
             sys.exit("the shipped model must read at least 99.50 % of the test digits")
-        served(binaries / "mnist_nb", folder)
-        home = json.loads(
-            subprocess.run(
-                [binaries / "mnist_nb", "info", "--json"],
-                cwd=folder,
-                check=True,
-                capture_output=True,
-                text=True,
-            ).stdout
-        )["home"]
+        served(program, folder)
+        refused = subprocess.run([program, "train"], cwd=folder, capture_output=True, text=True)
+        if refused.returncode == 0 or "pip install 'mnist_nb[train]'" not in refused.stderr:
+            sys.exit(f"without TensorFlow, train must say what to install, not: {refused.stderr}")
+        data = Path(asked(program, "info", "--json", cwd=folder)["home"], "data", "mnist.npz")
+        run(*pip, "install", "--quiet", "--no-deps", "--target", folder / "wheel", built)
         own = {
-            "MNIST_NB_HOME": str(Path(folder) / "home"),
-            "MNIST_NB_DATA": (
-                os.environ.get("MNIST_NB_DATA") or str(Path(home) / "data" / "mnist.npz")
-            ),
+            "PYTHONPATH": str(folder / "wheel"),
+            "MNIST_NB_HOME": str(folder / "home"),
+            "MNIST_NB_DATA": os.environ.get("MNIST_NB_DATA") or str(data),
         }
-        run(
-            binaries / "mnist_nb",
-            "train",
-            "--preset",
-            "quick",
-            "--epochs",
-            "1",
-            "--time-limit",
-            "10",
-            "--dense",
-            "8",
-            cwd=folder,
-            env=os.environ | own,
-        )
+        small = ("--preset", "quick", "--epochs", "1", "--time-limit", "10", "--dense", "8")
+        train = (sys.executable, "-m", "mnist_nb.cli", "train", *small)
+        run(*train, cwd=folder, env=os.environ | own)
+
+
+def documentation():
+    "The documentation site, without a link that leads nowhere."
+    run(sys.executable, "-m", "tools.docs")
 
 
 def notebooks_and_wheel():
-    "All notebooks and the wheel, two at a time."
+    "All notebooks, the documentation and the wheel, two at a time."
     with ThreadPoolExecutor(2) as pool:
         steps = [
             pool.submit(wheel),
+            pool.submit(documentation),
             *(pool.submit(notebook, path) for path in (*NOTEBOOKS, ROOT / "dashboard.ipynb")),
         ]
         try:
@@ -209,13 +211,14 @@ def tests():
         "loadfile",
         "--no-loadscope-reorder",
         "--durations=15",
-        minutes=40,
+        *(["--all"] if ALL else []),
+        minutes=60 if ALL else 40,
         live=True,
     )
 
 
 def main():
-    for step in (generated, audit, notebooks_and_wheel, tests):
+    for step in (lint, generated, audit, notebooks_and_wheel, tests):
         started = time.monotonic()
         step()
         print(f"-- {time.monotonic() - started:.0f} s", flush=True)

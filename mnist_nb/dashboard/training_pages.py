@@ -26,7 +26,8 @@ from ipywidgets import (
 from .session import Visit, attempt, used_versions, version_report
 from .widgets import LineChart, button, classed, problem_html
 from ..model.registry import rollback, set_current
-from ..training.trainer import LIMITS, PRESETS, STEERABLE, check_command
+from ..training.config import LIMITS, PRESETS
+from ..training.trainer import STEERABLE, check_command
 from ..vision.preprocessing import png_data_url
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #c7c1173d
@@ -110,7 +111,12 @@ def log_line(event: dict) -> str:
             f" {changed(event['name'], event['value'])}"
         ),
         "end": lambda: f"{event['reason']} after {duration(event['seconds'])}",
-        "kept": lambda: f"kept as {event['version']}",
+        "saved": lambda: f"saved as {event['version']}, which can be used from now on",
+        "kept": lambda: (
+            f"in use is {event['in_use']}: {event['decision']}"
+            if "decision" in event
+            else f"kept as {event['version']}"
+        ),
         "failed": lambda: event["error"],
         "interrupted": lambda: "interrupted " + event["error"],
     }.get(kind)
@@ -137,8 +143,10 @@ def stage(job, events: Sequence[dict]) -> str:
         return f"fetching {last['source']}" + (
             f", {last['done'] / last['total']:.0%}" if last["total"] else ""
         )
-    if last["kind"] == "end":
-        return "judging the new version"
+    if last["kind"] == "evaluation":
+        return f"evaluating the new version, {last['done'] / last['total']:.0%}"
+    if last["kind"] in ("end", "saved"):
+        return "evaluating the new version"
     at = next((event["epoch"] for event in reversed(events) if event["kind"] == "batch"), 0)
     now, start = (
         settings(job, events),

@@ -427,13 +427,15 @@ def load_test_digits(
         return mnist.test_images, mnist.test_labels
 
 # %% ../../nbs/data/20_mnist.ipynb #e8d2242d
-def split(images: np.ndarray, labels: np.ndarray, held_out: int = 5000, seed: int = 2026) -> tuple:
-    """Set some training digits aside to choose by; the same ones for the same seed.
+def split(
+    images: np.ndarray, labels: np.ndarray, held_out: int | None = None, seed: int = 2026
+) -> tuple:
+    """Set some training digits aside for validation; the same ones for the same seed.
 
     Parameters
     ----------
     images, labels : arrays of one length, the training digits.
-    held_out : how many to set aside.
+    held_out : how many to set aside; a twelfth unless given, which is 5,000 of all 60,000.
 
     Returns
     -------
@@ -443,6 +445,7 @@ def split(images: np.ndarray, labels: np.ndarray, held_out: int = 5000, seed: in
     ------
     ValueError : `held_out` is not between 1 and the number of digits less one.
     """
+    held_out = max(1, len(images) // 12) if held_out is None else held_out
     if not 0 < held_out < len(images):
         raise ValueError(f"held_out: expected 1 to {len(images) - 1}, got {held_out}")
     order = np.random.default_rng(seed).permutation(len(images))

@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,8 +27,12 @@ from mnist_nb.core import (
     ModelCorrupt,
     ModelNotFound,
     atomic_path,
+    check_installed,
     one_line,
 )
+
+if TYPE_CHECKING:
+    import keras
 
 # %% ../../nbs/model/30_network.ipynb #f575e083
 def network_input(images: np.ndarray) -> np.ndarray:
@@ -64,7 +69,13 @@ def network_input(images: np.ndarray) -> np.ndarray:
 
 # %% ../../nbs/model/30_network.ipynb #28d693b1
 def import_keras() -> ModuleType:
-    "Keras on TensorFlow, quiet and with oneDNN; what the user has set in the environment stays."
+    """Keras on TensorFlow, quiet and with oneDNN; what the user has set in the environment stays.
+
+    Raises
+    ------
+    MnistNbError : TensorFlow is not installed.
+    """
+    check_installed("tensorflow", "train")
     for name, value in {
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "TF_ENABLE_ONEDNN_OPTS": "1",
@@ -163,7 +174,7 @@ def split_reject_class(outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ), np.clip(1 - total[:, 0], 0, 1)
 
 # %% ../../nbs/model/30_network.ipynb #2628aa05
-def save_keras(model: "keras.Model", path: str | Path) -> None:
+def save_keras(model: "keras.Model", path: str | os.PathLike) -> None:
     """Write a Keras model to a `.keras` or `.h5` file in one step; raises ValueError on another
     suffix.
     """
@@ -173,14 +184,14 @@ def save_keras(model: "keras.Model", path: str | Path) -> None:
         model.save(temporary, overwrite=True)
 
 # %% ../../nbs/model/30_network.ipynb #9fcb7b96
-def unusable(path: str | Path, why: str) -> ModelCorrupt:
+def unusable(path: str | os.PathLike, why: str) -> ModelCorrupt:
     "The error for a file that is no model of ours."
     return ModelCorrupt(
         f"{path}: not a model that can be used ({why}). Train a new one with `mnist_nb train`"
     )
 
 # %% ../../nbs/model/30_network.ipynb #030b0f05
-def load_keras(path: str | Path) -> "keras.Model":
+def load_keras(path: str | os.PathLike) -> "keras.Model":
     """The Keras model in a `.keras` or `.h5` file.
 
     Raises
@@ -201,7 +212,7 @@ def load_keras(path: str | Path) -> "keras.Model":
     return model
 
 # %% ../../nbs/model/30_network.ipynb #632c2cbc
-def check_archive(path: str | Path) -> None:
+def check_archive(path: str | os.PathLike) -> None:
     """Raise ModelCorrupt where a `.keras` file is no whole archive, or where it would unpack to
     more than a digit recogniser can be.
     """
@@ -219,7 +230,7 @@ def check_archive(path: str | Path) -> None:
 LARGEST = 100_000_000
 
 # %% ../../nbs/model/30_network.ipynb #fc1c883c
-def saved_with(path: str | Path) -> str:
+def saved_with(path: str | os.PathLike) -> str:
     """Which Keras a model file was saved with and which one is here, where they differ and the file
     says so.
     """

@@ -26,8 +26,9 @@ from marshmallow.validate import Length, OneOf, Range
 
 from ..core import IMAGE_SIZE, NUM_CLASSES
 from .errors import ApiError, bad_parameters
+from ..training.config import CHOICES, LIMITS, PRESETS
 from ..training.corrections import SOURCES
-from ..training.trainer import CHOICES, LIMITS, PRESETS, STEERABLE, check_command
+from ..training.trainer import STEERABLE, check_command
 from ..vision.preprocessing import WAYS
 
 # %% ../../nbs/serving/75_schemas.ipynb #89cc8cd1

@@ -19,9 +19,10 @@ from ..data.mnist import Mnist, load_mnist, split
 from ..model.network import load_keras
 from ..model.registry import ModelRegistry, read_record
 from ..reader import Reader
+from .config import TrainingConfig, restore_config
 from .corrections import Correction, Corrections, arrays_of
-from .pipeline import save_version
-from .trainer import TrainingConfig, restore_config, train
+from .pipeline import evaluate_fully, save_version
+from .trainer import train
 
 # %% ../../nbs/training/63_fine_tuning.ipynb #89383fc1
 LEAST, LABEL = 5, "taught"
@@ -212,10 +213,12 @@ def fine_tune(
         control=control,
     )
     taught = save_version(trained, LABEL, registry, mnist)
+    if on_event:
+        on_event({"kind": "saved", "version": taught})
+    report = evaluate_fully(taught, registry, mnist, on_event)
     old, new = (judged(reader, parts, mnist) for reader in (before, Reader.load(taught, registry)))
     rows = tuple((name, old[name], new[name]) for name in old)
     learnt, unseen = (len(arrays[1]) for arrays in parts.values())
-    report = read_record(registry.path(taught) / "report.json", "train", "validation", "test")
     found = FineTuned(
         taught,
         before.version,
@@ -224,7 +227,7 @@ def fine_tune(
         rows,
         warning_of(rows),
         trained.reason,
-        *(report[part]["accuracy"] for part in ("train", "validation", "test")),
+        *(report[part].accuracy for part in ("train", "validation", "test")),
     )
     write_atomic(
         registry.path(taught) / "teaching.json", json.dumps(asdict(found), indent=1) + "\n"

@@ -33,6 +33,7 @@ from mnist_nb.core import (
     MnistNbError,
     TrainingError,
     cannot_write,
+    check_installed,
     home_folder,
     locked,
     one_line,
@@ -338,9 +339,9 @@ def run_job(
     in `train_version`.
     """
     from mnist_nb.data.mnist import load_mnist
+    from mnist_nb.training.config import restore_config
     from mnist_nb.training.fine_tuning import run_fine_tuning_job
     from mnist_nb.training.pipeline import make_version
-    from mnist_nb.training.trainer import restore_config
 
     job, record, orders = read_job(folder), EventLog(folder), CommandQueue(folder)
 
@@ -392,8 +393,8 @@ def train_version(
     label : a word for the version's name, e.g. the preset.
     registry : where to keep it.
     on_event, stop : see `mnist_nb.training.trainer.train`.
-    use : make it the current version; None does so unless it reads the validation digits worse than
-    the current one.
+    use : make it the current version, or not; None decides by
+    `mnist_nb.training.pipeline.should_promote`.
     mnist : the digits; else they are loaded from `data`, see `load_mnist`.
 
     Raises
@@ -479,7 +480,7 @@ class Job:
     started : when, in seconds since 1970.
     resumable : whether it was cut off and can be gone on with.
     error, log : what went wrong, and the last lines that its process printed.
-    version : the model's version that came of it.
+    version : the model's version that came of it, from when it is saved.
     history : one dictionary an epoch.
     progress : 0 to 1.
     seconds_left : an estimate, while it trains.
@@ -520,7 +521,7 @@ class JobState:
             [],
             {"label": "", "config": {}, "time": 0.0},
         )
-        self.network, self.networks = 1, 1
+        self.network, self.networks, self.version = 1, 1, None
 
     def read(self, folder: Path) -> "JobState":
         events, self.next = read_lines(folder / "events.jsonl", self.next)
@@ -554,6 +555,9 @@ class JobState:
 
     def _mark(self, done, time):
         self.marks = [*self.marks[:1], ((self.network - 1 + min(1.0, done)) / self.networks, time)]
+
+    def _saved(self, event):
+        self.version = event["version"]
 
     def _kept(self, event):
         self.end = event
@@ -595,8 +599,10 @@ def described(folder: Path, story: JobState, running: str) -> Job:
         started=first["time"],
         error=end.get("error", ""),
         log=tuple(end.get("log", ())),
-        resumable=kind == "interrupted" or kind == "failed" and (folder / "state.npz").is_file(),
-        version=end.get("version"),
+        resumable=kind == "interrupted"
+        or kind == "failed"
+        and any((folder / name).is_file() for name in ("state.npz", "version")),
+        version=end.get("version") or story.version,
         result=result,
         history=tuple(story.history),
         progress=story.progress,
@@ -759,8 +765,9 @@ class Jobs:
         ValueError : a parameter cannot be used.
         JobRunning : there is one already.
         """
-        from mnist_nb.training.trainer import configure
+        from mnist_nb.training.config import configure
 
+        check_installed("tensorflow", "train")
         config = configure(preset, **changes or {})
         if self.server:
             return self.get(
@@ -783,6 +790,7 @@ class Jobs:
         ModelNotFound, ModelCorrupt : there is no such version, or it cannot be read.
         JobRunning : there is a training already.
         """
+        check_installed("tensorflow", "train")
         if self.server:
             return self.get(
                 ask(self.server, "/api/teach", {"version": version, "visitor": visitor})

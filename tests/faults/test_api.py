@@ -33,9 +33,9 @@ from mnist_nb.model.registry import ModelRegistry, set_current
 from mnist_nb.reader import ActiveReader, Reader
 from mnist_nb.serving.access import BODY_LIMITS
 from mnist_nb.serving.api import create_app
+from mnist_nb.training.config import configure
 from mnist_nb.training.corrections import Corrections
 from mnist_nb.training.jobs import Job, JobRunning, Jobs
-from mnist_nb.training.trainer import configure
 
 
 class FewJobs(Jobs):

@@ -18,8 +18,8 @@ from mnist_nb import train_version
 from mnist_nb.core import TrainingError, home_folder
 from mnist_nb.model.registry import ModelRegistry
 from mnist_nb.training import pipeline
+from mnist_nb.training.config import TrainingConfig
 from mnist_nb.training.jobs import ENDS, JobRunning, Jobs, new_folder, read_events, running_id
-from mnist_nb.training.trainer import TrainingConfig
 from tests.serving import ENDINGS
 
 BOUND = 90

@@ -25,9 +25,9 @@ from mnist_nb.model.network import (
     save_keras,
 )
 from mnist_nb.model.registry import ModelRegistry, set_current
+from mnist_nb.training.config import TrainingConfig
 from mnist_nb.training.jobs import train_version
 from mnist_nb.training.pipeline import should_promote
-from mnist_nb.training.trainer import TrainingConfig
 
 SHIPPED = ModelRegistry().pretrained
 

@@ -16,9 +16,9 @@ from mnist_nb.core import DiskFull, MnistNbError, TrainingError, write_atomic
 from mnist_nb.data.mnist import load_mnist
 from mnist_nb.model.registry import ModelRegistry, add_version, rollback, set_current
 from mnist_nb.reader import Reader
+from mnist_nb.training.config import TrainingConfig
 from mnist_nb.training.corrections import Corrections
 from mnist_nb.training.jobs import Jobs, train_version
-from mnist_nb.training.trainer import TrainingConfig
 from tests.endurance import kills
 
 
@@ -103,7 +103,9 @@ def test_48_a_loss_that_is_no_number(home, mnist, monkeypatch):
     few = replace(
         mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000]
     )
-    monkeypatch.setattr("mnist_nb.training.trainer.Learner.learn", lambda *_: (float("nan"), 0))
+    monkeypatch.setattr(
+        "mnist_nb.training.trainer.Learner.train_step", lambda *_: (float("nan"), 0)
+    )
     with pytest.raises(TrainingError, match="the loss is not a number"):
         train_version(TrainingConfig(epochs=1), "diverging", mnist=few)
     job = Jobs().latest()
