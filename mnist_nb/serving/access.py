@@ -8,25 +8,20 @@ __all__ = ['SECURITY_HEADERS', 'PAGE_POLICY', 'BAD_QUERY', 'BODY_LIMITS', 'MAX_B
            'token_cookie', 'check_access', 'BaseHandler', 'RejectHandler', 'NotFoundHandler', 'TokenHandler',
            'BodyLimiter', 'AccessControl']
 
-# %% ../../nbs/serving/74_access.ipynb #4ec1b89a
+# %% ../../nbs/serving/74_access.ipynb #c2c4fb9b
 import hashlib
 import hmac
 import ipaddress
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 from weakref import WeakSet
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import (
-    HTTPHeaders,
-    HTTPMessageDelegate,
-    HTTPServerRequest,
-    RequestStartLine,
-    ResponseStartLine,
-)
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from .errors import ApiError, status_code_name
@@ -335,14 +330,12 @@ class BodyLimiter(HTTPMessageDelegate):
             request.connection.set_max_body_size(2**62)
         self.in_flight.add(self)
 
-    def headers_received(
-        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
-    ) -> Awaitable[None] | None:
+    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Any:
         "Pass the headers on."
         self.head = start_line, headers
         return self.handler.headers_received(start_line, headers)
 
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+    def data_received(self, chunk: bytes) -> Any:
         "Pass a piece of the body on, or reject the request."
         self.size += len(chunk)
         if self.size > MAX_BODY_BYTES:
@@ -352,7 +345,7 @@ class BodyLimiter(HTTPMessageDelegate):
             return self.reject(_TOO_MANY)
         return self.handler.data_received(chunk)
 
-    def reject(self, error: ApiError):
+    def reject(self, error: ApiError) -> Any:
         "Let `RejectHandler` answer in the handler's place."
         self.size = 0
         self.handler = self.application.reject(self.request, error)

@@ -22,6 +22,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+# %% ../../nbs/serving/78_kernels.ipynb #ba585099
+_skip_grammar = "jsonschema" not in sys.modules and "rfc3987_syntax" not in sys.modules
+if _skip_grammar:
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+# %% ../../nbs/serving/78_kernels.ipynb #a142818f
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
@@ -31,6 +37,10 @@ from tornado.websocket import WebSocketHandler
 from traitlets.config import Config
 
 from ..core import PACKAGE_FOLDER, MnistNbError, home_folder, one_line
+
+# %% ../../nbs/serving/78_kernels.ipynb #b63caaa8
+if _skip_grammar:
+    del sys.modules["rfc3987_syntax"]
 
 # %% ../../nbs/serving/78_kernels.ipynb #5deea2ff
 SECONDS_TO_START = 120

@@ -24,6 +24,7 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from tornado.http1connection import HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream, StreamClosedError
@@ -237,7 +238,7 @@ class BoundedServer(HTTPServer):
         self.streams.add(stream)
         return super().handle_stream(stream, address)
 
-    def on_close(self, server_conn: object) -> None:
+    def on_close(self, server_conn: HTTP1ServerConnection) -> None:  # type: ignore[override]
         "Forget a connection that has ended."
         self.streams.discard(server_conn.stream)
         super().on_close(server_conn)
