@@ -274,10 +274,50 @@ def csv_line(values) -> str:
     csv.writer(text, lineterminator="").writerow(values)
     return text.getvalue()
 
+# %% ../nbs/91_cli.ipynb #5e1a90c0
+def show_sheet(answer: dict, as_csv: bool) -> None:
+    "Print the table of a file: as CSV, or its columns below one another and what to look at."
+    if as_csv:
+        for row in answer["rows"]:
+            click.echo(csv_line([answer["image"], *row]))
+        return
+    widths = [max(map(len, column)) for column in zip(*answer["rows"], strict=True)]
+    click.echo(f"{answer['image']}:")
+    for row in answer["rows"]:
+        click.echo(
+            "  ".join((text or ".").rjust(max(1, w)) for text, w in zip(row, widths, strict=True))
+        )
+    for row, column in answer["unsure"]:
+        click.echo(
+            f"look at row {row + 1}, column {column + 1}: {answer['rows'][row][column] or 'blank'}"
+        )
+    for note in answer["notes"]:
+        click.echo(f"note: {note}")
+
+# %% ../nbs/91_cli.ipynb #5e1a90c1
+def predict_sheets(names: list[str], version: str | None, as_json: bool, as_csv: bool) -> None:
+    "Read the table in each file: rows of texts, CSV with the file's name before each row, or JSON."
+    from mnist_nb.reader import Reader, answer_file
+
+    reader, failed = Reader.load(version), False
+    for name in names:
+        content = sys.stdin.buffer.read() if name == "-" else None
+        answer = answer_file(reader.read_sheet, name, content)
+        if error := answer.get("error"):
+            failed = True
+            click.echo(f"mnist_nb: {error}", err=True)
+        if as_json:
+            show(answer, True, "")
+        elif not error:
+            show_sheet(answer, as_csv)
+    if failed:
+        raise click.exceptions.Exit(ImageError.exit_code)
+
 # %% ../nbs/91_cli.ipynb #a9874931
 @main.command()
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--number", is_flag=True, help="Read several digits in each picture, as a number.")
+@click.option("--sheet", is_flag=True, help="Read the table in each picture, cell by cell.")
 @version_option
 @json_option
 @click.option(
@@ -288,10 +328,14 @@ def csv_line(values) -> str:
     is_flag=True,
     help="Read on all cores and machines that Ray has; for files by the million.",
 )
-def predict(images, number, version, as_json, as_csv, ray):
+def predict(images, number, sheet, version, as_json, as_csv, ray):
     """Read the digit in each IMAGE: png, jpeg, gif, bmp or webp files, folders, patterns, or - for
     standard input.
     """
+    if sheet:
+        if number or ray:
+            raise click.UsageError("--sheet cannot be used with --number or --ray")
+        return predict_sheets(expanded(images), version, as_json, as_csv)
     failed = False
     if as_csv:
         click.echo("image,answer,confidence,reason")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mnist_nb.vision.forms import FormSheet
+    from mnist_nb.vision.sheets import Sheet
 
 # %% ../nbs/40_reader.ipynb #f25717df
 Picture = Union[str, os.PathLike, bytes, np.ndarray, "Image.Image"]
@@ -369,6 +370,14 @@ class Reader:
         from mnist_nb.vision.forms import read_form
 
         return read_form(self, photo, columns)
+
+    def read_sheet(
+        self, photo: Picture, rows: int | None = None, columns: int | None = None, grid: int = 0
+    ) -> "Sheet":
+        "Read the table in a photo; arguments and errors as in `mnist_nb.vision.sheets.read_sheet`."
+        from mnist_nb.vision.sheets import read_sheet
+
+        return read_sheet(self, photo, rows, columns, grid)
 
     def read_candidates(self, groups: Sequence[Sequence[PreprocessedImage]]) -> list[Reading]:
         "Read one digit from each group of candidates: from the one that the network is surest of."

@@ -1,4 +1,4 @@
-"""Builds the documentation site into _docs: `python -m tools.docs`.
+"""Builds the documentation site into _docs/site: `python -m tools.docs`.
 
 Its pages are the notebooks with the outputs that are stored in them, a reference of the modules,
 and the web page that reads digits by itself. A link that leads nowhere fails the build.
@@ -47,7 +47,7 @@ def main():
         subprocess.run([program, "export", "--format", "web", "-o", page], check=True)
         strict = ("-q", "-E", "-W", "--keep-going")
         settings = ("-c", "docs", "-D", f"html_extra_path={folder}")
-        command = [sys.executable, "-m", "sphinx", *strict, *settings, "nbs", "_docs"]
+        command = [sys.executable, "-m", "sphinx", *strict, *settings, "nbs", "_docs/site"]
         sys.exit(subprocess.run(command, cwd=ROOT).returncode)
 
 

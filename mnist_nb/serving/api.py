@@ -75,6 +75,8 @@ from mnist_nb.serving.schemas import (
     SamplesOut,
     SamplesQuery,
     ServerOut,
+    SheetOut,
+    SheetQuery,
     StartedOut,
     StatusOut,
     TeachIn,
@@ -385,6 +387,40 @@ def _predict(query_data: Mapping) -> Response:
     content_type, body = request.content_type or "", request.get_data(cache=False)
     status, answer = predict_answer(_services().reader, content_type, body, request.args)
     return _send_json(answer) if status == 200 else _send_error(status, answer)
+
+# %% ../../nbs/serving/77_api.ipynb #5e1a90b3
+@bp.post("/api/read_sheet")
+@bp.input(SheetQuery, location="query")
+@_describe(
+    "Reading",
+    *(413, 415, 422, 503),
+    responses={
+        200: {
+            "description": "read",
+            "content": {
+                "application/json": {"schema": SheetOut},
+                "text/csv": {"schema": {"type": "string"}},
+            },
+        }
+    },
+    extensions={"requestBody": _PREDICT_BODY},
+)
+def _read_sheet(query_data: dict) -> Response:
+    """Read the table of handwritten numbers in a photo, cell by cell.
+
+    With `Accept: text/csv`, or `format=csv`, the answer is the table as comma-separated values.
+    """
+    started = time.perf_counter()
+    pictures = _request_pictures(request.content_type or "", request.get_data(cache=False))
+    if len(pictures) != 1 or isinstance(pictures[0], list):
+        raise ApiError(422, "bad_parameters", "image: expected one picture of a table")
+    accepted = request.accept_mimetypes.best_match(["application/json", "text/csv"])
+    answer_format = query_data.pop("format", "csv" if accepted == "text/csv" else "json")
+    sheet = _services().reader.get().read_sheet(pictures[0], **query_data)
+    if answer_format == "csv":
+        return Response(sheet.to_csv(), mimetype="text/csv")
+    milliseconds = round(1000 * (time.perf_counter() - started), 3)
+    return _send_json(sheet.to_dict() | {"milliseconds": milliseconds})
 
 # %% ../../nbs/serving/77_api.ipynb #f2b2a1b4
 def _mistakes(reader: Reader, registry: ModelRegistry) -> list[int]:

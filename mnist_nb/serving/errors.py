@@ -24,6 +24,7 @@ from mnist_nb.core import (
     TrainingError,
 )
 from ..training.jobs import JobRunning, redact_paths
+from ..vision.sheets import GridMissing
 
 # %% ../../nbs/serving/72_errors.ipynb #7ba8e8e1
 class ApiError(Exception):
@@ -57,6 +58,7 @@ STATUS_BY_ERROR = {
     ModelCorrupt: (503, "model_corrupt"),
     ImageTooLarge: (413, "image_too_large"),
     ImageUnknown: (415, "unsupported_image"),
+    GridMissing: (422, "no_table"),
     ImageUnfit: (422, "unfit_image"),
     ImageError: (400, "damaged_image"),
     MnistNbError: (503, "unavailable"),

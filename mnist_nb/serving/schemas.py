@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['UNCERTAIN_BELOW', 'parse_json', 'WholeNumber', 'QueryNumber', 'RealNumber', 'Choice', 'TrueOrFalse', 'Text', 'Parsed',
            'decode_base64', 'as_array', 'pixel_array', 'check_strokes', 'PictureIn', 'json_picture', 'load',
-           'validation_error', 'QuerySchema', 'BodySchema', 'is_on', 'PredictQuery', 'SamplesQuery', 'TrainIn',
-           'CommandIn', 'UseIn', 'CorrectionIn', 'CorrectionsQuery', 'ForgetQuery', 'TeachIn', 'TensorIn', 'InferIn',
-           'OutputSchema', 'ErrorOut', 'PreprocessingOut', 'DigitOut', 'NumberOut', 'PredictionsOut', 'SampleOut',
-           'SamplesOut', 'ScoresOut', 'ModelInfoOut', 'ModelOut', 'ModelsOut', 'CurrentOut', 'JobOut', 'StartedOut',
-           'TrainingOut', 'EventOut', 'CorrectionOut', 'CorrectionsOut', 'CorrectedOut', 'ForgottenOut', 'StatusOut',
-           'ServerOut', 'LiveOut', 'ReadyOut', 'TensorMetadataOut', 'ModelMetadataOut', 'TensorOut', 'InferOut']
+           'validation_error', 'QuerySchema', 'BodySchema', 'is_on', 'PredictQuery', 'SheetQuery', 'SamplesQuery',
+           'TrainIn', 'CommandIn', 'UseIn', 'CorrectionIn', 'CorrectionsQuery', 'ForgetQuery', 'TeachIn', 'TensorIn',
+           'InferIn', 'OutputSchema', 'ErrorOut', 'PreprocessingOut', 'DigitOut', 'NumberOut', 'PredictionsOut',
+           'SheetCellOut', 'SheetOut', 'SampleOut', 'SamplesOut', 'ScoresOut', 'ModelInfoOut', 'ModelOut', 'ModelsOut',
+           'CurrentOut', 'JobOut', 'StartedOut', 'TrainingOut', 'EventOut', 'CorrectionOut', 'CorrectionsOut',
+           'CorrectedOut', 'ForgottenOut', 'StatusOut', 'ServerOut', 'LiveOut', 'ReadyOut', 'TensorMetadataOut',
+           'ModelMetadataOut', 'TensorOut', 'InferOut']
 
 # %% ../../nbs/serving/75_schemas.ipynb #f22cd10a
 import base64
@@ -363,6 +364,15 @@ class PredictQuery(QuerySchema):
         metadata=_about("degrees to turn the picture clockwise"),
     )
 
+# %% ../../nbs/serving/75_schemas.ipynb #5e1a90c1
+class SheetQuery(QuerySchema):
+    "Which table of a photo to read, and how to answer."
+
+    rows = QueryNumber(1, 200, metadata=_about("how many the table has, where known"))
+    columns = QueryNumber(1, 200, metadata=_about("how many it has, where known"))
+    grid = QueryNumber(0, 200, load_default=0, metadata=_about("which table; 0 is the largest"))
+    format = Choice("json", "csv", metadata=_about("what the answer is; else Accept decides"))
+
 # %% ../../nbs/serving/75_schemas.ipynb #459c53be
 class SamplesQuery(QuerySchema):
     "Which test digits to read."
@@ -621,6 +631,28 @@ class PredictionsOut(OutputSchema):
 
     predictions = fields.List(fields.Dict())
     model = fields.String()
+    milliseconds = fields.Float()
+
+# %% ../../nbs/serving/75_schemas.ipynb #5e1a90c2
+class SheetCellOut(OutputSchema):
+    "A cell of a table: what is written in it, and where it lies in the picture."
+
+    row = fields.Integer()
+    column = fields.Integer()
+    text = fields.String()
+    confidence = _share()
+    sure = fields.Boolean()
+    box = fields.List(fields.List(fields.Float()), metadata=_about("four corners, x and y"))
+
+# %% ../../nbs/serving/75_schemas.ipynb #5e1a90c3
+class SheetOut(OutputSchema):
+    "A table that was read."
+
+    rows = fields.List(fields.List(fields.String()))
+    cells = fields.List(fields.Nested(SheetCellOut))
+    unsure = fields.List(fields.List(fields.Integer()), metadata=_about("row and column of each"))
+    model = fields.String()
+    notes = fields.List(fields.String())
     milliseconds = fields.Float()
 
 # %% ../../nbs/serving/75_schemas.ipynb #a1c43495
