@@ -120,12 +120,10 @@ def checked_label(label: int | None) -> int:
 # %% ../../nbs/training/62_corrections.ipynb #58c48f89
 def correction(row: Sequence) -> Correction:
     "A row of the table."
-    *_, picture, strokes = row
-    return Correction(
-        *row[:-2],
-        picture=np.frombuffer(picture, np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE),
-        strokes=json.loads(strokes) if strokes else None,
-    )
+    *known, picture, strokes = row
+    image = np.frombuffer(picture, np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE)
+    values = [*known, image, json.loads(strokes) if strokes else None]
+    return Correction(*values)
 
 # %% ../../nbs/training/62_corrections.ipynb #1d4726e9
 def chosen(**wanted) -> tuple[str, list]:
