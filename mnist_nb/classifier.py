@@ -7,7 +7,7 @@ __all__ = ['MNISTClassifier']
 
 # %% ../nbs/70_classifier.ipynb #3adb9cfb
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -176,13 +176,13 @@ class MNISTClassifier:
                 f"validation_split: expected a share between 0 and 1, got {validation_split!r}"
             )
         train_data, val_data = split(images, labels, max(1, round(len(images) * validation_split)))
-        viewers = [ProgressBars()] if verbose else []
+        viewers: list[Callable] = [ProgressBars()] if verbose else []
+        model = self.model
         if callbacks:
-            if self.model is None:
-                import_keras().utils.set_random_seed(seed)
-                self.build_model()
-            self.model.stop_training = False
-            viewers.append(CallbackEvents(callbacks, self.model, epochs))
+            import_keras().utils.set_random_seed(seed)
+            model = model or self.build_model()
+            model.stop_training = False
+            viewers.append(CallbackEvents(callbacks, model, epochs))
 
         def on_event(event):
             for viewer in viewers:
@@ -193,8 +193,8 @@ class MNISTClassifier:
             train_data,
             val_data,
             on_event=on_event,
-            stop=lambda: bool(callbacks) and self.model.stop_training,
-            model=self.model,
+            stop=lambda: bool(callbacks) and getattr(model, "stop_training", False),
+            model=model,
         )
         self.model = self.trained.model
         self.report = self.evaluate_model(x_test, y_test)

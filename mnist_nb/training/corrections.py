@@ -121,11 +121,9 @@ def checked_label(label: int | None) -> int:
 def correction(row: Sequence) -> Correction:
     "A row of the table."
     *known, picture, strokes = row
-    return Correction(
-        *known,
-        np.frombuffer(picture, np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE),
-        json.loads(strokes) if strokes else None,
-    )
+    image = np.frombuffer(picture, np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE)
+    values = [*known, image, json.loads(strokes) if strokes else None]
+    return Correction(*values)
 
 # %% ../../nbs/training/62_corrections.ipynb #1d4726e9
 def chosen(**wanted) -> tuple[str, list]:
@@ -137,7 +135,7 @@ def chosen(**wanted) -> tuple[str, list]:
 
 # %% ../../nbs/training/62_corrections.ipynb #1179f516
 @contextmanager
-def init_training(path: Path) -> Iterator[sqlite3.Connection]:
+def open_database(path: Path) -> Iterator[sqlite3.Connection]:
     """The database, made if need be; what is done with it is done whole or not at all.
 
     Raises MnistNbError where it cannot be used.
@@ -227,10 +225,13 @@ class Corrections:
             reading.picture.tobytes(),
             drawn,
         )
-        with init_training(self.path) as database:
-            return database.execute(
-                f"INSERT INTO corrections VALUES (NULL, {', '.join('?' * len(values))})", values
-            ).lastrowid
+        with open_database(self.path) as database:
+            return (
+                database.execute(
+                    f"INSERT INTO corrections VALUES (NULL, {', '.join('?' * len(values))})", values
+                ).lastrowid
+                or 0
+            )
 
     def list(
         self,
@@ -245,7 +246,7 @@ class Corrections:
         to page through them.
         """
         where, values = chosen(visitor=visitor, label=label, source=source, model=model)
-        with init_training(self.path) as database:
+        with open_database(self.path) as database:
             rows = database.execute(
                 f"SELECT * FROM corrections{where} ORDER BY number DESC LIMIT ? OFFSET ?",
                 [*values, -1 if most is None else most, start],
@@ -257,7 +258,7 @@ class Corrections:
     ) -> int:
         "How many there are that fit."
         where, values = chosen(visitor=visitor, label=label, source=source)
-        with init_training(self.path) as database:
+        with open_database(self.path) as database:
             return database.execute(f"SELECT COUNT(*) FROM corrections{where}", values).fetchone()[
                 0
             ]
@@ -282,7 +283,7 @@ class Corrections:
                 "forget: expected a number, a visitor or everything=True, got none of them"
             )
         where, values = ("", []) if everything else chosen(number=number, visitor=visitor)
-        with init_training(self.path) as database:
+        with open_database(self.path) as database:
             return database.execute(f"DELETE FROM corrections{where}", values).rowcount
 
 # %% ../../nbs/training/62_corrections.ipynb #0d228534

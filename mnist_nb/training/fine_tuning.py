@@ -227,7 +227,9 @@ def fine_tune(
         rows,
         warning_of(rows),
         trained.reason,
-        *(report[part].accuracy for part in ("train", "validation", "test")),
+        report["train"].accuracy,
+        report["validation"].accuracy,
+        report["test"].accuracy,
     )
     write_atomic(
         registry.path(taught) / "teaching.json", json.dumps(asdict(found), indent=1) + "\n"

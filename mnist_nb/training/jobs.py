@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.error import HTTPError, URLError
 
 from filelock import Timeout
@@ -335,9 +335,9 @@ def run_job(
     use: bool | None = None,
     mnist: "Mnist | None" = None,
     data: str | os.PathLike | None = None,
-) -> "TrainedVersion":
-    """Run the training of a folder, from its beginning or from where it was cut off; arguments as
-    in `train_version`.
+) -> Any:
+    """Run the training of a folder, from its beginning or from where it was interrupted; a
+    `TrainedVersion`, or a `FineTuned` for a fine-tuning. Arguments as in `train_version`.
     """
     from mnist_nb.data.mnist import load_mnist
     from mnist_nb.training.config import restore_config
@@ -409,8 +409,8 @@ def train_version(
     return run_new(new_folder(jobs, config, label, use), registry, on_event, stop, use, mnist, data)
 
 # %% ../../nbs/training/64_jobs.ipynb #f1354fa8
-def run_new(folder: Path, *arguments) -> "TrainedVersion | FineTuned":
-    "Run the training of a new folder, which goes again where another training is running."
+def run_new(folder: Path, *arguments) -> Any:
+    "Run the training of a new folder, which is removed if another training is running."
     try:
         return run_job(folder, *arguments)
     except JobRunning:
@@ -656,7 +656,7 @@ def run_child(folder: str | os.PathLike, registry: str | os.PathLike) -> None:
 def spawn(folder: Path, registry: Path) -> subprocess.Popen:
     "A child process that runs the training of a folder."
     apart = (
-        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+        {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
         if os.name == "nt"
         else {"start_new_session": True}
     )
@@ -723,7 +723,9 @@ class Jobs:
             registry or ModelRegistry(),
         )
         self.server = os.environ.get("MNIST_NB_SERVER", "") if server is None else server
-        self._stories, self._reading, self._child = {}, threading.Lock(), None
+        self._stories: dict[str, JobState] = {}
+        self._child: Child | None = None
+        self._reading = threading.Lock()
 
     def get(self, job: str) -> Job:
         "A job by its id; raises TrainingError where there is none."
@@ -743,9 +745,9 @@ class Jobs:
         last = max(
             ids(self.folder),
             key=lambda job: (self.folder / job / "events.jsonl").stat().st_mtime,
-            default=None,
+            default="",
         )
-        return self.running() or last and self.get(last)
+        return self.running() or (self.get(last) if last else None)
 
     def events(self, job: str, start: int = 0) -> tuple[list[dict], int]:
         "What a job has told, as in `read_events`."
@@ -846,7 +848,7 @@ class Child:
 
     def _reap(self) -> None:
         code = self.process.wait()
-        self.process.stdin.close()
+        cast(IO, self.process.stdin).close()
         ends = [
             event
             for event in read_lines(self.folder / "events.jsonl")[0]
@@ -868,7 +870,7 @@ class Child:
     def close(self) -> None:
         self.closing = True
         with suppress(OSError):
-            self.process.stdin.close()
+            cast(IO, self.process.stdin).close()
         try:
             self.process.wait(GRACE + 1)
         except subprocess.TimeoutExpired:

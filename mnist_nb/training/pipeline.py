@@ -411,5 +411,7 @@ def summarise(
         in_use=registry.current(),
         decision=decision.reason,
         **{name: record[name] for name in names},
-        **{f"{part}_accuracy": report.accuracy for part, report in reports.items()},
+        train_accuracy=reports["train"].accuracy,
+        validation_accuracy=reports["validation"].accuracy,
+        test_accuracy=reports["test"].accuracy,
     )

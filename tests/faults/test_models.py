@@ -6,7 +6,6 @@ import os
 import pickle
 import shutil
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -25,6 +24,7 @@ from mnist_nb.model.network import (
     save_keras,
 )
 from mnist_nb.model.registry import ModelRegistry, set_current
+from mnist_nb.training import pipeline
 from mnist_nb.training.config import TrainingConfig
 from mnist_nb.training.jobs import train_version
 from mnist_nb.training.pipeline import should_promote
@@ -353,26 +353,46 @@ def test_43_a_damaged_version_does_not_hinder_the_others(version, command, pictu
     assert ": 7 (" in command("predict", picture).stdout
 
 
-@pytest.mark.parametrize("damaged", ["model.tflite", "report.json", "reading.json"])
-def test_43_whatever_can_be_read_is_no_worse_than_a_damaged_version(version, damaged):
+@pytest.mark.parametrize("damaged", ["model.tflite", "reading.json"])
+def test_43_a_version_that_can_be_read_replaces_a_damaged_one(version, tiny_mnist, damaged):
     set_current(ModelRegistry(), version.name)
-    assert should_promote(ModelRegistry(), "pretrained")
-    report = json.loads((version / "report.json").read_text())
-    report["validation"]["accuracy"] = 1.0
-    (version / "report.json").write_text(json.dumps(report))
-    assert not should_promote(ModelRegistry(), "pretrained")
     (version / damaged).write_bytes(b"")
-    assert should_promote(ModelRegistry(), "pretrained")
+    decision = should_promote("pretrained", ModelRegistry(), tiny_mnist)
+    assert decision.promote and "cannot be read" in decision.reason
 
 
-def test_43_a_training_replaces_a_damaged_version(version, mnist):
+def test_48_only_a_difference_beyond_chance_promotes(version, trained, tiny_mnist, monkeypatch):
+    """A weak version does not replace the shipped one, which replaces it. A copy
+    of the shipped one is as good as it.
+    """
+    monkeypatch.setattr(pipeline, "TABLE_DIGITS", 10)
+    weak = ModelRegistry(trained[0] / "models")
+    shutil.copytree(weak.path(trained[1].version), version.parent / "weak")
+    registry = ModelRegistry()
+    worse = should_promote("weak", registry, tiny_mnist)
+    assert not worse.promote and "pretrained misses" in worse.reason and not worse.tables
+    equal = should_promote(version.name, registry, tiny_mnist)
+    assert equal.promote and equal.tables[0] == equal.tables[1]
+    set_current(registry, "weak")
+    assert should_promote("pretrained", registry, tiny_mnist).promote
+
+
+def test_48_a_version_as_good_on_digits_and_worse_in_a_table_is_not_promoted(
+    version, tiny_mnist, monkeypatch
+):
+    tables = iter(
+        [{"redrawn digits": 0.9, "refused": 0.9}, {"redrawn digits": 1.0, "refused": 0.8}]
+    )
+    monkeypatch.setattr(pipeline, "reader_tables", lambda *_: next(tables))
+    decision = should_promote(version.name, ModelRegistry(), tiny_mnist)
+    assert not decision.promote and "worse at refused (90.00% before" in decision.reason
+
+
+def test_43_a_training_replaces_a_damaged_version(version, tiny_mnist):
     set_current(ModelRegistry(), version.name)
     damaged = "model.tflite"
     (version / damaged).write_bytes(b"")
-    few = replace(
-        mnist, train_images=mnist.train_images[:5600], train_labels=mnist.train_labels[:5600]
-    )
-    kept = train_version(TrainingConfig(epochs=1, dense=8), "small", mnist=few)
+    kept = train_version(TrainingConfig(epochs=1, dense=8), "small", mnist=tiny_mnist)
     assert (
         kept.current
         and ModelRegistry().current() == kept.version

@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,10 +15,12 @@ from mnist_nb.core import DiskFull, MnistNbError, TrainingError, write_atomic
 from mnist_nb.data.mnist import load_mnist
 from mnist_nb.model.registry import ModelRegistry, add_version, rollback, set_current
 from mnist_nb.reader import Reader
+from mnist_nb.training import pipeline
 from mnist_nb.training.config import TrainingConfig
 from mnist_nb.training.corrections import Corrections
 from mnist_nb.training.jobs import Jobs, train_version
 from tests.endurance import kills
+from tests.serving import at_home
 
 
 def test_39_killed_while_saving(home):
@@ -99,30 +100,42 @@ def test_51_a_file_that_somebody_is_reading(home, monkeypatch):
     )
 
 
-def test_48_a_loss_that_is_no_number(home, mnist, monkeypatch):
-    few = replace(
-        mnist, train_images=mnist.train_images[:6000], train_labels=mnist.train_labels[:6000]
-    )
+def test_48_a_loss_that_is_no_number(home, tiny_mnist, monkeypatch):
     monkeypatch.setattr(
         "mnist_nb.training.trainer.Learner.train_step", lambda *_: (float("nan"), 0)
     )
     with pytest.raises(TrainingError, match="the loss is not a number"):
-        train_version(TrainingConfig(epochs=1), "diverging", mnist=few)
+        train_version(TrainingConfig(epochs=1), "diverging", mnist=tiny_mnist)
     job = Jobs().latest()
     assert job.status == "failed" and "not a number" in job.error
     assert ModelRegistry().versions() == ["pretrained"] == [ModelRegistry().current()]
 
 
-def test_48_a_worse_version_is_kept_and_not_used(home, mnist):
-    few = replace(
-        mnist, train_images=mnist.train_images[:5600], train_labels=mnist.train_labels[:5600]
-    )
-    kept = train_version(TrainingConfig(epochs=1, dense=8), "worse", mnist=few)
-    assert (
-        not kept.current
-        and ModelRegistry().current() == "pretrained"
-        and kept.version in ModelRegistry().versions()
-    )
+def test_48_a_worse_version_is_saved_and_not_used(trained, data_file):
+    home, made = trained
+    with at_home(home, data_file):
+        assert not made.current and ModelRegistry().current() == "pretrained" == made.in_use
+        assert made.version in ModelRegistry().versions() and "pretrained misses" in made.decision
+
+
+def test_38_a_training_killed_while_evaluated_does_not_train_again(home, tiny_mnist, monkeypatch):
+    "Its version can be used already; resumed, it is only evaluated."
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "evaluate_fully", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_version(TrainingConfig(epochs=1, dense=8), "cut", mnist=tiny_mnist)
+    job = Jobs().latest()
+    assert job.status == "interrupted" and job.resumable
+    assert Reader.load(job.version).read(tiny_mnist.test_images[0]).model == job.version
+    events = []
+    made = train_version(None, mnist=tiny_mnist, on_event=events.append)
+    assert made.version == job.version and ModelRegistry().versions() == ["pretrained", job.version]
+    assert {event["kind"] for event in events} == {"saved", "evaluation"}
+    assert not Jobs().latest().resumable and made.test_accuracy > 0
 
 
 @contextmanager
