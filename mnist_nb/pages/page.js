@@ -211,6 +211,7 @@
     if (page === place.page) return;
     place.page = page;
     mark();
+    document.documentElement.dataset.turning = page;
     tell({page});
     scrollTo(0, 0);
   }
@@ -221,7 +222,9 @@
     const state = JSON.parse(text);
     if (state.pages) links().forEach((link) => { link.parentElement.hidden = !state.pages.includes(link.dataset.page); });
     if (state.drawing) sessionStorage.setItem(DRAWING, JSON.stringify(state.drawing));
-    if (state.page === place.told || (state.heard || 0) < place.sent) return;
+    if ((state.heard || 0) < place.sent) return;
+    if (state.page === place.page) delete document.documentElement.dataset.turning;
+    if (state.page === place.told) return;
     place.told = state.page;
     if (state.page === place.page || alone) return;
     place.page = state.page;

@@ -22,6 +22,7 @@ def go(page, name):
         link.locator("xpath=ancestor::li[@class='mnb-area']/a").click()
     link.click()
     expect(link).to_have_attribute("aria-current", "page")
+    expect(page.locator("html:not([data-turning])")).to_have_count(1, timeout=30_000)
 
 
 def answer(page):
