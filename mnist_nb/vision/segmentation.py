@@ -450,22 +450,28 @@ def lean(piece: Region) -> float:
     return float(-slope) if np.percentile(beside, 98) < 0.75 * pen + 0.5 else 0.0
 
 
-LEANS, TALLER = 0.2, 1.12
+LEANS, BEYOND, SHORTER = 0.22, 0.08, 0.06
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c006
+def beyond(piece: Region, others: Sequence[Region]) -> tuple[float, float]:
+    "By how much a piece rises above its two neighbours and falls below, as shares of their height."
+    near = sorted(others, key=lambda r: abs(r.middle[0] - piece.middle[0]))[:2]
+    top, bottom = min(r.box[1] for r in near), max(r.box[1] + r.box[3] for r in near)
+    tall = mean([r.box[3] for r in near])
+    return (top - piece.box[1]) / tall, (piece.box[1] + piece.box[3] - bottom) / tall
+
+
 def slashes(pieces: Sequence[Region], height: float) -> list[Region]:
     "Which pieces of a line, from left to right, are strokes and no ones."
-    leaning = [r for r in pieces if r.box[3] > 0.7 * height and lean(r) > LEANS]
-    others = [r for r in pieces if r.box[3] > 0.5 * height]
+    digits = [r for r in pieces if r.box[3] > 0.5 * height]
+    leaning = [r for r in digits if r.box[3] > 0.7 * height and lean(r) > LEANS]
+    others = [r for r in digits if r not in leaning]
     found = []
-    for r in leaning:
-        beside = [o for o in others if o is not r]
-        if not beside:
-            continue
-        top, bottom = surroundings(r, [o for o in beside if o not in leaning] or beside)
-        if r.box[3] > TALLER * (bottom - top):
+    for r in leaning if others else ():
+        excess = beyond(r, others)
+        if sum(excess) > BEYOND and min(excess) > -SHORTER:
             found.append(r)
-    return found or date_strokes(others, leaning)
+    return max(found, date_strokes(digits, leaning), key=len)
 
 
 def date_strokes(digits: Sequence[Region], leaning: Sequence[Region]) -> list[Region]:
@@ -474,7 +480,8 @@ def date_strokes(digits: Sequence[Region], leaning: Sequence[Region]) -> list[Re
     for i in at:
         for j in at:
             days, months, years = i, j - i - 1, len(digits) - j - 1
-            if 1 <= days <= 2 and 1 <= months <= 2 and years in (2, 4):
+            alike = abs(lean(digits[i]) - lean(digits[j])) < 0.2
+            if alike and 1 <= days <= 2 and 1 <= months <= 2 and years in (2, 4):
                 return [digits[i], digits[j]]
     return []
 
@@ -582,8 +589,8 @@ def is_near(speck: Region, line: Sequence[Region]) -> bool:
     height, (x, y) = usual_height(line), speck.middle
     if not line[0].box[0] - height < x < line[-1].box[0] + line[-1].box[2] + height:
         return False
-    nearest = min(line, key=lambda r: abs(r.middle[0] - x))
-    return nearest.box[1] - 0.3 * height < y < nearest.box[1] + nearest.box[3] + 0.5 * height
+    top, bottom = surroundings(speck, [r for r in line if r.box[3] > 0.5 * height])
+    return top - 0.3 * height < y < bottom + 0.5 * height
 
 # %% ../../nbs/vision/11_segmentation.ipynb #e21b1d38
 ASIDE = 0.3
@@ -671,7 +678,8 @@ class Candidate:
 
 # %% ../../nbs/vision/11_segmentation.ipynb #1c0d8d36
 CUT, JOIN, GAP, LOW, WIDE, DOUBT, NONE = 1.6, 28.0, 20.0, 20.0, 12.0, 6.0, 5.0
-UNREAD = 14.0
+EACH, UNREAD, CUT_ONE = 1.0, 12.0, 4.0
+CUTS_EACH = 6
 PARTS = 4
 DEAREST = 8.0
 
@@ -679,7 +687,8 @@ DEAREST = 8.0
 def slices(piece: Region, pen: float, height: float, start: int) -> list[Candidate]:
     "A piece, whole and cut at any two of its cuts; its left end is the place `start`."
     width, tall = piece.box[2:]
-    inner = cuts(piece) if width > 0.45 * tall and not piece.whole else []
+    most = round(CUTS_EACH * max(1.0, width / tall))
+    inner = cuts(piece, most) if width > 0.45 * tall and not piece.whole else []
     ways = [(0.0, np.zeros(tall, int)), *inner, (0.0, np.full(tall, width))]
     columns, found = np.arange(width), [Candidate(start, start + len(ways) - 1, piece, 0.0)]
     for i, (first, left) in enumerate(ways):
@@ -688,7 +697,8 @@ def slices(piece: Region, pen: float, height: float, start: int) -> list[Candida
                 continue
             inside = (columns >= left[:, None]) & (columns < right[:, None])
             part = region_of(piece.ink * inside, *piece.box[:2])
-            cost = CUT * (first + last) / pen
+            ends = (i > 0) + (j < len(ways) - 1)
+            cost = CUT * (first + last) / pen + EACH * ends
             if part and part.ink.max() > 127 and cost <= DEAREST:
                 found.append(Candidate(start + i, start + j, part, cost, True))
     return found
@@ -721,7 +731,8 @@ def candidates(regions: Sequence[Region], settled: Sequence[bool] = ()) -> list[
     where it is not too wide for a digit.
     """
     height = usual_height(regions)
-    pen = max(1.0, float(np.median([pen_width(r.ink) for r in regions]))) if regions else 1.0
+    pen = float(np.median([pen_width(r.ink) for r in regions])) if regions else 1.0
+    pen = max(1.0, min(pen, 0.25 * height))
     found, firsts, start = [], {}, 0
     for piece, whole in zip_longest(in_order(regions), settled):
         whole_one = [Candidate(start, start + 1, piece, 0.0)]
@@ -760,6 +771,7 @@ def costs_of(found: Sequence[Candidate], height: float, probabilities: np.ndarra
     shape = LOW * np.maximum(0, 0.75 - tall) + WIDE * np.maximum(0, width - 0.8)
     doubt = NONE * (1 - probabilities.sum(1)) - DOUBT * np.log(probabilities.max(1) + 1e-3)
     whole = np.array([c.region.whole for c in found])
+    doubt += CUT_ONE * ((probabilities.argmax(1) == 1) & np.array([c.cut for c in found]))
     return np.array([c.cost for c in found]) + np.where(whole, 0, shape) + doubt
 
 # %% ../../nbs/vision/11_segmentation.ipynb #1556a0ee
@@ -840,7 +852,14 @@ def stroke_regions(strokes: Sequence[np.ndarray]) -> list[Region]:
     return found
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c032
-STROKE_GAP, STROKE_JOIN = 20.0, 1.0
+STROKE_GAP, STROKE_JOIN, STROKE_SPLIT, STROKE_APART = 20.0, 1.0, 8.0, 0.3
+
+
+def split_cost(left: Region, right: Region, height: float) -> float:
+    "What speaks against a stroke's being of another digit than the one before: it is in its place."
+    ahead = (right.middle[0] - left.middle[0]) / height
+    below = gaps(left, right)[1] > 0.2 * height
+    return 0.0 if below else STROKE_SPLIT * min(1.0, max(0.0, 1 - ahead / STROKE_APART))
 
 
 def stroke_candidates(regions: Sequence[Region], height: float) -> list[Candidate]:
@@ -848,12 +867,14 @@ def stroke_candidates(regions: Sequence[Region], height: float) -> list[Candidat
     found = []
     for start in range(len(regions)):
         one, cost = regions[start], 0.0
-        found.append(Candidate(start, start + 1, one, 0.0))
+        if start:
+            cost = split_cost(regions[start - 1], one, height)
+        found.append(Candidate(start, start + 1, one, cost))
         for stop in range(start + 2, min(start + MOST_STROKES, len(regions)) + 1):
             across, down = (gap / height for gap in gaps(one, regions[stop - 1]))
             cost += STROKE_GAP * max(0, across - 0.05, down - 0.2) + STROKE_JOIN
             one = union(one, regions[stop - 1])
-            if cost > 2 * DEAREST or max(one.box[2:]) > 2 * height:
+            if cost > 3 * DEAREST or max(one.box[2:]) > 2 * height:
                 break
             found.append(Candidate(start, stop, one, cost))
     return found
