@@ -60,6 +60,7 @@ class Reading:
     picture : uint8 array of shape (28, 28), ink bright: what the network saw.
     model : the version that read it.
     prepared : what was done to the picture before, and in which of several ways.
+    hint : what reads it better, where it was refused and holds several digits; else ''.
     """
 
     digit: int | None
@@ -70,10 +71,11 @@ class Reading:
     picture: np.ndarray
     model: str
     prepared: PreprocessedImage
+    hint: str = ""
 
     def __repr__(self):
         if self.rejected:
-            return f"Reading({self.reason})"
+            return f"Reading({self.reason}{self.hint and ': ' + self.hint})"
         return f"Reading({self.digit}, {self.confidence:.1%} sure)"
 
     @property
@@ -88,6 +90,7 @@ class Reading:
             "confidence": self.confidence,
             "rejected": self.rejected,
             "reason": self.reason,
+            "hint": self.hint,
             "probabilities": [float(p) for p in self.probabilities],
             "model": self.model,
         }
@@ -197,6 +200,7 @@ class Number(str):
             "reason": self.reason,
             "digits": [digit.as_dict() | {"box": digit.prepared.box} for digit in self.digits],
             "signs": [sign.as_dict() for sign in self.signs],
+            "signed": self.signed,
         }
 
     def _repr_html_(self):
@@ -240,6 +244,15 @@ def unread(reading: Reading, cannot: bool = True) -> Reading:
 
 
 LEAST = 0.4
+
+# %% ../nbs/40_reader.ipynb #55cf8781
+SEVERAL = "several digits; read_number reads them"
+
+
+def with_hint(reading: Reading, number: Number) -> Reading:
+    "A refused reading, with a hint where the picture holds a number that can be read."
+    several = len(number.digits) > 1 and not number.unread
+    return replace(reading, hint=SEVERAL) if several else reading
 
 # %% ../nbs/40_reader.ipynb #7d1f30a1
 SURE, SHIFTS = 0.98, ((-1, 0), (1, 0), (0, -1), (0, 1))
@@ -383,7 +396,10 @@ class Reader:
         ------
         ImageError : the picture cannot be read.
         """
-        return self.read_candidates([candidates(image, polarity, rotation)])[0]
+        reading = self.read_candidates([candidates(image, polarity, rotation)])[0]
+        if reading.reason == "not a digit":
+            return with_hint(reading, self.read_number(image, polarity, rotation))
+        return reading
 
     def read_many(self, images: Iterable[Picture]) -> list[Reading]:
         "Read one digit from each of several pictures, in one batch."

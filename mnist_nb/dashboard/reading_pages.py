@@ -165,7 +165,7 @@ class DrawPage(HBox):
             reader
             and self.pad.lines
             and (
-                reader.read_number(self.pad.picture())
+                reader.read_number_strokes(self.pad.lines)
                 if several
                 else reader.read_strokes(self.pad.lines)
             )
@@ -185,9 +185,7 @@ class DrawPage(HBox):
 def boxes(reading) -> list:
     "Where the digits of a reading are, each with its answer."
     if isinstance(reading, Number):
-        return [
-            (digit, each.prepared.box) for digit, each in zip(reading, reading.digits, strict=True)
-        ]
+        return [(each.text, each.prepared.box) for each in reading.digits]
     return (
         []
         if reading.prepared.empty

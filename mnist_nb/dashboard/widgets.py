@@ -228,18 +228,21 @@ def empty_html() -> str:
 # %% ../../nbs/dashboard/80_widgets.ipynb #021d9e77
 def number_html(number: Number) -> str:
     "A number's reading: its digits large, how sure, and each of its parts."
-    if not number:
+    if not number.digits:
         return empty_html()
     parts = "".join(
-        f"<li>{digit_html(each.picture, f'part {place}: {digit}')}<b>{digit}</b>"
+        f"<li>{digit_html(each.picture, f'part {place}: {each.text}')}<b>{each.text}</b>"
         f"{percent(each.confidence)}</li>"
-        for place, (digit, each) in enumerate(zip(number, number.digits, strict=True), 1)
+        for place, each in enumerate(number.digits, 1)
     )
-    count = f"{len(number)} digit{'s' * (len(number) > 1)}"
+    count = f"{len(number.digits)} digit{'s' * (len(number.digits) > 1)}"
+    notes = [f"{count}, all right at once", *filter(None, [number.reason])]
+    if number.signs:
+        notes.append(f"with signs {number.signed}")
     return (
         f'<div class="mnb-number">{number}</div><span'
         f' class="mnb-sure">{sureness(number.confidence).capitalize()}</span><span'
-        f' class="mnb-soft">{count}, all right at once</span><ol class="mnb-parts">{parts}</ol>'
+        f' class="mnb-soft">{"; ".join(notes)}</span><ol class="mnb-parts">{parts}</ol>'
     )
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #b7042f34

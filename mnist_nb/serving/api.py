@@ -208,6 +208,16 @@ def is_numeric(values: object) -> bool:
     "Whether something is a number, or a list of such."
     return type(values) in (int, float) or isinstance(values, list) and all(map(is_numeric, values))
 
+
+def is_numeric_strokes(strokes: list) -> bool:
+    "Whether a list holds nothing but numbers, in lists or in points with names."
+    return all(
+        all(map(is_numeric, each.values()))
+        if isinstance(each, dict)
+        else is_numeric(each) or isinstance(each, list) and is_numeric_strokes(each)
+        for each in strokes
+    )
+
 # %% ../../nbs/serving/75_api.ipynb #5530405d
 def as_array(values: object) -> np.ndarray:
     "Nested lists of numbers as a float64 array; an empty one where they are none."
@@ -241,7 +251,7 @@ def json_picture(found: dict) -> object:
         return unpacked(found["image"])
     if given == ["pixels"]:
         return pixel_array(found["pixels"])
-    if not isinstance(found["strokes"], list) or not is_numeric(found["strokes"]):
+    if not isinstance(found["strokes"], list) or not is_numeric_strokes(found["strokes"]):
         raise bad_parameters(
             {"strokes": "expected a list of strokes, each a list of points [x, y]"}
         )
@@ -283,19 +293,6 @@ def read_options(query: Mapping) -> dict:
         "rotation": choice(query, "rotation", turns),
     }
 
-# %% ../../nbs/serving/75_api.ipynb #9965f0c4
-def written(strokes: list) -> np.ndarray:
-    "Strokes of several digits as one picture, with a pen that suits their height; raises Refused."
-    try:
-        points = np.concatenate(
-            [np.asarray(stroke, np.float64).reshape(-1, 2) for stroke in strokes if stroke]
-            or [np.zeros((1, 2))]
-        )
-    except (ValueError, TypeError, OverflowError) as e:
-        raise bad_parameters({"strokes": "expected lists of points [x, y]"}) from e
-    width, height = np.ptp(points, axis=0)
-    return draw_strokes(strokes, 560, max(4.0, 40 * min(1, height / max(width, 1e-6))))
-
 # %% ../../nbs/serving/75_api.ipynb #0d5e7150
 def read_picture(
     reader: Reader, picture: object, number: bool, polarity: str | None, rotation: int
@@ -304,11 +301,9 @@ def read_picture(
     if isinstance(picture, bytes):
         return (reader.read_number if number else reader.read)(picture, polarity, rotation)
     try:
-        if isinstance(picture, list) and not number:
-            return reader.read_strokes(picture)
-        return (reader.read_number if number else reader.read)(
-            written(picture) if isinstance(picture, list) else picture, polarity, rotation
-        )
+        if isinstance(picture, list):
+            return (reader.read_number_strokes if number else reader.read_strokes)(picture)
+        return (reader.read_number if number else reader.read)(picture, polarity, rotation)
     except (ValueError, OverflowError) as e:
         raise bad_parameters({"strokes": str(e)[:200]}) from e
 
@@ -335,7 +330,7 @@ def answer_dict(reader: Reader, reading: Reading | Number) -> tuple[int, dict]:
     if isinstance(reading, Number):
         found = reading.as_dict() | {
             "model": reader.version,
-            "uncertain": not reading or reading.confidence < SURE,
+            "uncertain": bool(reading.unread) or not reading or reading.confidence < SURE,
         }
         found["digits"] = [
             digit_dict(digit) | {"box": list(digit.prepared.box)} for digit in reading.digits
@@ -447,6 +442,7 @@ ANSWER = {
         maxItems=4,
         description="left, top, width and height of a digit of a number",
     ),
+    "hint": TEXT,
     "model": TEXT,
     "milliseconds": REAL,
 }
@@ -468,6 +464,8 @@ SCHEMAS = {
         ("milliseconds",),
         number=TEXT,
         digits=many(ref("Digit")),
+        signed=dict(TEXT, description="the number with the signs that were told from digits"),
+        signs=many(obj("A sign.", text=TEXT, place=WHOLE, box=ANSWER["box"])),
         **{
             name: ANSWER[name]
             for name in ("confidence", "rejected", "reason", "uncertain", "model", "milliseconds")

@@ -678,7 +678,8 @@ class Candidate:
 
 # %% ../../nbs/vision/11_segmentation.ipynb #1c0d8d36
 CUT, JOIN, GAP, LOW, WIDE, DOUBT, NONE = 1.6, 28.0, 20.0, 20.0, 12.0, 6.0, 5.0
-EACH, UNREAD, CUT_ONE = 1.0, 12.0, 4.0
+EACH, UNREAD, CUT_ONE = 1.0, 14.0, 7.0
+ONE_WIDE = 0.8
 CUTS_EACH = 6
 PARTS = 4
 DEAREST = 8.0
@@ -784,13 +785,20 @@ def read_together(groups: Sequence[Sequence[Candidate]], classify: Callable) -> 
     ends = np.cumsum([0] + [len(group) for group in groups])
     return [probabilities[start:stop] for start, stop in zip(ends, ends[1:], strict=False)]
 
+# %% ../../nbs/vision/11_segmentation.ipynb #a41e7546
+def unread_costs(found: Sequence[Candidate], height: float) -> np.ndarray:
+    "What it costs to leave each candidate unread, the more the wider; no part of a piece can be."
+    wide = [max(1.0, c.region.box[2] / (ONE_WIDE * height)) for c in found]
+    ways = zip(found, wide, strict=True)
+    return np.array([np.inf if c.cut else UNREAD * digits + c.cost for c, digits in ways])
+
 # %% ../../nbs/vision/11_segmentation.ipynb #a41e7547
 def best_reading(
     found: Sequence[Candidate], height: float, probabilities: np.ndarray
 ) -> tuple[list[Region], np.ndarray]:
     "The regions of the best chain and their probabilities, all 0 where one stays unread."
     costs = costs_of(found, height, probabilities)
-    unread = np.array([UNREAD + c.cost if not c.cut else np.inf for c in found])
+    unread = unread_costs(found, height)
     chain = best_chain(found, np.minimum(costs, unread))
     probabilities = probabilities[chain].copy()
     probabilities[unread[chain] < costs[chain]] = 0
@@ -936,7 +944,7 @@ def read_stroke_groups(
         numbers = [left[c.start : c.stop] for c in groups]
         probabilities = classify(numbers)
         costs = costs_of(groups, height, probabilities)
-        unread = np.array([UNREAD + c.cost for c in groups])
+        unread = unread_costs(groups, height)
         for k in best_chain(groups, np.minimum(costs, unread)):
             row = probabilities[k] * (costs[k] <= unread[k])
             found.append(StrokeGroup(numbers[k], row))
