@@ -261,11 +261,13 @@ def answers_to(names: list[str], version: str | None, number: bool, ray: bool):
 def line(answer: dict) -> str:
     "An answer, for people."
     if answer["rejected"]:
-        return f"{answer['image']}: {answer['reason']}"
-    return (
-        f"{answer['image']}: {answer.get('number', answer.get('digit'))}"
-        f" ({answer['confidence']:.1%} sure)"
-    )
+        hint = answer.get("hint") and f" ({answer['hint']})"
+        return f"{answer['image']}: {answer['reason']}{hint or ''}"
+    found = answer.get("number", answer.get("digit"))
+    notes = [f"{answer['confidence']:.1%} sure", *filter(None, [answer["reason"]])]
+    if answer.get("signs"):
+        notes.append(f"with signs {answer['signed']}")
+    return f"{answer['image']}: {found} ({'; '.join(notes)})"
 
 # %% ../nbs/91_cli.ipynb #67b5a038
 def csv_line(values) -> str:

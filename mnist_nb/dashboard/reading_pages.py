@@ -274,7 +274,7 @@ class DrawPage(HBox):
         self.reading = None
         if reader and lines:
             self.reading = (
-                reader.read_number(self.pad.picture()) if several else reader.read_strokes(lines)
+                reader.read_number_strokes(lines) if several else reader.read_strokes(lines)
             )
         self.pad.show_boxes(digit_boxes(self.reading) if several and self.reading else ())
         self.view.show(self.reading, "" if reader else self.session.problem)
@@ -313,7 +313,7 @@ class DrawPage(HBox):
 def digit_boxes(reading: Reading | Number) -> list:
     "Where the digits of a reading are, each with its answer."
     if isinstance(reading, Number):
-        return [*zip(reading, (each.prepared.box for each in reading.digits), strict=True)]
+        return [(each.text, each.prepared.box) for each in reading.digits]
     if reading.prepared.empty:
         return []
     return [("?" if reading.rejected else str(reading.digit), reading.prepared.box)]

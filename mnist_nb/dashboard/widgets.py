@@ -329,13 +329,17 @@ def nothing_html(title: str, detail: str) -> str:
 # %% ../../nbs/dashboard/80_widgets.ipynb #021d9e77
 def number_html(number: Number) -> str:
     "A number: its digits large, how sure, each of its parts, and the bars of the least sure."
+    if not number.digits:
+        return empty_html()
     least = min(number.digits, key=lambda digit: digit.confidence)
     shares, none = class_shares(least)
     return render(
         "number",
         number=str(number),
         title=confidence_text(number.confidence).capitalize(),
-        parts=[*zip(number, number.digits, strict=True)],
+        parts=[(each.text, each) for each in number.digits],
+        notes=[number.reason] * bool(number.reason)
+        + [f"with its signs {number.signed}"] * bool(number.signs),
         least_digit=int(least.probabilities.argmax()),
         bars=bars_html(shares, int(least.probabilities.argmax()), none),
     )

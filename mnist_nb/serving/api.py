@@ -93,7 +93,7 @@ from mnist_nb.serving.schemas import (
 from .streams import format_events, resume_position
 from ..training.corrections import Corrections
 from ..training.jobs import Jobs, redact_paths
-from ..vision.preprocessing import draw_strokes, png_data_url
+from ..vision.preprocessing import png_data_url
 
 # %% ../../nbs/serving/77_api.ipynb #708f641c
 _FORM_FIELDS = "image", "file"
@@ -152,16 +152,6 @@ def _request_pictures(content_type: str, body: bytes) -> list:
         raise ApiError(400, "empty_image", "image: the file is empty")
     return found
 
-# %% ../../nbs/serving/77_api.ipynb #d72a1bdf
-def _draw_number(strokes: list) -> np.ndarray:
-    "Strokes of several digits as a picture, with a pen that suits their height; raises ApiError."
-    try:
-        points = [np.asarray(stroke, np.float64).reshape(-1, 2) for stroke in strokes if stroke]
-    except (ValueError, TypeError, OverflowError) as e:
-        raise bad_parameters({"strokes": "expected lists of points [x, y]"}) from e
-    width, height = np.ptp(np.concatenate(points or [np.zeros((1, 2))]), axis=0)
-    return draw_strokes(strokes, 560, max(4.0, 40 * min(1, height / max(width, 1e-6))))
-
 # %% ../../nbs/serving/77_api.ipynb #9d320bcc
 def _read_picture(
     reader: Reader,
@@ -171,13 +161,10 @@ def _read_picture(
     rotation: int = 0,
 ) -> Reading | Number:
     "What a picture shows; raises ImageError, or ApiError where strokes cannot be read."
-    read = reader.read_number if number else reader.read
     if not isinstance(picture, list):
-        return read(picture, polarity, rotation)
+        return (reader.read_number if number else reader.read)(picture, polarity, rotation)
     try:
-        if number:
-            return read(_draw_number(picture), polarity, rotation)
-        return reader.read_strokes(picture)
+        return (reader.read_number_strokes if number else reader.read_strokes)(picture)
     except (ValueError, OverflowError) as e:
         raise bad_parameters({"strokes": str(e)[:200]}) from e
 
@@ -203,7 +190,7 @@ def _number_answer(reader: Reader, number: Number) -> dict:
     "A number, with its digits from left to right."
     return number.as_dict() | {
         "model": reader.version,
-        "uncertain": not number or number.confidence < UNCERTAIN_BELOW,
+        "uncertain": bool(number.unread) or not number or number.confidence < UNCERTAIN_BELOW,
         "digits": [
             _digit_answer(digit) | {"box": list(digit.prepared.box)} for digit in number.digits
         ],

@@ -7,11 +7,11 @@ __all__ = ['UNCERTAIN_BELOW', 'parse_json', 'WholeNumber', 'QueryNumber', 'RealN
            'decode_base64', 'as_array', 'pixel_array', 'check_strokes', 'PictureIn', 'json_picture', 'load',
            'validation_error', 'QuerySchema', 'BodySchema', 'is_on', 'PredictQuery', 'SheetQuery', 'SamplesQuery',
            'TrainIn', 'CommandIn', 'UseIn', 'CorrectionIn', 'CorrectionsQuery', 'ForgetQuery', 'TeachIn', 'TensorIn',
-           'InferIn', 'OutputSchema', 'ErrorOut', 'PreprocessingOut', 'DigitOut', 'NumberOut', 'PredictionsOut',
-           'SheetCellOut', 'SheetOut', 'SampleOut', 'SamplesOut', 'ScoresOut', 'ModelInfoOut', 'ModelOut', 'ModelsOut',
-           'CurrentOut', 'JobOut', 'StartedOut', 'TrainingOut', 'EventOut', 'CorrectionOut', 'CorrectionsOut',
-           'CorrectedOut', 'ForgottenOut', 'StatusOut', 'ServerOut', 'LiveOut', 'ReadyOut', 'TensorMetadataOut',
-           'ModelMetadataOut', 'TensorOut', 'InferOut']
+           'InferIn', 'OutputSchema', 'ErrorOut', 'PreprocessingOut', 'DigitOut', 'SignOut', 'NumberOut',
+           'PredictionsOut', 'SheetCellOut', 'SheetOut', 'SampleOut', 'SamplesOut', 'ScoresOut', 'ModelInfoOut',
+           'ModelOut', 'ModelsOut', 'CurrentOut', 'JobOut', 'StartedOut', 'TrainingOut', 'EventOut', 'CorrectionOut',
+           'CorrectionsOut', 'CorrectedOut', 'ForgottenOut', 'StatusOut', 'ServerOut', 'LiveOut', 'ReadyOut',
+           'TensorMetadataOut', 'ModelMetadataOut', 'TensorOut', 'InferOut']
 
 # %% ../../nbs/serving/75_schemas.ipynb #f22cd10a
 import base64
@@ -184,9 +184,9 @@ def decode_base64(text: object) -> bytes:
 
 # %% ../../nbs/serving/75_schemas.ipynb #6438d3d5
 def _is_numeric(values: object) -> bool:
-    "Whether something is a number, or a list of such."
-    if isinstance(values, list):
-        return all(map(_is_numeric, values))
+    "Whether something is a number, or a list or an object of such."
+    if isinstance(values, (list, dict)):
+        return all(map(_is_numeric, values.values() if isinstance(values, dict) else values))
     return type(values) in (int, float)
 
 # %% ../../nbs/serving/75_schemas.ipynb #000db262
@@ -267,7 +267,10 @@ class PictureIn(Schema):
     strokes = Parsed(
         check_strokes,
         metadata=_array_of(_array_of(_array_of(_COORDINATE, 2)))
-        | {"description": "pen strokes, x to the right and y down, in any unit"},
+        | {
+            "description": "pen strokes, x to the right and y down, in any unit; points may also"
+            " be [x, y, time] or {x, y}, and a stroke [[x, ...], [y, ...]]"
+        },
     )
 
     @pre_load
@@ -604,6 +607,7 @@ class DigitOut(OutputSchema):
     probabilities = _probabilities()
     rejected = fields.Boolean()
     reason = fields.String(metadata=_REASON)
+    hint = fields.String(metadata=_about("what reads it better, where it holds several digits"))
     uncertain = fields.Boolean(metadata=_UNCERTAIN)
     picture = fields.String(metadata=_about("what the network saw, 28 x 28, as a PNG data URL"))
     preprocessing = fields.Nested(PreprocessingOut)
@@ -611,12 +615,22 @@ class DigitOut(OutputSchema):
     model = fields.String()
     milliseconds = fields.Float()
 
+# %% ../../nbs/serving/75_schemas.ipynb #5e1a90c4
+class SignOut(OutputSchema):
+    "A sign between the digits of a number."
+
+    text = fields.String(validate=OneOf(["-", ".", ",", ":", "/"]))
+    place = fields.Integer(metadata=_about("how many digits stand before it"))
+    box = _box("left, top, width and height")
+
 # %% ../../nbs/serving/75_schemas.ipynb #cf3ba6f9
 class NumberOut(OutputSchema):
     "Several digits that were read."
 
     optional = ("milliseconds",)
-    number = fields.String()
+    number = fields.String(metadata=_about("? stands for what cannot be read"))
+    signed = fields.String(metadata=_about("with the signs that were told from digits"))
+    signs = fields.List(fields.Nested(SignOut))
     digits = fields.List(fields.Nested(DigitOut))
     confidence = _share()
     rejected = fields.Boolean()

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BYTES_LIMIT', 'PIXELS_LIMIT', 'SMALL', 'INKED', 'LONG', 'BOX', 'PEN', 'WAYS', 'decode', 'extract_foreground',
            'pen_width', 'normalize_digit', 'png_data_url', 'PreprocessedImage', 'Page', 'candidates', 'prepare',
-           'draw_strokes', 'prepare_strokes']
+           'stroke_points', 'draw_strokes', 'prepare_strokes']
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #53d0d2e9
 import base64
@@ -850,22 +850,60 @@ def prepare(
 _FINE = 4
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #e3662f61
-def _checked(strokes: Sequence) -> list[np.ndarray]:
-    "Strokes as float32 arrays of shape (n, 2), empty ones dropped; raises ValueError."
-    found = []
+def _xy_points(stroke: object, columns: bool) -> np.ndarray:
+    "One stroke as a float32 array of shape (n, 2), whatever its form; of nan where it has none."
+    try:
+        if len(stroke) and isinstance(stroke[0], dict):
+            stroke = [[point["x"], point["y"]] for point in stroke]
+        points = np.asarray(stroke, np.float32)
+    except (ValueError, TypeError, KeyError):
+        return np.full((1, 2), np.nan, np.float32)
+    if points.ndim == 2 and columns:
+        points = points.T
+    if points.size == 0:
+        return np.zeros((0, 2), np.float32)
+    if points.ndim != 2 or points.shape[1] not in (2, 3):
+        return np.full((1, 2), np.nan, np.float32)
+    return np.ascontiguousarray(points[:, :2])
+
+# %% ../../nbs/vision/10_preprocessing.ipynb #e3662f62
+def _in_columns(strokes: Sequence) -> bool:
+    "Whether strokes come as QuickDraw has them: all x of a stroke, then all y, and maybe times."
+    try:
+        shapes = [np.shape(stroke) for stroke in strokes if len(stroke)]
+    except (ValueError, TypeError):
+        return False
+    pairs = all(len(shape) == 2 and shape[0] in (2, 3) for shape in shapes)
+    return pairs and any(shape[1] > 3 or shape[1] == 1 for shape in shapes)
+
+# %% ../../nbs/vision/10_preprocessing.ipynb #e3662f63
+def stroke_points(strokes: Sequence) -> list[np.ndarray]:
+    """Pen strokes in one form, whoever recorded them.
+
+    Parameters
+    ----------
+    strokes : for each stroke a list or array of points `[x, y]`, `[x, y, time]` or
+        `{"x": x, "y": y}`, or, as QuickDraw has it, `[[x, x, ...], [y, y, ...]]`; x to the right
+        and y down, in any unit.
+
+    Returns
+    -------
+    float32 arrays of shape (n, 2), empty strokes dropped.
+
+    Raises
+    ------
+    ValueError : a stroke is none of these, or a point is not finite or beyond a million.
+    """
+    found, columns = [], _in_columns(strokes)
     for number, stroke in enumerate(strokes):
-        try:
-            points = np.asarray(stroke, np.float32)
-        except (ValueError, TypeError):
-            points = np.full((1, 2), np.nan)
-        if points.shape in ((0,), (0, 2)):
-            continue
-        if points.ndim != 2 or points.shape[1] != 2 or not (np.abs(points) < 1e6).all():
+        points = _xy_points(stroke, columns)
+        if not (np.abs(points) < 1e6).all():
             raise ValueError(
                 "strokes: expected lists of points [x, y] within a million, "
                 f"got {str(stroke)[:60]} as stroke {number}"
             )
-        found.append(points)
+        if len(points):
+            found.append(points)
     return found
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #c0455c0c
@@ -890,7 +928,7 @@ def draw_strokes(
     ------
     ValueError : a stroke is not a list of finite points.
     """
-    arrays, picture = _checked(strokes), np.zeros((size, size), np.uint8)
+    arrays, picture = stroke_points(strokes), np.zeros((size, size), np.uint8)
     if not arrays:
         return picture
     pen = size * PEN / IMAGE_SIZE if pen is None else pen
@@ -928,7 +966,7 @@ def prepare_strokes(strokes: Sequence) -> PreprocessedImage:
     ------
     ValueError : a stroke is not a list of finite points.
     """
-    arrays = _checked(strokes)
+    arrays = stroke_points(strokes)
     picture = _centred(
         cv2.resize(draw_strokes(arrays), (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_AREA)
     )
