@@ -329,8 +329,6 @@ def nothing_html(title: str, detail: str) -> str:
 # %% ../../nbs/dashboard/80_widgets.ipynb #021d9e77
 def number_html(number: Number) -> str:
     "A number: its digits large, how sure, each of its parts, and the bars of the least sure."
-    if not number.digits:
-        return empty_html()
     least = min(number.digits, key=lambda digit: digit.confidence)
     shares, none = class_shares(least)
     return render(

@@ -184,9 +184,9 @@ def decode_base64(text: object) -> bytes:
 
 # %% ../../nbs/serving/75_schemas.ipynb #6438d3d5
 def _is_numeric(values: object) -> bool:
-    "Whether something is a number, or a list or an object of such."
-    if isinstance(values, (list, dict)):
-        return all(map(_is_numeric, values.values() if isinstance(values, dict) else values))
+    "Whether something is a number, or a list of such."
+    if isinstance(values, list):
+        return all(map(_is_numeric, values))
     return type(values) in (int, float)
 
 # %% ../../nbs/serving/75_schemas.ipynb #000db262
@@ -224,8 +224,10 @@ def pixel_array(pixels: object) -> np.ndarray:
 # %% ../../nbs/serving/75_schemas.ipynb #573dcf2d
 def check_strokes(strokes: object) -> list:
     "Pen strokes from a request, as they came; raises ApiError where they are no such thing."
-    if isinstance(strokes, list) and _is_numeric(strokes):
-        return strokes
+    if isinstance(strokes, list) and all(isinstance(stroke, list) for stroke in strokes):
+        points = [point for stroke in strokes for point in stroke]
+        if all(_is_numeric([*p.values()] if isinstance(p, dict) else p) for p in points):
+            return strokes
     raise bad_parameters({"strokes": "expected a list of strokes, each a list of points [x, y]"})
 
 # %% ../../nbs/serving/75_schemas.ipynb #b348f1c7
