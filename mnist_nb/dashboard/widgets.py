@@ -314,7 +314,7 @@ def reading_answer_html(reading: Reading) -> str:
     bars = bars_html(shares, NUM_CLASSES if reading.rejected else best, none)
     seen = "what it saw"
     if reading.rejected:
-        detail = f"if it were one, most likely {digit_name(best)}"
+        detail = reading.hint or f"if it were one, most likely {digit_name(best)}"
         return answer_html("?", "Not a digit", detail, reading.picture, bars, seen)
     title = confidence_text(reading.confidence).capitalize()
     detail = runner_up_html(("no digit at all", none), (digit_name(second), shares[second]))
