@@ -158,7 +158,8 @@ SURE, SHIFTS = 0.98, ((-1, 0), (1, 0), (0, -1), (0, 1))
 # %% ../nbs/40_reader.ipynb #7d1f30a2
 def shift_tta(outputs_of: Callable, images: np.ndarray, found: np.ndarray) -> np.ndarray:
     "What was found in pictures (n, 28, 28, 1), averaged with their shifted twins' where unsure."
-    unsure, settled = np.flatnonzero(split_reject_class(found)[0].max(1) < SURE), found.copy()
+    digits, settled = found[:, :NUM_CLASSES], found.copy()
+    unsure = np.flatnonzero(digits.max(1) <= SURE * digits.sum(1))
     if unsure.size:
         shifted = np.concatenate([np.roll(images[unsure], shift, (1, 2)) for shift in SHIFTS])
         settled[unsure] = (
@@ -326,9 +327,10 @@ class Reader:
         everything = [one for group in groups for one in group]
         images = stacked(everything)
         found = self.network.outputs(images)
-        rows = surest(temperature_scale(found, self.temperature), groups)
-        outputs = self._settled(images[rows], found[rows])
-        return self._answers([everything[row] for row in rows], outputs)
+        if len(everything) > len(groups):
+            rows = surest(temperature_scale(found, self.temperature), groups)
+            everything, images, found = [everything[n] for n in rows], images[rows], found[rows]
+        return self._answers(everything, self._settled(images, found))
 
     def read_prepared(self, pictures: list[PreprocessedImage]) -> list[Reading]:
         "Read pictures that were prepared before."

@@ -253,11 +253,16 @@ def _histogram(grey: np.ndarray) -> np.ndarray:
     counts[corner] += grey.size - width * height
     return counts
 
+# %% ../../nbs/vision/10_preprocessing.ipynb #7145d403
+def _quantiles(histogram: np.ndarray, *shares: float) -> list[int]:
+    "The greys below or at which some shares of the counted pixels lie."
+    total = histogram.cumsum()
+    return [min(255, int(total.searchsorted(share * total[-1]))) for share in shares]
+
 # %% ../../nbs/vision/10_preprocessing.ipynb #7145d404
 def _quantile(histogram: np.ndarray, share: float) -> int:
     "The grey below or at which a share of the counted pixels lies."
-    total = np.cumsum(histogram)
-    return min(255, int(np.searchsorted(total, share * total[-1])))
+    return _quantiles(histogram, share)[0]
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #631f95b6
 def _even_level(grey: np.ndarray, histogram: np.ndarray) -> int | None:
@@ -267,9 +272,11 @@ def _even_level(grey: np.ndarray, histogram: np.ndarray) -> int | None:
     if near[middle] <= 0.5 * grey.size:
         return None
     around = np.arange(max(0, middle - 4), min(256, middle + 5))
-    level = round(float((histogram[around] * around).sum() / histogram[around].sum()))
-    close = np.abs(_rim(grey).astype(np.int16) - level) <= 4
-    return level if close.mean() > 0.9 else None
+    counts = histogram[around[0] : around[-1] + 1]
+    level = round(float((counts * around).sum() / counts.sum()))
+    rim = _rim(grey)
+    close = cv2.countNonZero(cv2.inRange(rim, level - 4, level + 4))
+    return level if close > 0.9 * rim.size else None
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #5890a8d5
 def _thin_polarity(grey: np.ndarray) -> str:
@@ -339,7 +346,7 @@ def _even_contrast(
     away = (np.arange(256) - level) * histogram
     if polarity is None:
         polarity = "light" if away[level + 9 :].sum() > -away[: max(0, level - 8)].sum() else "dark"
-    low, middle, high = (_quantile(histogram, share) for share in (0.16, 0.5, 0.84))
+    low, middle, high = _quantiles(histogram, 0.16, 0.5, 0.84)
     spread = min(middle - low, high - middle)
     if polarity == "light":
         return _Contrast(cv2.subtract(grey, level), 0, spread, polarity, None)
@@ -607,6 +614,22 @@ def _centred(picture: np.ndarray) -> np.ndarray:
         picture, np.float32([[1, 0, right], [0, 1, down]]), (IMAGE_SIZE, IMAGE_SIZE)
     )
 
+# %% ../../nbs/vision/10_preprocessing.ipynb #895c5888
+def _normalize_part(part: np.ndarray) -> np.ndarray:
+    "A digit's ink, cut out closely, in MNIST's form."
+    if abs(max(part.shape) - BOX) > 1:
+        part = _with_visible_pen(part)
+        left, top, width, height = _box(part)
+        part = part[top : top + height, left : left + width]
+        scale = BOX / max(width, height)
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        part = cv2.resize(part, size, interpolation=way)
+    picture = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    y, x = (IMAGE_SIZE - len(part)) // 2, (IMAGE_SIZE - part.shape[1]) // 2
+    picture[y : y + len(part), x : x + part.shape[1]] = part
+    return _centred(picture)
+
 # %% ../../nbs/vision/10_preprocessing.ipynb #895c5889
 def normalize_digit(ink: np.ndarray) -> np.ndarray:
     """One digit's ink in MNIST's form, as Y. LeCun and C. Cortes made it.
@@ -621,22 +644,10 @@ def normalize_digit(ink: np.ndarray) -> np.ndarray:
     uint8 array of shape (28, 28), ink bright, longer side 20, centre of mass at 14; all 0 where
     there is no ink.
     """
-    picture = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     left, top, width, height = _box(ink)
     if not width:
-        return picture
-    part = ink[top : top + height, left : left + width]
-    if abs(max(width, height) - BOX) > 1:
-        part = _with_visible_pen(part)
-        left, top, width, height = _box(part)
-        part = part[top : top + height, left : left + width]
-        scale = BOX / max(width, height)
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        part = cv2.resize(part, size, interpolation=way)
-    y, x = (IMAGE_SIZE - len(part)) // 2, (IMAGE_SIZE - part.shape[1]) // 2
-    picture[y : y + len(part), x : x + part.shape[1]] = part
-    return _centred(picture)
+        return np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    return _normalize_part(ink[top : top + height, left : left + width])
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #361a0a97
 def png_data_url(picture: np.ndarray) -> str:
@@ -728,7 +739,7 @@ class Page:
         corner = left + place[0], top + place[1]
         box = tuple(round(value * self.factor) for value in (*corner, width, height))
         scale = BOX / max(width, height) / self.factor
-        picture, pen = normalize_digit(part), pen * self.factor
+        picture, pen = _normalize_part(cut), pen * self.factor
         return PreprocessedImage(picture, False, self.polarity, box, scale, pen, self.rotation, way)
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #485d9dfb
@@ -777,7 +788,7 @@ def _is_flat(ground: np.ndarray | None) -> bool:
     "Whether the ground, None for an even one, changes by less than a seventh without being even."
     if ground is None:
         return False
-    low, high = (_quantile(_histogram(ground), share) for share in (0.05, 0.95))
+    low, high = _quantiles(_histogram(ground), 0.05, 0.95)
     return high - low < _FLAT * max(1, high)
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #b2354c85
@@ -807,9 +818,11 @@ def _closer(
     grey: np.ndarray, ink: np.ndarray, polarity: str
 ) -> tuple[np.ndarray, tuple[int, int]] | None:
     "A digit that is small in a reduced picture, found again around its place in the original."
-    left, top, width, height = _box(ink)
     factor = max(grey.shape) / max(ink.shape)
-    if factor < 1.2 or max(width, height) >= _CLOSE:
+    if factor < 1.2:
+        return None
+    left, top, width, height = _box(ink)
+    if max(width, height) >= _CLOSE:
         return None
     margin = 0.6 * max(width, height) + 2
     x, y = (int(max(0, (start - margin) * factor)) for start in (left, top))
