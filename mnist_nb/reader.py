@@ -303,7 +303,8 @@ SURE, SHIFTS = 0.98, ((-1, 0), (1, 0), (0, -1), (0, 1))
 # %% ../nbs/40_reader.ipynb #7d1f30a2
 def shift_tta(outputs_of: Callable, images: np.ndarray, found: np.ndarray) -> np.ndarray:
     "What was found in pictures (n, 28, 28, 1), averaged with their shifted twins' where unsure."
-    unsure, settled = np.flatnonzero(split_reject_class(found)[0].max(1) < SURE), found.copy()
+    digits, settled = found[:, :NUM_CLASSES], found.copy()
+    unsure = np.flatnonzero(digits.max(1) <= SURE * digits.sum(1))
     if unsure.size:
         shifted = np.concatenate([np.roll(images[unsure], shift, (1, 2)) for shift in SHIFTS])
         settled[unsure] = (
@@ -312,14 +313,20 @@ def shift_tta(outputs_of: Callable, images: np.ndarray, found: np.ndarray) -> np
     return settled
 
 # %% ../nbs/40_reader.ipynb #7d1f30a9
-def surest(
-    outputs: np.ndarray, groups: Sequence[Sequence[PreprocessedImage]]
-) -> list[PreprocessedImage]:
-    "Of each group of candidates the one with the most probable digit; a row of outputs for each."
-    ends = np.cumsum([len(group) for group in groups])
-    best = outputs[:, :NUM_CLASSES].max(1)
-    rows = np.split(best, ends[:-1]) if len(groups) else []
-    return [group[int(row.argmax())] for group, row in zip(groups, rows, strict=True)]
+def surest(outputs: np.ndarray, groups: Sequence[Sequence[PreprocessedImage]]) -> list[int]:
+    "The row of each group's candidate with the most probable digit, of a row for each candidate."
+    best, rows, start = outputs[:, :NUM_CLASSES].max(1).tolist(), [], 0
+    for group in groups:
+        places = range(start, start + len(group))
+        rows.append(max(places, key=best.__getitem__))
+        start = places.stop
+    return rows
+
+# %% ../nbs/40_reader.ipynb #ed760a78
+def stacked(pictures: Sequence[PreprocessedImage]) -> np.ndarray:
+    "Prepared pictures as one batch in the form that the network takes."
+    images = np.array([one.picture for one in pictures], np.uint8)
+    return network_input(images.reshape(-1, IMAGE_SIZE, IMAGE_SIZE))
 
 # %% ../nbs/40_reader.ipynb #ed760a79
 def answer(
@@ -406,7 +413,10 @@ class Reader:
         float32 array of shape (n, 10) or (n, 11), at the reader's temperature.
         """
         images = network_input(images)
-        found = self.network.outputs(images)
+        return self._settled(images, self.network.outputs(images))
+
+    def _settled(self, images: np.ndarray, found: np.ndarray) -> np.ndarray:
+        "What the network found in pictures, after a second look, at the reader's temperature."
         if self.looks_again:
             found = shift_tta(self.network.outputs, images, found)
         return temperature_scale(found, self.temperature)
@@ -551,16 +561,20 @@ class Reader:
 
     def read_candidates(self, groups: Sequence[Sequence[PreprocessedImage]]) -> list[Reading]:
         "Read one digit from each group of candidates: from the one that the network is surest of."
-        open_groups = [group for group in groups if len(group) > 1]
-        images = np.array([one.picture for group in open_groups for one in group], np.uint8)
-        outputs = self.without_tta().outputs(images.reshape(-1, IMAGE_SIZE, IMAGE_SIZE))
-        settled = iter(surest(outputs, open_groups))
-        return self.read_prepared([next(settled) if len(g) > 1 else g[0] for g in groups])
+        everything = [one for group in groups for one in group]
+        images = stacked(everything)
+        found = self.network.outputs(images)
+        if len(everything) > len(groups):
+            rows = surest(temperature_scale(found, self.temperature), groups)
+            everything, images, found = [everything[n] for n in rows], images[rows], found[rows]
+        return self._answers(everything, self._settled(images, found))
 
     def read_prepared(self, pictures: list[PreprocessedImage]) -> list[Reading]:
         "Read pictures that were prepared before."
-        images = np.array([prepared.picture for prepared in pictures], np.uint8)
-        outputs = self.outputs(images.reshape(-1, IMAGE_SIZE, IMAGE_SIZE))
+        return self._answers(pictures, self.outputs(stacked(pictures)))
+
+    def _answers(self, pictures: list[PreprocessedImage], outputs: np.ndarray) -> list[Reading]:
+        "What to say to pictures, given the settled outputs."
         rows = zip(pictures, outputs, *split_reject_class(outputs), strict=True)
         return [answer(self, *each) for each in rows]
 

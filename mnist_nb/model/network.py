@@ -311,7 +311,7 @@ class LiteRTModel:
             self._single, self._batch = (
                 Interpreter(model_content=content, num_threads=1) for _ in range(2)
             )
-            self._lock = Lock()
+            self._lock, self._places = Lock(), {}
             with silenced():
                 self._resize(self._single, 1)
                 self._resize(self._batch, self.BATCH)
@@ -351,11 +351,16 @@ class LiteRTModel:
             interpreter.get_input_details()[0]["index"], [size, IMAGE_SIZE, IMAGE_SIZE, 1]
         )
         interpreter.allocate_tensors()
+        self._places[interpreter] = [
+            details[0]["index"]
+            for details in (interpreter.get_input_details(), interpreter.get_output_details())
+        ]
 
     def _run(self, interpreter, inputs):
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], inputs)
+        entry, exit = self._places[interpreter]
+        interpreter.set_tensor(entry, inputs)
         interpreter.invoke()
-        return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        return interpreter.get_tensor(exit)
 
 # %% ../../nbs/model/30_network.ipynb #3a10d349
 def check_equal(
