@@ -244,7 +244,7 @@ def _rim(picture: np.ndarray) -> np.ndarray:
 def _histogram(grey: np.ndarray) -> np.ndarray:
     "How many pixels have each of the 256 greys."
     corner = int(grey[0, 0])
-    left, top, width, height = cv2.boundingRect(cv2.compare(grey, corner, cv2.CMP_NE))
+    left, top, width, height = cv2.boundingRect((grey != corner).view(np.uint8))
     if not width:
         counts = np.zeros(256, np.float32)
     else:
@@ -274,9 +274,8 @@ def _even_level(grey: np.ndarray, histogram: np.ndarray) -> int | None:
     around = np.arange(max(0, middle - 4), min(256, middle + 5))
     counts = histogram[around[0] : around[-1] + 1]
     level = round(float((counts * around).sum() / counts.sum()))
-    rim = _rim(grey)
-    close = cv2.countNonZero(cv2.inRange(rim, level - 4, level + 4))
-    return level if close > 0.9 * rim.size else None
+    close = np.abs(_rim(grey).astype(np.int16) - level) <= 4
+    return level if close.mean() > 0.9 else None
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #5890a8d5
 def _thin_polarity(grey: np.ndarray) -> str:
