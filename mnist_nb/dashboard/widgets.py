@@ -195,7 +195,7 @@ def answer_html(reading: Reading) -> str:
         digit, sure, also = (
             '<div class="mnb-digit none">?</div>',
             "Not a digit",
-            f"were it one, most likely {named(best)}",
+            reading.hint or f"were it one, most likely {named(best)}",
         )
     else:
         digit, sure = (

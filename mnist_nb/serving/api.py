@@ -56,7 +56,7 @@ from mnist_nb.training.trainer import (
     configure,
 )
 from ..training.trainer import LIMITS as PARAMETERS
-from ..vision.preprocessing import WAYS, draw_strokes, png_data_url
+from ..vision.preprocessing import WAYS, png_data_url
 
 # %% ../../nbs/serving/75_api.ipynb #10da5624
 LIMITS = {"MAX_CONTENT_LENGTH": 24_000_000, "MAX_FORM_MEMORY_SIZE": 500_000, "MAX_FORM_PARTS": 50}
@@ -446,6 +446,7 @@ ANSWER = {
     "model": TEXT,
     "milliseconds": REAL,
 }
+SIGN = {"text": TEXT, "place": WHOLE, "box": ANSWER["box"]}
 
 # %% ../../nbs/serving/75_api.ipynb #ea0f9dfa
 SCHEMAS = {
@@ -465,7 +466,7 @@ SCHEMAS = {
         number=TEXT,
         digits=many(ref("Digit")),
         signed=dict(TEXT, description="the number with the signs that were told from digits"),
-        signs=many(obj("A sign.", text=TEXT, place=WHOLE, box=ANSWER["box"])),
+        signs=many({"type": "object", "properties": SIGN, "required": list(SIGN)}),
         **{
             name: ANSWER[name]
             for name in ("confidence", "rejected", "reason", "uncertain", "model", "milliseconds")

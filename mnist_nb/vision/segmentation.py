@@ -316,38 +316,6 @@ def evenly(walls: Sequence[int], width: int) -> list[int]:
             best = chosen
     return best
 
-# %% ../../nbs/vision/11_segmentation.ipynb #7a51c013
-def take_boxes(ink: np.ndarray) -> tuple[np.ndarray, list[Region]]:
-    """Take the boxes of a form out of an ink image.
-
-    Parameters
-    ----------
-    ink : uint8 array of shape (h, w), 0 ground to 255 ink.
-
-    Returns
-    -------
-    (ink, digits) : the ink without boxes and without what is in them, and what is in each box that
-        is about as wide as high, as `whole` regions.
-    """
-    mask = (ink > 64).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    frames = []
-    for label in range(1, count):
-        left, top, width, height, area = (int(v) for v in stats[label])
-        hollow = area < 0.45 * width * height or width > 8 * height
-        if width < SMALLEST_BOX or height < 6 or not hollow:
-            continue
-        mine = (labels[top : top + height, left : left + width] == label).astype(np.uint8)
-        if frame := frame_of(mine, left, top):
-            frames.append(frame)
-    if not frames:
-        return ink, []
-    ink, found = without_frames(ink, frames), []
-    for frame in frames:
-        for left, right in zip(frame.walls, frame.walls[1:], strict=False):
-            found += box_content(ink, frame, left, right)
-    return ink, found
-
 # %% ../../nbs/vision/11_segmentation.ipynb #0775b110
 def without_frames(ink: np.ndarray, frames: Sequence[Frame]) -> np.ndarray:
     "Ink without the lines of frames; what crosses them stays."
@@ -387,6 +355,38 @@ def is_own(piece: Region, shape: tuple[int, int], tall: float) -> bool:
     x, y, width, height = piece.box
     rest = min(width, height) < 0.05 * tall and (x < 3 or x + width > shape[1] - 3)
     return not rest and max(width, height) > 0.08 * tall
+
+# %% ../../nbs/vision/11_segmentation.ipynb #7a51c013
+def take_boxes(ink: np.ndarray) -> tuple[np.ndarray, list[Region]]:
+    """Take the boxes of a form out of an ink image.
+
+    Parameters
+    ----------
+    ink : uint8 array of shape (h, w), 0 ground to 255 ink.
+
+    Returns
+    -------
+    (ink, digits) : the ink without boxes and without what is in them, and what is in each box that
+        is about as wide as high, as `whole` regions.
+    """
+    mask = (ink > 64).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    frames = []
+    for label in range(1, count):
+        left, top, width, height, area = (int(v) for v in stats[label])
+        hollow = area < 0.45 * width * height or width > 8 * height
+        if width < SMALLEST_BOX or height < 6 or not hollow:
+            continue
+        mine = (labels[top : top + height, left : left + width] == label).astype(np.uint8)
+        if frame := frame_of(mine, left, top):
+            frames.append(frame)
+    if not frames:
+        return ink, []
+    ink, found = without_frames(ink, frames), []
+    for frame in frames:
+        for left, right in zip(frame.walls, frame.walls[1:], strict=False):
+            found += box_content(ink, frame, left, right)
+    return ink, found
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c002
 @dataclass(frozen=True, eq=False)
@@ -560,6 +560,15 @@ class Line:
     regions: list[Region]
     signs: list[Sign]
 
+# %% ../../nbs/vision/11_segmentation.ipynb #701cf7d5
+def is_near(speck: Region, line: Sequence[Region]) -> bool:
+    "Whether a speck lies beside or between the digits of a line."
+    height, (x, y) = usual_height(line), speck.middle
+    if not line[0].box[0] - height < x < line[-1].box[0] + line[-1].box[2] + height:
+        return False
+    top, bottom = surroundings(speck, [r for r in line if r.box[3] > 0.5 * height])
+    return top - 0.3 * height < y < bottom + 0.5 * height
+
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c021
 def written_lines(ink: np.ndarray) -> list[Line]:
     """All that is written in an ink image, line by line; boxes of a form taken out.
@@ -582,15 +591,6 @@ def written_lines(ink: np.ndarray) -> list[Line]:
         specks = [r for r in dust if is_near(r, line)] if not line[0].whole else []
         result.append(Line(*split_signs(line, specks)))
     return [line for line in result if line.regions or line.signs]
-
-# %% ../../nbs/vision/11_segmentation.ipynb #701cf7d5
-def is_near(speck: Region, line: Sequence[Region]) -> bool:
-    "Whether a speck lies beside or between the digits of a line."
-    height, (x, y) = usual_height(line), speck.middle
-    if not line[0].box[0] - height < x < line[-1].box[0] + line[-1].box[2] + height:
-        return False
-    top, bottom = surroundings(speck, [r for r in line if r.box[3] > 0.5 * height])
-    return top - 0.3 * height < y < bottom + 0.5 * height
 
 # %% ../../nbs/vision/11_segmentation.ipynb #e21b1d38
 ASIDE = 0.3
