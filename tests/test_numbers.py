@@ -9,15 +9,19 @@ from click.testing import CliRunner
 
 from mnist_nb.analysis.number_kinds import NUMBER_KINDS
 from mnist_nb.cli import main
-from mnist_nb.reader import Reader
+from mnist_nb.model.registry import ModelRegistry
+from mnist_nb.reader import ActiveReader, Reader
 from mnist_nb.serving.api import create_app
+from mnist_nb.training.jobs import Jobs
 
 KINDS = "with a blot", "with a scribble", "with signs"
 
 
 @pytest.fixture(scope="module")
-def client():
-    return create_app().test_client()
+def client(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    registry = ModelRegistry(home / "models")
+    return create_app(ActiveReader(registry), registry, Jobs(home / "jobs")).test_client()
 
 
 def made(kind, seed=1):

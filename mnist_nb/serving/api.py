@@ -631,7 +631,16 @@ def json_body(schema: dict, **others) -> dict:
     }
 
 # %% ../../nbs/serving/75_api.ipynb #cd79ef1e
-POINT = many(dict(REAL, exclusiveMinimum=-1e6, exclusiveMaximum=1e6), minItems=2, maxItems=2)
+COORDINATE = dict(REAL, exclusiveMinimum=-1e6, exclusiveMaximum=1e6)
+STROKE = {
+    "description": "points [x, y], [x, y, time] or {x, y}; or QuickDraw's [[x, ...], [y, ...]]",
+    "anyOf": [
+        many(many(COORDINATE, minItems=2, maxItems=2)),
+        many(many(COORDINATE, minItems=3, maxItems=3)),
+        many(obj(x=COORDINATE, y=COORDINATE)),
+        many(many(COORDINATE), minItems=2, maxItems=3),
+    ],
+}
 PIXEL = dict(REAL, minimum=0, maximum=255)
 PICTURE = {
     "oneOf": [
@@ -648,7 +657,7 @@ PICTURE = {
                 ]
             },
         ),
-        obj("Pen strokes, x to the right and y down, in any unit.", strokes=many(many(POINT))),
+        obj("Pen strokes, x to the right and y down, in any unit.", strokes=many(STROKE)),
     ]
 }
 FILES = obj(
