@@ -631,7 +631,7 @@ BAD_REQUESTS = [
                 None,
                 [1],
                 [[1]],
-                [[[1, 2, 3]]],
+                [[[1, 2, 3, 4]]],
                 [[[1, "a"]]],
                 [[[1e9, 0]]],
                 [[[10**400, 0]]],
@@ -656,7 +656,7 @@ def test_01_03_04_09_22_23_24_bad_pictures(client, monkeypatch, status, options,
 
 
 @pytest.mark.parametrize(
-    "strokes", [[[1]], [[[1, 2, 3]]], [[[1e9, 0]]], [[[10**400, 0]]], [["x"]]], ids=str
+    "strokes", [[[1]], [[[1, 2, 3, 4]]], [[[1e9, 0]]], [[[10**400, 0]]], [["x"]]], ids=str
 )
 def test_bad_strokes_of_a_number(client, strokes):
     assert (
