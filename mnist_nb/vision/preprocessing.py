@@ -326,6 +326,11 @@ def _closed_ground(grey: np.ndarray) -> np.ndarray:
         ground = cv2.min(ground, cv2.multiply(closed, surface, scale=1 / 160, dtype=cv2.CV_8U))
     return cv2.resize(cv2.blur(ground, (3, 3)), grey.shape[::-1])
 
+# %% ../../nbs/vision/10_preprocessing.ipynb #b50a7165
+def _less(picture: np.ndarray, amount: float) -> np.ndarray:
+    "A picture less a number, at least 0, of any size: OpenCV takes 4 x 1 pixels for a number."
+    return cv2.LUT(picture, cv2.subtract(np.arange(256, dtype=np.uint8), amount))
+
 # %% ../../nbs/vision/10_preprocessing.ipynb #b50a7166
 @dataclass(frozen=True, eq=False)
 class _Contrast:
@@ -348,7 +353,7 @@ def _even_contrast(
     low, middle, high = _quantiles(histogram, 0.16, 0.5, 0.84)
     spread = min(middle - low, high - middle)
     if polarity == "light":
-        return _Contrast(cv2.subtract(grey, level), 0, spread, polarity, None)
+        return _Contrast(_less(grey, level), 0, spread, polarity, None)
     scale = 255 / max(level, 32)
     strength = cv2.convertScaleAbs(cv2.subtract(np.full_like(grey, level), grey), alpha=scale)
     return _Contrast(strength, 0, spread * scale, polarity, None)
@@ -387,7 +392,7 @@ def _stretched(contrast: _Contrast) -> tuple[np.ndarray, float]:
         return np.zeros_like(contrast.strength), sure
     floor = contrast.middle + 2 * contrast.spread
     scale = 255 / max(1, _quantile(histogram, 0.98) - floor)
-    return cv2.convertScaleAbs(cv2.subtract(contrast.strength, floor), alpha=scale), sure
+    return cv2.convertScaleAbs(_less(contrast.strength, floor), alpha=scale), sure
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #1d2a9bf9
 def _runs(mask: np.ndarray) -> np.ndarray:
@@ -778,7 +783,7 @@ def _plain_ink(grey: np.ndarray, polarity: str | None) -> np.ndarray:
     "Ink by the plain way: what is above the 20th percentile; polarity by the rim."
     if polarity == "dark" or (polarity is None and np.median(_rim(grey)) > 127):
         grey = cv2.bitwise_not(grey)
-    ink = cv2.subtract(grey, _quantile(_histogram(grey), 0.2))
+    ink = _less(grey, _quantile(_histogram(grey), 0.2))
     top = int(ink.max())
     return cv2.convertScaleAbs(ink, alpha=255 / top) if top > 8 else np.zeros_like(ink)
 
