@@ -510,7 +510,8 @@ def without_copies(grids: Iterable[Grid]) -> list[Grid]:
             if cv2.pointPolygonTest(np.float32(other.corners), middle, False) >= 0:
                 more = grid.rows * grid.columns > other.rows * other.columns
                 clearer = grid.sides_seen > other.sides_seen + 0.03
-                if more and (grid.area > 0.6 * other.area or clearer):
+                finer = grid.rows * grid.columns >= 3 * other.rows * other.columns
+                if more and (grid.area > 0.6 * other.area or clearer or finer):
                     kept[k] = grid
                 break
         else:
