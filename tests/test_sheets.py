@@ -16,6 +16,7 @@ from mnist_nb.reader import Reader
 from mnist_nb.vision.sheets import GridMissing, find_grids, simulate_photo
 
 SOLVED = [[str((3 * i + i // 3 + j) % 9 + 1) for j in range(9)] for i in range(9)]
+NUMBERS = [["1024", "7", "36"], ["58", "903", ""], ["6471", "2", "85"], ["319", "40", "5"]]
 SCORES = [["25", "7", "140"], ["3", "", "88"], ["61", "9", "306"], ["", "4", "5"]]
 
 
@@ -57,6 +58,13 @@ def test_a_table_of_numbers(reader, written, bend):
     sheet = reader.read_sheet(photo)
     assert share_right(sheet, SCORES) >= 0.9
     assert sheet.rows[1][1] == sheet.rows[3][0] == ""
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_numbers_of_several_digits_at_four_turns(reader, written, turn):
+    photo = simulate_photo(NUMBERS, written, 1, cell=(150, 64), size=(900, 600))
+    sheet = reader.read_sheet(np.ascontiguousarray(np.rot90(photo, turn)))
+    assert share_right(sheet, NUMBERS) >= 0.9
 
 
 def test_blank_sheets_stay_blank(reader, written):
