@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 
 import click
@@ -278,14 +279,16 @@ def csv_line(values) -> str:
 
 # %% ../nbs/91_cli.ipynb #5e1a90c0
 def show_sheet(answer: dict, as_csv: bool) -> None:
-    "Print the table of a file: as CSV, or its columns below one another and what to look at."
+    "Print the table of a file: as CSV, or in columns, named where it is a form; what to look at."
     if as_csv:
         for row in answer["rows"]:
             click.echo(csv_line([answer["image"], *row]))
         return
-    widths = [max(map(len, column)) for column in zip(*answer["rows"], strict=True)]
+    head = [answer["columns"]] if "columns" in answer else []
+    table = [*head, *answer["rows"]]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     click.echo(f"{answer['image']}:")
-    for row in answer["rows"]:
+    for row in table:
         click.echo(
             "  ".join((text or ".").rjust(max(1, w)) for text, w in zip(row, widths, strict=True))
         )
@@ -297,20 +300,29 @@ def show_sheet(answer: dict, as_csv: bool) -> None:
         click.echo(f"note: {note}")
 
 # %% ../nbs/91_cli.ipynb #5e1a90c1
-def predict_sheets(names: list[str], version: str | None, as_json: bool, as_csv: bool) -> None:
-    "Read the table in each file: rows of texts, CSV with the file's name before each row, or JSON."
+def predict_sheets(
+    names: list[str], version: str | None, as_json: bool, as_csv: bool, columns: str | None = None
+) -> None:
+    """Read the table in each file: rows of texts, CSV after the file's name, or JSON.
+
+    Forms of our own have column names, the header of the CSV; `columns` says more of them.
+    """
     from mnist_nb.reader import Reader, answer_file
 
-    reader, failed = Reader.load(version), False
+    reader, failed, head = Reader.load(version), False, None
+    read = partial(reader.read_form, columns=columns) if columns else reader.read_sheet
     for name in names:
         content = sys.stdin.buffer.read() if name == "-" else None
-        answer = answer_file(reader.read_sheet, name, content)
+        answer = answer_file(read, name, content)
         if error := answer.get("error"):
             failed = True
             click.echo(f"mnist_nb: {error}", err=True)
         if as_json:
             show(answer, True, "")
         elif not error:
+            if as_csv and answer.get("columns", head) != head:
+                head = answer["columns"]
+                click.echo(csv_line(["image", *head]))
             show_sheet(answer, as_csv)
     if failed:
         raise click.exceptions.Exit(ImageError.exit_code)
@@ -320,6 +332,11 @@ def predict_sheets(names: list[str], version: str | None, as_json: bool, as_csv:
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--number", is_flag=True, help="Read several digits in each picture, as a number.")
 @click.option("--sheet", is_flag=True, help="Read the table in each picture, cell by cell.")
+@click.option(
+    "--columns",
+    help="With --sheet, for forms: their columns with what else is known of the numbers, such as"
+    " 'id:8=roster.csv,score:2'.",
+)
 @version_option
 @json_option
 @click.option(
@@ -330,14 +347,16 @@ def predict_sheets(names: list[str], version: str | None, as_json: bool, as_csv:
     is_flag=True,
     help="Read on all cores and machines that Ray has; for files by the million.",
 )
-def predict(images, number, sheet, version, as_json, as_csv, ray):
+def predict(images, number, sheet, columns, version, as_json, as_csv, ray):
     """Read the digit in each IMAGE: png, jpeg, gif, bmp or webp files, folders, patterns, or - for
     standard input.
     """
     if sheet:
         if number or ray:
             raise click.UsageError("--sheet cannot be used with --number or --ray")
-        return predict_sheets(expanded(images), version, as_json, as_csv)
+        return predict_sheets(expanded(images), version, as_json, as_csv, columns)
+    if columns:
+        raise click.UsageError("--columns needs --sheet")
     failed = False
     if as_csv:
         click.echo("image,answer,confidence,reason")

@@ -25,6 +25,7 @@ from mnist_nb.vision.preprocessing import (
     Page,
     PreprocessedImage,
     candidates,
+    decode,
     png_data_url,
     prepare_strokes,
     stroke_points,
@@ -553,11 +554,19 @@ class Reader:
 
     def read_sheet(
         self, photo: Picture, rows: int | None = None, columns: int | None = None, grid: int = 0
-    ) -> "Sheet":
-        "Read the table in a photo; arguments and errors as in `mnist_nb.vision.sheets.read_sheet`."
+    ) -> "Sheet | FormSheet":
+        """Read the table in a photo; a photo of a form of our own is read as `read_form` does.
+
+        Arguments and errors as in `mnist_nb.vision.sheets.read_sheet`; `rows`, `columns` and
+        `grid` do not count for a form, which says them itself.
+        """
+        from mnist_nb.vision.forms import find_markers, read_form
         from mnist_nb.vision.sheets import read_sheet
 
-        return read_sheet(self, photo, rows, columns, grid)
+        grey = decode(photo)
+        if len(find_markers(grey)) > 1:  # a single one may be chance
+            return read_form(self, grey)
+        return read_sheet(self, grey, rows, columns, grid)
 
     def read_candidates(self, groups: Sequence[Sequence[PreprocessedImage]]) -> list[Reading]:
         "Read one digit from each group of candidates: from the one that the network is surest of."

@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from mnist_nb.analysis.form_round import fill_form
 from mnist_nb.cli import main
 from mnist_nb.core import MnistNbError
+from mnist_nb.dashboard.sheet_page import cell_picture
 from mnist_nb.data.mnist import load_mnist
 from mnist_nb.reader import Reader
+from mnist_nb.vision.forms import Form
 from mnist_nb.vision.sheets import GridMissing, find_grids, simulate_photo
 
 SOLVED = [[str((3 * i + i // 3 + j) % 9 + 1) for j in range(9)] for i in range(9)]
+NUMBERS = [["1024", "7", "36"], ["58", "903", ""], ["6471", "2", "85"], ["319", "40", "5"]]
 SCORES = [["25", "7", "140"], ["3", "", "88"], ["61", "9", "306"], ["", "4", "5"]]
 
 
@@ -41,7 +45,7 @@ def share_right(sheet, table):
 
 @pytest.mark.parametrize("turn", range(4))
 def test_a_sudoku_at_four_turns(reader, written, turn):
-    photo = simulate_photo(SOLVED, written, seed=turn, turn=4, bend=0.02)
+    photo = simulate_photo(SOLVED, written, seed=5, size=(600, 600), turn=4)
     sheet = reader.read_sheet(np.ascontiguousarray(np.rot90(photo, turn)))
     assert share_right(sheet, SOLVED) >= 0.97
     x, y = np.mean(sheet.cells[0].box, axis=0)
@@ -57,6 +61,13 @@ def test_a_table_of_numbers(reader, written, bend):
     sheet = reader.read_sheet(photo)
     assert share_right(sheet, SCORES) >= 0.9
     assert sheet.rows[1][1] == sheet.rows[3][0] == ""
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_numbers_of_several_digits_at_four_turns(reader, written, turn):
+    photo = simulate_photo(NUMBERS, written, 1, cell=(150, 64), size=(900, 600))
+    sheet = reader.read_sheet(np.ascontiguousarray(np.rot90(photo, turn)))
+    assert share_right(sheet, NUMBERS) >= 0.9
 
 
 def test_blank_sheets_stay_blank(reader, written):
@@ -139,3 +150,21 @@ def test_command_line(reader, written, tmp_path):
     told = run(main, ["predict", "--sheet", str(tmp_path)])
     assert told.exit_code == 5 and "broken.png" in told.stderr and "table.png" in told.stdout
     assert run(main, ["predict", "--sheet", "--number", str(path)]).exit_code == 2
+    assert run(main, ["predict", "--columns", "id:8", str(path)]).exit_code == 2
+
+
+def test_a_form_is_read_as_a_form(reader, tmp_path):
+    form = Form("id:4,score:2", 6)
+    rows = [["3141", "7"], ["2718", "15"], *[["", ""]] * 4]
+    photo = fill_form(form, rows, np.random.default_rng(4))
+    sheet = reader.read_sheet(photo)
+    assert sheet.columns == ("id", "score") and sheet.rows == rows
+    path, roster = tmp_path / "form.png", tmp_path / "roster.csv"
+    cv2.imwrite(str(path), photo)
+    roster.write_text("id\n3141\n2719\n")
+    told = CliRunner().invoke(main, ["predict", "--sheet", "--csv", str(path)]).stdout
+    assert list(csv.reader(io.StringIO(told)))[0] == ["image", "id", "score"]
+    columns = ["--columns", f"id:4={roster},score:2"]
+    told = CliRunner().invoke(main, ["predict", "--sheet", "--json", *columns, str(path)]).stdout
+    assert [1, 0] in json.loads(told)["unsure"] and not sheet.unsure  # not on the roster
+    assert cell_picture(sheet, 1, 0).std() > 3 * cell_picture(sheet, 3, 0).std()

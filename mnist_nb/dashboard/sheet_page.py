@@ -93,7 +93,15 @@ def photo_html(content: bytes, sheet: Any, doubtful: set, current: tuple | None)
 
 # %% ../../nbs/dashboard/87_sheet_page.ipynb #7e1a0014
 def cell_picture(sheet: Any, row: int, column: int) -> np.ndarray:
-    "A cell of the straightened table, as it was photographed."
+    "A cell of the straightened table or form, as it was photographed."
+    if not hasattr(sheet, "straight"):
+        page, scale = sheet.pages[0], 8  # pixels per millimetre
+        start = sum(each.digits for each in page.form.columns[:column])
+        stop = start + page.form.columns[column].digits
+        boxes = page.form.boxes(page.page)[row, start:stop] * scale
+        left, top = boxes[0, :2].astype(int)
+        right, bottom = (boxes[-1, :2] + boxes[-1, 2:]).astype(int)
+        return np.ascontiguousarray(page.straightened(scale)[top:bottom, left:right])
     straight = sheet.straight
     top, bottom = straight.ys[row], straight.ys[row + 1]
     left, right = straight.xs[column], straight.xs[column + 1]

@@ -802,6 +802,8 @@ class FormSheet:
             "notes": list(self.notes),
         }
 
+    as_dict = to_dict
+
     def draw(self) -> np.ndarray:
         "The straightened pages with what was read beside the ink; uint8 (h, w, 3), BGR."
         return draw_answers(self)

@@ -510,7 +510,8 @@ def without_copies(grids: Iterable[Grid]) -> list[Grid]:
             if cv2.pointPolygonTest(np.float32(other.corners), middle, False) >= 0:
                 more = grid.rows * grid.columns > other.rows * other.columns
                 clearer = grid.sides_seen > other.sides_seen + 0.03
-                if more and (grid.area > 0.6 * other.area or clearer):
+                finer = grid.rows * grid.columns >= 3 * other.rows * other.columns
+                if more and (grid.area > 0.6 * other.area or clearer or finer):
                     kept[k] = grid
                 break
         else:
@@ -1100,17 +1101,32 @@ def read_cells(
 # %% ../../nbs/vision/13_sheets.ipynb #e7dd9e11
 SAMPLED, READS_WELL, MARGIN_OF_TURN = 24, 0.9, 0.3
 
+# %% ../../nbs/vision/13_sheets.ipynb #78605793
+def legibility(reader: DigitReader, pictures: Sequence[np.ndarray]) -> np.ndarray:
+    "How surely each look reads as a digit, or as several in one line: geometric mean, (n,)."
+    regions = [segment(picture) for picture in pictures]
+    several = [k for k, found in enumerate(regions) if len(found) > 1]
+    parts = iter(parts_of(reader, [pictures[k] for k in several]))
+    groups = [
+        [part.ink for part in next(parts)] if len(found) > 1 else [picture]
+        for picture, found in zip(pictures, regions, strict=True)
+    ]
+    views = [prepared(picture) for group in groups for picture in group]
+    readings = reader.without_tta().read_prepared(views)
+    logs = iter(np.log([reading.confidence + 1e-3 for reading in readings]))
+    certain = [np.exp(np.mean([next(logs) for _ in group] or [-5.0])) for group in groups]
+    return np.array(certain) / [max(1, len(lines(found))) ** 2 for found in regions]
+
 # %% ../../nbs/vision/13_sheets.ipynb #78605794
 def best_turn(reader: DigitReader, cells: Sequence[CellInk], turns: Sequence[int]) -> int:
     "How many quarter turns anticlockwise make the writing in some cells read best."
     some = cells[:: max(1, len(cells) // SAMPLED)]
-    pictures = [look(cell, cell.ink, SOFT) for cell in some]
-    first, scores = reader.without_tta(), {}
+    pictures, scores = [look(cell, cell.ink, SOFT) for cell in some], {}
     if not some:
         return turns[0]
     for turn in turns:
-        views = [prepared(np.ascontiguousarray(np.rot90(picture, turn))) for picture in pictures]
-        certain = np.array([reading.confidence for reading in first.read_prepared(views)])
+        views = [np.ascontiguousarray(np.rot90(picture, turn)) for picture in pictures]
+        certain = legibility(reader, views)
         scores[turn] = float(np.log(certain + 1e-3).mean()) + MARGIN_OF_TURN * (turn == turns[0])
         if turn == turns[0] and certain.mean() > READS_WELL:
             break
