@@ -311,7 +311,8 @@ class LiteRTModel:
             self._single, self._batch = (
                 Interpreter(model_content=content, num_threads=1) for _ in range(2)
             )
-            self._lock, self._places = Lock(), {}
+            self._lock = Lock()
+            self._places: dict = {}
             with silenced():
                 self._resize(self._single, 1)
                 self._resize(self._batch, self.BATCH)
