@@ -49,7 +49,7 @@ def test_a_sudoku_at_four_turns(reader, written, turn):
     sheet = reader.read_sheet(np.ascontiguousarray(np.rot90(photo, turn)))
     assert share_right(sheet, SOLVED) >= 0.97
     x, y = np.mean(sheet.cells[0].box, axis=0)
-    upright = reader.read_sheet(photo).cells[0].box
+    upright = find_grids(photo)[0].box(0, 0)
     for _ in range(turn):
         x, y = photo.shape[0] - 1 - y, x
     assert np.abs(np.mean(upright, axis=0) - (x, y)).max() < 6

@@ -2,6 +2,7 @@
 
 The folder holds pictures and `index.json`: for each picture its file, its kind, and its rows of
 digits, 0 for a blank cell. `--half 0` or `1` reads every other photo, `--kind` one kind.
+`--forms N` prints how N pages of forms of our own are read; a folder is not needed then.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 from mnist_nb.core import MnistNbError
 from mnist_nb.reader import Reader
 from mnist_nb.vision.sheets import read_sheet
+from tools.forms import print_forms
 
 
 def entries(folder, kind=None, half=None):
@@ -90,13 +92,20 @@ def judge(reader, folder, entry):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--forms", type=int, metavar="N", help="also read N pages of forms")
     parser.add_argument("--kind", help="only pictures of this kind")
     parser.add_argument("--half", type=int, choices=(0, 1), help="only every second picture")
     parser.add_argument(
         "--model", help="version of the model; the current one unless told otherwise"
     )
     arguments = parser.parse_args()
+    if not (arguments.folder or arguments.forms):
+        parser.error("expected a folder, or --forms N")
+    if arguments.forms:
+        print_forms(arguments.forms, arguments.model)
+    if not arguments.folder:
+        return
     reader = Reader.load(arguments.model)
     results = {}
     for entry in entries(arguments.folder, arguments.kind, arguments.half):
