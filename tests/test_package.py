@@ -45,6 +45,7 @@ def test_version(settings):
     assert mnist_nb.__version__ == settings["version"]
 
 
+EXTRAS = ("train", "onnx", "ray", "docs", "dev")
 FLOORS = {
     "keras": "3.15",
     "pillow": "12.3",
@@ -59,7 +60,11 @@ FLOORS = {
 @pytest.mark.parametrize("name", FLOORS)
 def test_nothing_older_than_the_last_known_fault(settings, name):
     (asked,) = [
-        each for each in map(Requirement, settings["requirements"].split()) if each.name == name
+        each
+        for each in map(
+            Requirement, f"{settings['requirements']}{settings['train_requirements']}".split()
+        )
+        if each.name == name
     ]
     (floor,) = [part.version for part in asked.specifier if part.operator == ">="]
     assert Version(floor) >= Version(FLOORS[name]) and Version(metadata.version(name)) >= Version(
@@ -67,9 +72,7 @@ def test_nothing_older_than_the_last_known_fault(settings, name):
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["requirements", "dev_requirements", "onnx_requirements", "ray_requirements"]
-)
+@pytest.mark.parametrize("name", ["requirements", *(f"{extra}_requirements" for extra in EXTRAS)])
 def test_constraints_are_of_these_requirements(settings, name):
     pins = dict(
         line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf8").split()

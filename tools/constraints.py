@@ -36,7 +36,8 @@ def needed(requirement, found):
 def main():
     settings, found = ConfigParser(), {}
     settings.read(ROOT / "settings.ini", encoding="utf8")
-    for name in ("requirements", "dev_requirements", "onnx_requirements", "ray_requirements"):
+    extras = ("train", "onnx", "ray", "docs", "dev")
+    for name in ("requirements", *(f"{extra}_requirements" for extra in extras)):
         for line in settings["DEFAULT"][name].split():
             needed(Requirement(line), found)
     pins = sorted({(name, version) for (name, _), version in found.items()})
