@@ -19,6 +19,7 @@ from mnist_nb.vision.forms import Form
 from mnist_nb.vision.sheets import GridMissing, find_grids, simulate_photo
 
 SOLVED = [[str((3 * i + i // 3 + j) % 9 + 1) for j in range(9)] for i in range(9)]
+SQUARE = [row[:5] for row in SOLVED[:5]]
 NUMBERS = [["1024", "7", "36"], ["58", "903", ""], ["6471", "2", "85"], ["319", "40", "5"]]
 SCORES = [["25", "7", "140"], ["3", "", "88"], ["61", "9", "306"], ["", "4", "5"]]
 
@@ -44,10 +45,10 @@ def share_right(sheet, table):
 
 
 @pytest.mark.parametrize("turn", range(4))
-def test_a_sudoku_at_four_turns(reader, written, turn):
-    photo = simulate_photo(SOLVED, written, seed=5, size=(600, 600), turn=4)
+def test_a_square_grid_at_four_turns(reader, written, turn):
+    photo = simulate_photo(SQUARE, written, seed=5, size=(500, 500), turn=4)
     sheet = reader.read_sheet(np.ascontiguousarray(np.rot90(photo, turn)))
-    assert share_right(sheet, SOLVED) >= 0.97
+    assert share_right(sheet, SQUARE) >= 0.96
     x, y = np.mean(sheet.cells[0].box, axis=0)
     upright = find_grids(photo)[0].box(0, 0)
     for _ in range(turn):
@@ -65,7 +66,7 @@ def test_a_table_of_numbers(reader, written, bend):
 
 @pytest.mark.parametrize("turn", range(4))
 def test_numbers_of_several_digits_at_four_turns(reader, written, turn):
-    photo = simulate_photo(NUMBERS, written, 1, cell=(150, 64), size=(900, 600))
+    photo = simulate_photo(NUMBERS, written, 1, cell=(150, 64), size=(700, 450))
     sheet = reader.read_sheet(np.ascontiguousarray(np.rot90(photo, turn)))
     assert share_right(sheet, NUMBERS) >= 0.9
 
@@ -78,7 +79,7 @@ def test_blank_sheets_stay_blank(reader, written):
         assert sheet.rows == blank and not sheet.unsure
 
 
-def test_twelve_megapixels_give_the_same_table(reader, written):
+def test_a_sudoku_of_twelve_megapixels(reader, written):
     small = simulate_photo(SOLVED, written, seed=5, size=(1000, 750))
     large = cv2.resize(small, (4000, 3000), interpolation=cv2.INTER_CUBIC)
     sheet = reader.read_sheet(large)
