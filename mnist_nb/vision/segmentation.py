@@ -450,7 +450,7 @@ def lean(piece: Region) -> float:
     return float(-slope) if np.percentile(beside, 98) < 0.75 * pen + 0.5 else 0.0
 
 
-LEANS, BEYOND, SHORTER = 0.22, 0.08, 0.06
+LEANS, BEYOND, SHORTER = 0.22, 0.3, 0.0
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c006
 def beyond(piece: Region, others: Sequence[Region]) -> tuple[float, float]:
