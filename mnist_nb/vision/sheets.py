@@ -511,7 +511,8 @@ def without_copies(grids: Iterable[Grid]) -> list[Grid]:
                 more = grid.rows * grid.columns > other.rows * other.columns
                 clearer = grid.sides_seen > other.sides_seen + 0.03
                 finer = grid.rows * grid.columns >= 3 * other.rows * other.columns
-                if more and (grid.area > 0.6 * other.area or clearer or finer):
+                truer = grid.area > 0.8 * other.area and grid.sides_seen > other.sides_seen + 0.05
+                if truer or more and (grid.area > 0.6 * other.area or clearer or finer):
                     kept[k] = grid
                 break
         else:
