@@ -1,7 +1,7 @@
 """Runs notebooks and keeps what they show: `python -m tools.outputs [NOTEBOOK...]`, all of nbs
 unless told otherwise.
 
-Kept are pictures, tables and printed text; left out is what differs from run to run or only works
+Kept are pictures, of those in two formats the JPEG, tables and printed text; left out is what differs from run to run or only works
 while a kernel runs:
 execution counts, log lines, widgets.
 """
@@ -37,6 +37,8 @@ def run(path):
         cell.outputs = [output for output in cell.outputs if kept(output)]
         for output in cell.outputs:
             output.pop("execution_count", None)
+            if {"image/jpeg", "image/png"} <= output.get("data", {}).keys():
+                del output["data"]["image/png"]
             if output.output_type == "execute_result":
                 output["execution_count"] = None
     path.write_text(nbformat.writes(notebook, version=4) + "\n", encoding="utf8")
