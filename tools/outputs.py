@@ -1,9 +1,8 @@
 """Runs notebooks and keeps what they show: `python -m tools.outputs [NOTEBOOK...]`, all of nbs
 unless told otherwise.
 
-Kept are pictures, of those in two formats the JPEG, tables and printed text; left out is what differs from run to run or only works
-while a kernel runs:
-execution counts, log lines, widgets.
+Kept are pictures (of those in two formats the JPEG), tables and printed text; left out is what
+differs from run to run or only works while a kernel runs: execution counts, log lines, widgets.
 """
 
 import sys
