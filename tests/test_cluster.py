@@ -46,7 +46,7 @@ def test_predict_on_ray(home, mnist, command, tmp_path):
 def test_sweep_on_ray(ray, mnist, monkeypatch):
     "Each training on Ray ends where the same one ends in this process."
     few = replace(
-        mnist, train_images=mnist.train_images[:5600], train_labels=mnist.train_labels[:5600]
+        mnist, train_images=mnist.train_images[:600], train_labels=mnist.train_labels[:600]
     )
     monkeypatch.setattr(cluster, "load_mnist", lambda: few)
     words = [f"{name}={value}" for name, value in TINY.items()]

@@ -124,7 +124,8 @@ def served(program, folder):
             urllib.request.urlopen(url + path, timeout=60).read().decode()
             for path in ("", "api/health/ready")
         )
-        if not re.search('"visit": "[^"]+", "views": \\["', page) or "ready" not in ready:
+        shown = re.search(r'"views": \["[^"]+"\].*"visit": "[^"]+"', page)
+        if not shown or "ready" not in ready:
             sys.exit(f"the installed wheel serves no page: {ready} {page[-500:]}")
         print(f"the installed wheel serves {len(page)} bytes of a page with its widgets")
     finally:

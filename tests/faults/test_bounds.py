@@ -50,7 +50,7 @@ def test_18_small_files(mnist):
         np.mean(
             [
                 reading.probabilities.argmax() == label
-                for reading, label in zip(readings, mnist.test_labels, strict=True)
+                for reading, label in zip(readings, mnist.test_labels[:DIGITS], strict=True)
             ]
         )
         >= 0.97
