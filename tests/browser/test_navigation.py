@@ -188,7 +188,8 @@ def test_a_stranger_in_the_first_minutes(open_page, width):
         expect(page.locator(".mnb-busy:visible, .mnb-waiting:visible")).to_have_count(
             0, timeout=PATIENCE
         )
-        shown = page.locator(".mnb-body :is(img, svg, table, canvas, .mnb-steps, .mnb-invite)")
+        first = "img, svg, table, canvas, .mnb-steps, .mnb-invite, .mnb-example"
+        shown = page.locator(f".mnb-body :is({first})")
         expect(shown.locator("visible=true").first).to_be_visible()
     go(page, "Train")
     page.get_by_role("spinbutton", name="Learning rate").fill("-5")
