@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -189,7 +190,7 @@ def page_layers(content: bytes) -> list[dict]:
             continue
         if code not in kinds:
             raise MnistNbError(f"a page cannot hold this network: it has an operator {code}")
-        layer = {"kind": kinds[code]}
+        layer: dict[str, Any] = {"kind": kinds[code]}
         weights, *bias = list(constants(operator)) or [None]
         if layer["kind"] == "conv":
             same, size = operator.builtinOptions.padding == schema.Padding.SAME, weights.shape[1]
@@ -206,7 +207,8 @@ def page_layers(content: bytes) -> list[dict]:
 # %% ../nbs/71_export.ipynb #a1f0c3d6
 def page_handwriting(characters: str = "0123456789K☆", hands: int = 3) -> dict[str, list]:
     "Characters as strokes by several hands: in the middle of a field from -30 to 30, y down."
-    rng, found = np.random.default_rng(7), {}
+    rng = np.random.default_rng(7)
+    found: dict[str, list] = {}
     for character in characters:
         found[character] = []
         for strokes in (write_strokes(character, rng) for _ in range(hands)):
@@ -267,7 +269,9 @@ def run_web(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     tested in a browser.
     """
     page = path.read_text(encoding="utf8")
-    layers = json.loads(re.search(r'id="network">(.*?)</script>', page)[1])
+    network = re.search(r'id="network">(.*?)</script>', page)
+    assert network is not None
+    layers = json.loads(network[1])
 
     def run(values):
         for layer in layers:
@@ -392,17 +396,17 @@ def export(
     check_choice("form", form, tuple(FORMS))
     kind, registry = FORMS[form], registry or ModelRegistry()
     folder, terms = registry.path(version), contract(version, registry)
-    target = Path(target or f"mnist_nb-{terms['model']}{kind.suffix}")
+    place = Path(target or f"mnist_nb-{terms['model']}{kind.suffix}")
 
     def fill(path: Path):
         kind.write(folder, path, terms)
-        check_answers(kind.run(path), folder, target, kind.tolerance)
+        check_answers(kind.run(path), folder, place, kind.tolerance)
 
     if not kind.suffix:
-        place_folder(fill, numbered := next_number(target))
+        place_folder(fill, numbered := next_number(place))
         return numbered
-    if target.suffix != kind.suffix:
-        target = target.with_name(target.name + kind.suffix)
-    with atomic_path(target) as path:
+    if place.suffix != kind.suffix:
+        place = place.with_name(place.name + kind.suffix)
+    with atomic_path(place) as path:
         fill(path)
-    return target
+    return place

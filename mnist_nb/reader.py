@@ -32,6 +32,7 @@ from mnist_nb.vision.preprocessing import (
 )
 from mnist_nb.vision.segmentation import (
     Line,
+    Region,
     gaps,
     read_lines,
     read_stroke_groups,
@@ -255,9 +256,9 @@ def fit_number(
     return result
 
 # %% ../nbs/40_reader.ipynb #55cf877e
-def merged(page: Page, readings: list[Reading], regions: list) -> list[tuple[Reading, object]]:
+def merged(page: Page, readings: list[Reading], regions: list) -> list[tuple[Reading, Region]]:
     "Readings with their regions, parts of one piece that cannot be read taken together."
-    found = []
+    found: list[tuple[Reading, Region]] = []
     for reading, region in zip(readings, regions, strict=True):
         if found and reading.rejected and found[-1][0].rejected:
             before = found[-1][1]
@@ -274,8 +275,8 @@ def numbered_signs(page: Page, line: Line, regions: Sequence, before: int) -> li
     found = []
     for sign in line.signs:
         place = before + sum(r.middle[0] < sign.region.middle[0] for r in regions)
-        box = tuple(round(value * page.factor) for value in sign.region.box)
-        found.append(NumberSign(sign.text, place, box))
+        x, y, width, height = (round(value * page.factor) for value in sign.region.box)
+        found.append(NumberSign(sign.text, place, (x, y, width, height)))
     return found
 
 # %% ../nbs/40_reader.ipynb #55cf8780
@@ -492,7 +493,6 @@ class Reader:
         ImageError : the picture cannot be read.
         ValueError : what is known of the number is not of a form that a number can have.
         """
-        known = {"length": length, "minimum": minimum, "maximum": maximum, "choices": choices}
         page, first = Page.of(image, polarity, rotation), self.without_tta()
         lines = written_lines(page.ink)
         parts = read_lines(
@@ -501,13 +501,15 @@ class Reader:
         )
         prepared = [page.digit(r.ink, r.box[:2]) for regions, _ in parts for r in regions]
         found = iter(self.read_prepared(prepared))
-        digits, placed = [], []
+        digits: list[Reading] = []
+        placed: list[NumberSign] = []
         for line, (regions, probabilities) in zip(lines, parts, strict=True):
             readings = [unread(next(found), not row.any()) for row in probabilities]
             rows = merged(page, readings, regions)
             placed += numbered_signs(page, line, [region for _, region in rows], len(digits))
             digits += [reading for reading, _ in rows]
-        return fit_number(Number(digits, placed, signs), **known)
+        number = Number(digits, placed, signs)
+        return fit_number(number, length, minimum, maximum, choices)
 
     def read_number_strokes(self, strokes: Sequence, *, signs: bool = False) -> Number:
         """Read several digits as a number from pen strokes in the order of writing.
@@ -589,7 +591,7 @@ class Reader:
 
 # %% ../nbs/40_reader.ipynb #5ca4b0e6
 def answer_file(
-    read: Callable[[Picture], Reading | Number],
+    read: Callable[[Picture], "Reading | Number | Sheet | FormSheet"],
     name: str | os.PathLike,
     content: bytes | None = None,
 ) -> dict:
@@ -626,13 +628,15 @@ class ActiveReader:
 
     def __init__(self, registry: ModelRegistry | None = None):
         self.registry, self.problem = registry or ModelRegistry(), ""
-        self._used, self._reader, self._lock = None, None, Lock()
+        self._used: list[str] | None = None
+        self._reader: Reader | None = None
+        self._lock = Lock()
 
     def get(self) -> Reader:
         "The reader; raises ModelError where no version that was ever used can be read."
         used = self.registry.used()
         with self._lock:
-            if used != self._used:
+            if self._reader is None or used != self._used:
                 self._reader, self.problem = load_last_working(self.registry, used)
             self._used = used
             return self._reader
@@ -640,12 +644,13 @@ class ActiveReader:
 # %% ../nbs/40_reader.ipynb #894cf0af
 def load_last_working(registry: ModelRegistry, used: list[str]) -> tuple[Reader, str]:
     "The reader of the last version that can be read, and what was wrong with the very last."
-    first = None
+    first: ModelError | None = None
     for version in dict.fromkeys(reversed(used)):
         try:
             return Reader.load(version, registry), str(first or "")
         except ModelError as e:
             first = first or e
+    assert first is not None
     raise first
 
 # %% ../nbs/40_reader.ipynb #d161799d

@@ -154,8 +154,11 @@ def compare(
     spoilt = [corruption_table(reader, images[:digits], labels[:digits]) for reader in readers]
     return Comparison(
         versions=(first, second),
-        accuracy=tuple(float(r.mean()) for r in right),
-        interval=tuple(accuracy_interval(r.sum(), len(r)) for r in right),
+        accuracy=(float(right[0].mean()), float(right[1].mean())),
+        interval=(
+            accuracy_interval(right[0].sum(), len(labels)),
+            accuracy_interval(right[1].sum(), len(labels)),
+        ),
         only=only,
         chance=mcnemar(*only),
         digits=digits,
@@ -169,7 +172,8 @@ def compare(
         ),
         framing={name: tuple(table[name]["accuracy"] for table in framing) for name in framing[0]},
         distortion={
-            name: tuple(float(np.mean(table[name])) for table in spoilt) for name in CORRUPTIONS
+            name: (float(np.mean(spoilt[0][name])), float(np.mean(spoilt[1][name])))
+            for name in CORRUPTIONS
         },
     )
 
@@ -203,7 +207,7 @@ def compare_reports(first: str, second: str, registry: ModelRegistry | None = No
     return Comparison(
         versions=(first, second),
         accuracy=tuple(report["accuracy"] for report in reports),
-        interval=tuple(tuple(report["interval"]) for report in reports),
+        interval=(tuple(reports[0]["interval"]), tuple(reports[1]["interval"])),
         only=only,
         chance=mcnemar(*only),
         framing={},

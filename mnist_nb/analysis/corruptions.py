@@ -47,7 +47,7 @@ def turned(image: np.ndarray, amount: float) -> np.ndarray:
 # %% ../../nbs/analysis/51_corruptions.ipynb #18bc8327
 def shifted(image: np.ndarray, amount: float) -> np.ndarray:
     "Moved to the right by `amount` pixels."
-    return moved(image, [[1, 0, amount], [0, 1, 0]])
+    return moved(image, np.array([[1, 0, amount], [0, 1, 0]]))
 
 # %% ../../nbs/analysis/51_corruptions.ipynb #9576ca9d
 def thickened(image: np.ndarray, amount: float) -> np.ndarray:

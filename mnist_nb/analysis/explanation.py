@@ -9,6 +9,7 @@ __all__ = ['PATCH', 'occlusion', 'evidence_picture', 'integrated_gradients', 'ag
 # %% ../../nbs/analysis/53_explanation.ipynb #f0519913
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -18,6 +19,9 @@ from ..data.mnist import Mnist, load_mnist, load_test_digits
 from ..model.network import network_input
 from ..model.registry import ModelRegistry, read_network, read_record
 from ..reader import Reader
+
+if TYPE_CHECKING:
+    import keras
 
 # %% ../../nbs/analysis/53_explanation.ipynb #8f36a6eb
 PATCH = 4
@@ -82,7 +86,9 @@ def evidence_picture(picture: np.ndarray, evidence: np.ndarray, scale: int = 6) 
     colour-blind eyes too.
     """
     strength = np.clip(evidence / max(float(np.abs(evidence).max()), 1e-6), -1, 1)[..., None]
-    colour = np.where(strength > 0, np.float32([200, 100, 0]), np.float32([0, 130, 230]))
+    colour = np.where(
+        strength > 0, np.array([200, 100, 0], np.float32), np.array([0, 130, 230], np.float32)
+    )
     paper = 255 - 0.55 * picture[..., None].astype(np.float32)
     mixed = paper * (1 - np.abs(strength)) + colour * np.abs(strength)
     return cv2.resize(

@@ -7,6 +7,7 @@ __all__ = ['fill_form', 'phone_photo', 'form_score']
 
 # %% ../../nbs/analysis/55_form_round.ipynb #f0c4d104
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from mnist_nb.vision.forms import (
     FormSheet,
     fitted_text,
     form_picture,
+    parse_columns,
     read_form,
     read_text,
 )
@@ -48,10 +50,11 @@ def _sample_ink(image: np.ndarray, height: float) -> np.ndarray:
     "A digit in MNIST's form, as high as asked in millimetres; float32, 0 to 1."
     side, scale = round(_CANVAS * _DOTS), height * _DOTS / 20
     columns = np.flatnonzero(image.max(0) > 60)
-    scale = min(scale, 6.8 * _DOTS / max(1, np.ptp(columns)))
+    scale = min(scale, 6.8 * _DOTS / max(1, int(np.ptp(columns))))
     middle = (columns[0] + columns[-1]) / 2, np.flatnonzero(image.max(1) > 60)[[0, -1]].mean()
-    move = np.float32(
-        [[scale, 0, side / 2 - scale * middle[0]], [0, scale, side / 2 - scale * middle[1]]]
+    move = np.array(
+        [[scale, 0, side / 2 - scale * middle[0]], [0, scale, side / 2 - scale * middle[1]]],
+        np.float32,
     )
     large = cv2.warpAffine(image, move, (side, side), flags=cv2.INTER_CUBIC)
     return np.clip((large / np.float32(255) - 0.5) * 2.5 + 0.5, 0, 1)
@@ -145,17 +148,17 @@ def phone_photo(
     """
     height, width = page.shape
     shape = size, round(0.75 * size)
-    corners = (
-        np.float32([[0, 0], [width, 0], [width, height], [0, height]])
-        - np.float32([width, height]) / 2
-    )
+    middle = np.array([width, height], np.float32) / 2
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32) - middle
     angle = np.deg2rad(rng.uniform(-turn, turn))
-    turned = corners @ np.float32([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    cos, sin = np.cos(angle), np.sin(angle)
+    turned = corners @ np.array([[cos, sin], [-sin, cos]], np.float32)
     turned *= 1 + rng.uniform(-0.04, 0.04, (4, 2)).astype(np.float32)
     turned -= (turned.max(0) + turned.min(0)) / 2
-    turned *= rng.uniform(0.86, 0.97) * (np.float32(shape[::-1]) / np.ptp(turned, axis=0)).min()
-    turned += np.float32(shape[::-1]) / 2
-    to_photo = cv2.getPerspectiveTransform(corners + np.float32([width, height]) / 2, turned)
+    room = np.array(shape[::-1], np.float32)
+    turned *= rng.uniform(0.86, 0.97) * (room / np.ptp(turned, axis=0)).min()
+    turned += room / 2
+    to_photo = cv2.getPerspectiveTransform(corners + middle, turned)
     finer = np.ptp(corners[:, 1]) / np.linalg.norm(turned[3] - turned[0])
     soft = cv2.GaussianBlur(page, (0, 0), max(0.3, 0.4 * finer))
     table = cv2.GaussianBlur(rng.normal(90, 60, shape).astype(np.float32), (0, 0), 3)
@@ -226,7 +229,7 @@ def form_score(
     pages: int = 10,
     samples: tuple[np.ndarray, np.ndarray] | None = None,
     seed: int = 0,
-    **photo: float,
+    **photo: Any,
 ) -> dict[str, float]:
     """How often forms of 20 rows of 11 boxes are read as they were filled in.
 
@@ -242,7 +245,7 @@ def form_score(
     -------
     Counts and shares by name.
     """
-    form, boxes, ids, slips, unread = Form("id:8,score:3", 20), [], [], [], 0
+    form, boxes, ids, slips, unread = Form(parse_columns("id:8,score:3"), 20), [], [], [], 0
     for page in range(pages):
         rng = np.random.default_rng((seed, page))
         roster = random_roster(120, rng)

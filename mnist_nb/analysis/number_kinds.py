@@ -95,7 +95,7 @@ def spaced(rng: np.random.Generator) -> Callable[[], float]:
 # %% ../../nbs/analysis/56_number_kinds.ipynb #55aa000d
 def near(gap: float, rng: np.random.Generator) -> tuple:
     "Two to four digits with a gap; negative, where their boxes overlap."
-    text = some_digits(rng.integers(2, 5), rng)
+    text = some_digits(int(rng.integers(2, 5)), rng)
     return drawn(write_line(text, lambda: gap, rng), text, rng)
 
 

@@ -43,7 +43,7 @@ def plain_frame(grey: np.ndarray) -> np.ndarray:
     picture[y : y + size[1], x : x + size[0]] = part
     moments = cv2.moments(picture)
     right, down = (round(14 - moments[key] / moments["m00"]) for key in ("m10", "m01"))
-    move = np.float32([[1, 0, right], [0, 1, down]])
+    move = np.array([[1, 0, right], [0, 1, down]], np.float32)
     return np.clip(cv2.warpAffine(picture, move, (IMAGE_SIZE, IMAGE_SIZE)), 0, 255).astype(np.uint8)
 
 # %% ../../nbs/analysis/54_picture_kinds.ipynb #34aa000a
@@ -123,7 +123,7 @@ def camera(
     digit = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC).clip(0, 255)
     digit = np.clip((digit.astype(np.float32) / 255 - 0.5) * 3 + 0.5, 0, 1)
     ink = np.zeros((height + side, width + side), np.float32)
-    y, x = rng.integers(0, height - side // 2), rng.integers(0, width - side // 2)
+    y, x = int(rng.integers(0, height - side // 2)), int(rng.integers(0, width - side // 2))
     y, x = min(y, max(0, height - side)), min(x, width - side)
     ink[y : y + side, x : x + side] = digit
     down, right = np.mgrid[:height, :width].astype(np.float32)

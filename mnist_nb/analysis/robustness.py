@@ -26,7 +26,7 @@ CANVAS = 280
 def redraw(
     image: np.ndarray,
     size: float = 0.5,
-    place: tuple = (0.5, 0.5),
+    place: tuple[float, float] | np.ndarray = (0.5, 0.5),
     pen: float = 0.0,
     turn: float = 0.0,
 ) -> np.ndarray:
@@ -134,8 +134,9 @@ def compose(
             fy=size,
             interpolation=cv2.INTER_CUBIC,
         )
-        height, width, top = *digit.shape, rng.integers(5, 140 - digit.shape[0] - 4)
-        top = int((140 - height) / 2 + (top - (140 - height) / 2) * 0.3)
+        height, width = digit.shape
+        middle = (140 - height) / 2
+        top = int(middle + (rng.integers(5, 140 - height - 4) - middle) * 0.3)
         picture[top : top + height, at : at + width] = np.maximum(
             picture[top : top + height, at : at + width], digit
         )

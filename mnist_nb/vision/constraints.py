@@ -98,7 +98,9 @@ def _totals_between(
     "The best product, its digits, '-' for none, and the sum of all, as long as `low` and `high`."
     states = {(0, True, True): (1.0, "", 1.0)}
     for row, blank in zip(probabilities, none, strict=True):
-        steps = defaultdict(lambda: (0.0, "", 0.0))
+        steps: dict[tuple[int, bool, bool], tuple[float, str, float]] = defaultdict(
+            lambda: (0.0, "", 0.0)
+        )
         for (used, at_low, at_high), (best, text, total) in states.items():
             ways = [((used, at_low, at_high), text + "-", blank)] if blank > 0 else []
             if used < len(low):

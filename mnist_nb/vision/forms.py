@@ -103,7 +103,7 @@ def _parse_column(text: str) -> FormColumn:
             raise ValueError(f"choices: expected at most {digits} digits, got {long[0]!r}")
     except ValueError as e:
         raise ValueError(f"columns: {name!r}: {e}") from None
-    return FormColumn(name, digits, minimum, maximum, choices and tuple(choices))
+    return FormColumn(name, digits, minimum, maximum, None if choices is None else tuple(choices))
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e0b
 def parse_columns(text: str) -> tuple[FormColumn, ...]:
@@ -241,8 +241,8 @@ class Form:
         width, height = self.size
         near, right = _MARGIN, width - _MARGIN - _MARKER
         low = height - _MARGIN - _MARKER
-        places = np.float32([[near, near], [right, near], [right, low], [near, low]])
-        return places[:, None] + _MARKER * np.float32([[0, 0], [1, 0], [1, 1], [0, 1]])
+        places = np.array([[near, near], [right, near], [right, low], [near, low]], np.float32)
+        return places[:, None] + _MARKER * np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
 
     def code_place(self) -> tuple[float, float]:
         "The left top corner of the QR code."
@@ -266,7 +266,7 @@ class Form:
             )
         number, paper, rows, page, pages, columns = match.groups()[:6]
         try:
-            form, unknown = cls(columns, int(rows), paper), ""
+            form, unknown = cls(parse_columns(columns), int(rows), paper), ""
         except ValueError as e:
             form, unknown = None, str(e)
         if (
@@ -302,7 +302,8 @@ def _patterns(form: Form, page: int) -> list[Rectangle]:
     found = []
     for number, corners in enumerate(form.markers()):
         cells = cv2.aruco.generateImageMarker(MARKERS, number, 6) == 0
-        found += _squares(cells, *corners[0], _MARKER)
+        left, top = corners[0]
+        found += _squares(cells, left, top, _MARKER)
     code = segno.make(form.code(page), error="m", micro=False, boost_error=False, encoding="utf-8")
     return found + _squares(np.array(code.matrix, bool), *form.code_place(), _CODE)
 
@@ -314,8 +315,8 @@ def _draw_page(form: Form, page: int, title: str) -> Figure:
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
     axes.add_collection(PatchCollection(_patterns(form, page), facecolor=_INK, linewidth=0))
-    boxes = [Rectangle(box[:2], *box[2:]) for box in form.boxes(page).reshape(-1, 4)]
-    style = {"facecolor": "none", "edgecolor": _BOX_COLOUR, "linewidth": 0.9}
+    boxes = [Rectangle((x, y), w, h) for x, y, w, h in form.boxes(page).reshape(-1, 4)]
+    style: dict[str, Any] = {"facecolor": "none", "edgecolor": _BOX_COLOUR, "linewidth": 0.9}
     axes.add_collection(PatchCollection(boxes, **style))
     starts = form.column_starts()
     for column, start in zip(form.columns, starts, strict=True):
@@ -334,7 +335,7 @@ def _draw_page(form: Form, page: int, title: str) -> Figure:
     return figure
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e18
-def form_picture(form: Form, page: int = 1, dpi: int = 200, title: str = "") -> np.ndarray:
+def form_picture(form: Form, page: int = 1, dpi: float = 200, title: str = "") -> np.ndarray:
     """A page of a form as a scanner would see it; uint8 array of shape (h, w), paper white.
 
     Raises
@@ -377,7 +378,8 @@ def write_form(
     """
     if Path(path).suffix.lower() != ".pdf":
         raise ValueError(f"path: expected a name that ends in .pdf, got {os.fspath(path)!r}")
-    form = Form(columns if isinstance(columns, str) else tuple(columns), rows, paper)
+    parsed = parse_columns(columns) if isinstance(columns, str) else tuple(columns)
+    form = Form(parsed, rows, paper)
     about = {
         "Title": title or "A form to be filled in",
         "Creator": "mnist_nb",
@@ -503,7 +505,7 @@ class FormPage:
     def __repr__(self):
         return f"FormPage({self.form.code(self.page)!r})"
 
-    def in_photo(self, places: np.ndarray) -> np.ndarray:
+    def in_photo(self, places: np.ndarray | Sequence) -> np.ndarray:
         "Places in millimetres on the paper, (n, 2), as places in the photo."
         points = np.asarray(places, np.float64).reshape(-1, 1, 2)
         return cv2.perspectiveTransform(points, self.to_photo).reshape(-1, 2)
@@ -677,7 +679,9 @@ def _shared_out(
     boxes: np.ndarray,
 ) -> tuple[dict, dict, set]:
     "Which pieces each box has whole, which in part, and the boxes beside which something stands."
-    whole, parts, stray = {}, {}, set()
+    whole: dict[int, list] = {}
+    parts: dict[int, list] = {}
+    stray = set()
     middles = boxes[:, :2] + boxes[:, 2:] / 2
     low, high = boxes[:, :2].min(0), (boxes[:, :2] + boxes[:, 2:]).max(0)
     for label in np.flatnonzero(real):
@@ -686,7 +690,7 @@ def _shared_out(
             zip(pairs[rows, 1].tolist(), (sizes[rows] / stats[label, 4]).tolist(), strict=True)
         )
         outside = shares.pop(0, 0.0)
-        first = max(shares, key=shares.get, default=0)
+        first = max(shares, key=shares.__getitem__, default=0)
         if first and shares[first] > 0.75 * (1 - outside) and outside < 0.6:
             whole.setdefault(first, []).append(label)
         elif outside < 0.6:
@@ -926,8 +930,8 @@ class DigitReader(Protocol):
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e47
 def _read_boxes(reader: DigitReader, page: FormPage, inks: Sequence[_BoxInk]) -> list[Any | None]:
     "A reading of each box with ink, all in one batch; None for a blank one."
-    source, inked = Page(None, "dark", 0, 1 / _SCALE), [ink for ink in inks if ink.ink is not None]
-    prepared = [source.digit(ink.ink, ink.place) for ink in inked]
+    source = Page(np.zeros((0, 0), np.uint8), "dark", 0, 1 / _SCALE)
+    prepared = [source.digit(ink.ink, ink.place) for ink in inks if ink.ink is not None]
     found = iter(reader.read_prepared([_in_photo(page, each) for each in prepared]))
     return [None if ink.ink is None else next(found) for ink in inks]
 

@@ -15,6 +15,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -154,7 +155,7 @@ def _from_pil(image: Image.Image) -> tuple[np.ndarray, int]:
     _check_size(*image.size)
     try:
         image.load()
-        mirrored, degrees = _TURNS.get(image.getexif().get(0x0112), (False, 0))
+        mirrored, degrees = _TURNS.get(image.getexif().get(0x0112, 1), (False, 0))
         grey = _luminance(image)
     except _BROKEN as e:
         raise ImageError(
@@ -590,7 +591,8 @@ _THINNEST = 0.1
 def _box(ink: np.ndarray) -> tuple[int, int, int, int]:
     "Left, top, width and height of the ink; the width is 0 where there is none."
     level = INKED if max(ink.shape) >= SMALL else 25
-    return tuple(int(v) for v in cv2.boundingRect((ink > level).view(np.uint8)))
+    left, top, width, height = cv2.boundingRect((ink > level).view(np.uint8))
+    return left, top, width, height
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #12673d55
 def _with_visible_pen(ink: np.ndarray) -> np.ndarray:
@@ -615,7 +617,7 @@ def _centred(picture: np.ndarray) -> np.ndarray:
     if not (right or down):
         return picture
     return cv2.warpAffine(
-        picture, np.float32([[1, 0, right], [0, 1, down]]), (IMAGE_SIZE, IMAGE_SIZE)
+        picture, np.array([[1, 0, right], [0, 1, down]], np.float32), (IMAGE_SIZE, IMAGE_SIZE)
     )
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #895c5888
@@ -741,10 +743,12 @@ class Page:
         cut = part[top : top + height, left : left + width]
         pen = pen_width(_reduced(cut, 100)) * max(1, max(width, height) / 100)
         corner = left + place[0], top + place[1]
-        box = tuple(round(value * self.factor) for value in (*corner, width, height))
+        x, y, w, h = (round(value * self.factor) for value in (*corner, width, height))
         scale = BOX / max(width, height) / self.factor
         picture, pen = _normalize_part(cut), pen * self.factor
-        return PreprocessedImage(picture, False, self.polarity, box, scale, pen, self.rotation, way)
+        return PreprocessedImage(
+            picture, False, self.polarity, (x, y, w, h), scale, pen, self.rotation, way
+        )
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #485d9dfb
 def _empty(polarity: str, rotation: int) -> PreprocessedImage:
@@ -863,7 +867,7 @@ def candidates(
     grey, noted = _upright(image)
     grey, degrees = _turned(grey, rotation), (noted + rotation) % 360
     looks, polarity = _looks(_reduced(grey, _LOCATE), polarity)
-    made = []
+    made: list[PreprocessedImage] = []
     for way, ink in looks:
         if way == "unchanged" and any(_alike(ink, other.picture) for other in made):
             continue
@@ -895,7 +899,7 @@ def prepare(
 _FINE = 4
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #e3662f61
-def _xy_points(stroke: object, columns: bool) -> np.ndarray:
+def _xy_points(stroke: Any, columns: bool) -> np.ndarray:
     "One stroke as a float32 array of shape (n, 2), whatever its form; of nan where it has none."
     try:
         if len(stroke) and isinstance(stroke[0], dict):

@@ -7,7 +7,7 @@ __all__ = ['Region', 'lines', 'segment', 'take_boxes', 'Sign', 'split_signs', 'L
            'candidates', 'read_lines', 'StrokeGroup', 'read_stroke_groups']
 
 # %% ../../nbs/vision/11_segmentation.ipynb #cf51ef71
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -74,7 +74,9 @@ def pieces(ink: np.ndarray, x: int = 0, y: int = 0) -> list[Region]:
         window = np.s_[top : top + height + 2, left : left + width + 2]
         mine = cv2.dilate((labels[window] == label).astype(np.uint8), np.ones((3, 3), np.uint8))
         mine[(labels[window] != 0) & (labels[window] != label)] = 0
-        found.append(region_of(ink[window] * mine, x + left, y + top))
+        region = region_of(ink[window] * mine, x + left, y + top)
+        assert region is not None
+        found.append(region)
     return found
 
 # %% ../../nbs/vision/11_segmentation.ipynb #eb3bea26
@@ -113,7 +115,7 @@ def mean(numbers: Sequence[float]) -> float:
 # %% ../../nbs/vision/11_segmentation.ipynb #b025e182
 def bands(regions: Sequence[Region], height: float, slope: float) -> list[list[Region]]:
     "Regions by line, where the lines have a known slope and most digits a known height."
-    found = []
+    found: list[tuple[list[float], list[Region]]] = []
     for r in sorted(regions, key=lambda r: (r.box[3] > 2 * height, -r.box[3])):
         level = r.middle[1] - slope * r.middle[0]
         levels, line = min(found, key=lambda each: abs(level - mean(each[0])), default=([], []))
@@ -162,7 +164,8 @@ def gaps(a: Region, b: Region) -> tuple[int, int]:
     "How many pixels lie between two regions, across and down; negative where they overlap."
     starts = (max(a.box[k], b.box[k]) for k in (0, 1))
     ends = (min(a.box[k] + a.box[k + 2], b.box[k] + b.box[k + 2]) for k in (0, 1))
-    return tuple(start - end for start, end in zip(starts, ends, strict=True))
+    across, down = (start - end for start, end in zip(starts, ends, strict=True))
+    return across, down
 
 # %% ../../nbs/vision/11_segmentation.ipynb #0ca16056
 def belong(a: Region, b: Region, height: float) -> bool:
@@ -187,8 +190,7 @@ def digit_height(found: Sequence[Region]) -> float:
     drawn = [r for r in found if not is_thin(r) and max(r.box[2:]) > 2 * pen_width(r.ink)]
     if thin and not drawn:
         return float(thin[(len(thin) - 1) // 2])
-    drawn = drawn or found
-    heights = sorted((r.box[3] for r in drawn), reverse=True)
+    heights = sorted((r.box[3] for r in drawn or found), reverse=True)
     for k in range(1, min(LARGE_THINGS + 1, len(heights) - 1)):
         taller, first, second = heights[k - 1 : k + 2]
         if first < 0.2 * taller and second > max(0.5 * first, READABLE):
@@ -215,7 +217,8 @@ def whole_lines(regions: Sequence[Region], tall: float) -> list[list[Region]]:
     "Regions by line, with the pieces together that are surely of one digit."
     result = []
     for line in lines(regions):
-        height, joined = max(r.box[3] for r in line), []
+        height = max(r.box[3] for r in line)
+        joined: list[Region] = []
         for r in line:
             apart = not joined or joined[-1].whole or r.whole
             if not apart and belong(joined[-1], r, height):
@@ -243,13 +246,13 @@ def segment(ink: np.ndarray) -> list[Region]:
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c011
 def runs(marked: np.ndarray, near: int) -> list[tuple[int, int]]:
     "Where runs of True begin and end, those less than `near` apart taken together."
-    found = []
+    found: list[list[int]] = []
     for at in np.flatnonzero(marked):
         if found and at - found[-1][1] <= near:
             found[-1][1] = int(at) + 1
         else:
             found.append([int(at), int(at) + 1])
-    return [tuple(each) for each in found]
+    return [(start, stop) for start, stop in found]
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c012
 SMALLEST_BOX = 20
@@ -308,7 +311,7 @@ def walls_of(mask, across, upright, corner, level, thick, closed) -> Frame | Non
 
 def evenly(walls: Sequence[int], width: int) -> list[int]:
     "Those of some walls that divide a width evenly, as many as can be."
-    best = []
+    best: list[int] = []
     for count in range(3, len(walls)):
         ideal = np.linspace(walls[0], walls[-1], count + 1)
         chosen = [min(walls, key=lambda w: abs(w - i)) for i in ideal]
@@ -536,7 +539,7 @@ def split_signs(
             for s in signs
             if s.text in ".,:" and abs(s.region.middle[0] - piece.middle[0]) < 0.25 * height
         ]
-        lower = below or [r for r in upper if r is not piece and gaps(r, piece)[0] < 0]
+        lower = [r for r in upper if r is not piece and gaps(r, piece)[0] < 0]
         if below:
             signs.remove(below[0])
             signs.append(Sign(":", union(piece, below[0].region)))
@@ -645,7 +648,7 @@ def cuts(region: Region, most: int = 6) -> list[tuple[float, np.ndarray]]:
     paths = np.unique(paths, axis=0)
     crossed = ink[rows, paths].sum(1) / scale
     left = np.cumsum(ink, axis=1)[rows, paths].sum(1) / ink.sum()
-    chosen = []
+    chosen: list[np.intp] = []
     for k in np.argsort(crossed, kind="stable"):
         if crossed[k] > 2.5 * pen or len(chosen) == most:
             break
@@ -717,7 +720,7 @@ def joined(a: Candidate, b: Candidate, height: float) -> Candidate | None:
     return Candidate(a.start, b.stop, union(a.region, b.region), cost, a.cut or b.cut)
 
 # %% ../../nbs/vision/11_segmentation.ipynb #ee9a4d05
-def candidates(regions: Sequence[Region], settled: Sequence[bool] = ()) -> list[Candidate]:
+def candidates(regions: Sequence[Region], settled: Iterable[bool] = ()) -> list[Candidate]:
     """All plausible digits in a line.
 
     Parameters
@@ -756,7 +759,8 @@ def best_chain(found: Sequence[Candidate], costs: np.ndarray) -> list[int]:
         total = best.get(found[k].start, np.inf) + costs[k]
         if total < best.get(found[k].stop, np.inf):
             best[found[k].stop], back[found[k].stop] = total, k
-    chain, place = [], max(best)
+    chain: list[int] = []
+    place = max(best)
     while place:
         chain.insert(0, back[place])
         place = found[back[place]].start
@@ -856,7 +860,9 @@ def stroke_regions(strokes: Sequence[np.ndarray]) -> list[Region]:
         where = np.rint((places - low) * 16).astype(np.int32)
         where = where[[0, *range(len(where))]]
         cv2.polylines(ink, [where], False, 255, STROKE_PEN, cv2.LINE_AA, 4)
-        found.append(region_of(ink, *low.tolist()))
+        region = region_of(ink, *low.tolist())
+        assert region is not None
+        found.append(region)
     return found
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c032

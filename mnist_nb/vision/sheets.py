@@ -71,7 +71,7 @@ def bent_and_turned(
     corners = corners @ np.array([[cos, sin], [-sin, cos]])
     corners *= 0.94 * min(middle / np.abs(corners).max(0))
     matrix = cv2.getPerspectiveTransform(
-        np.float32([[0, 0], [w, 0], [w, h], [0, h]]), np.float32(corners + middle)
+        np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32), np.float32(corners + middle)
     )
     xs, ys = np.meshgrid(np.arange(width), np.arange(height))
     places = np.stack([xs, ys], -1).reshape(1, -1, 2).astype(np.float32)
@@ -185,7 +185,7 @@ def seen_from_above(strength: np.ndarray, corners: np.ndarray) -> tuple[np.ndarr
     width, height = sides[::2].mean(), sides[1::2].mean()
     scale = FLAT / max(width, height)
     w, h = max(60, round(width * scale)), max(60, round(height * scale))
-    target = np.float32([[0, 0], [w, 0], [w, h], [0, h]]) + MARGIN
+    target = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32) + MARGIN
     matrix = cv2.getPerspectiveTransform(np.float32(corners), target)
     return cv2.warpPerspective(strength, matrix, (w + 2 * MARGIN, h + 2 * MARGIN)), matrix
 
@@ -229,7 +229,8 @@ def best_path(score: np.ndarray, steepest: int = 2, slope_cost: float = 0.02) ->
 # %% ../../nbs/vision/13_sheets.ipynb #9c60e3e1
 def paths_of(peaks: np.ndarray) -> np.ndarray:
     "The row in each strip of every line, from the top to the bottom; (n, STRIPS)."
-    score, each, found = peaks.copy(), np.arange(STRIPS), []
+    score, each = peaks.copy(), np.arange(STRIPS)
+    found: list[np.ndarray] = []
     for away, share in ((1, 0.8), (2, 0.5)):
         score[:, away:] = np.maximum(score[:, away:], share * peaks[:, :-away])
         score[:, :-away] = np.maximum(score[:, :-away], share * peaks[:, away:])
@@ -241,8 +242,8 @@ def paths_of(peaks: np.ndarray) -> np.ndarray:
         found.append(path)
         for strip, row in enumerate(path):
             score[strip, max(0, row - 8) : row + 9] = 0
-    found = np.array(found).reshape(-1, STRIPS)
-    return found[np.argsort(found.mean(1))]
+    paths = np.array(found).reshape(-1, STRIPS)
+    return paths[np.argsort(paths.mean(1))]
 
 # %% ../../nbs/vision/13_sheets.ipynb #573b6001
 def bent_alike(paths: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -343,7 +344,7 @@ def evenly(paths: np.ndarray, count: int | None) -> np.ndarray:
     shares = widths / np.median(widths) if len(widths) else widths
     even = len(widths) >= 4 and (np.abs(shares - 1) < 0.15).mean() >= 0.6
     if even and (np.abs(shares - np.rint(shares)) < 0.2).all():
-        full = [paths[:1]]
+        full: list = [paths[:1]]
         for first, last, n in zip(paths, paths[1:], np.rint(shares).astype(int), strict=False):
             full.append([first + (last - first) * k / n for k in range(1, n + 1)])
         paths = np.concatenate(full)
@@ -503,7 +504,7 @@ def goes_on(corners: np.ndarray, crossings: np.ndarray, shape: tuple[int, int]) 
 # %% ../../nbs/vision/13_sheets.ipynb #db0528cd
 def without_copies(grids: Iterable[Grid]) -> list[Grid]:
     "Grids, largest first; of those that overlap one: the larger, unless one has more cells."
-    kept = []
+    kept: list[Grid] = []
     for grid in sorted(grids, key=lambda grid: -grid.area):
         middle = tuple(float(v) for v in grid.corners.mean(0))
         for k, other in enumerate(kept):
@@ -522,7 +523,7 @@ def without_copies(grids: Iterable[Grid]) -> list[Grid]:
 # %% ../../nbs/vision/13_sheets.ipynb #27fb4ce6
 def distinct(found: Sequence[np.ndarray]) -> list[np.ndarray]:
     "Corners without those that nearly are others'."
-    kept = []
+    kept: list[np.ndarray] = []
     for corners in found:
         if all(np.abs(corners - other).max() > 3 for other in kept):
             kept.append(corners)
@@ -751,7 +752,9 @@ def line_bands(
         top = max(0, row - reach)
         for first, last in zip(between, between[1:], strict=False):
             part = strength[top : row + reach + 1, first + 3 : last - 3]
-            dark = np.flatnonzero(np.percentile(part, 35, axis=1) > level) if part.size else []
+            if not part.size:
+                continue
+            dark = np.flatnonzero(np.percentile(part, 35, axis=1) > level)
             if not len(dark):
                 continue
             runs = np.split(dark, np.flatnonzero(np.diff(dark) > 1) + 1)
@@ -886,7 +889,7 @@ def writing_of(pieces: Pieces, height: float, strong: float) -> CellInk | None:
     first = int(big[np.argmax((pieces.stats[:, 3] * pieces.peaks)[big])])
     low, high = pieces.stats[:, :2], pieces.stats[:, :2] + pieces.stats[:, 2:4]
     group = [first]
-    for k in sorted(np.flatnonzero(seen), key=lambda k: -pieces.longer[k]):
+    for k in sorted(np.flatnonzero(seen).tolist(), key=lambda k: -pieces.longer[k]):
         gap = np.maximum(low[group] - high[k], low[k] - high[group]).max(1).min()
         like = pieces.longer[k] >= 0.6 * height
         near = pieces.longer[k] >= 0.15 * height and gap < 0.2 * height
@@ -904,7 +907,7 @@ def writing_of(pieces: Pieces, height: float, strong: float) -> CellInk | None:
 def written_cells(sheet: StraightSheet) -> tuple[list[CellInk], np.ndarray]:
     "The writing of each cell that has some; and the ink of the whole sheet."
     ink, level = ink_of(sheet)
-    owner = owners(np.uint8(ink > level), sheet)
+    owner = owners((ink > level).astype(np.uint8), sheet)
     found = [
         pieces_in(ink, owner, sheet, row, column)
         for row in range(len(sheet.ys) - 1)
@@ -1015,7 +1018,7 @@ def read_singles(
                     SHARPER,
                 )
             )
-            for k in unsure
+            for k in unsure.tolist()
         ]
         shares[unsure] = (2 * shares[unsure] + shares_of(reader.read_prepared(sharper))) / 3
     shares = agreed(shares, np.array([pair[0].picture for pair in looks]))
@@ -1131,7 +1134,7 @@ def best_turn(reader: DigitReader, cells: Sequence[CellInk], turns: Sequence[int
         scores[turn] = float(np.log(certain + 1e-3).mean()) + MARGIN_OF_TURN * (turn == turns[0])
         if turn == turns[0] and certain.mean() > READS_WELL:
             break
-    return max(scores, key=scores.get)
+    return max(scores, key=scores.__getitem__)
 
 # %% ../../nbs/vision/13_sheets.ipynb #d5d9daeb
 def possible_turns(grid: Grid, rows: int | None, columns: int | None) -> list[int]:
@@ -1343,8 +1346,14 @@ def read_sheet(
     places = np.ndindex(straight.grid.rows, straight.grid.columns)
     return Sheet(
         tuple(
-            cell_of(straight.grid, *place, texts.get(place, []), texts.get(place) == [])
-            for place in places
+            cell_of(
+                straight.grid,
+                row,
+                column,
+                texts.get((row, column), []),
+                texts.get((row, column)) == [],
+            )
+            for row, column in places
         ),
         straight,
         reader.version,
