@@ -19,23 +19,8 @@ from mnist_nb.dashboard.session import Session
 from mnist_nb.model.registry import ModelRegistry, set_current
 from mnist_nb.training.config import PRESETS
 from mnist_nb.training.jobs import Jobs, held, new_folder
+from tests.browser.pen import THREE
 
-THREE = [
-    [
-        (230, 120),
-        (290, 80),
-        (360, 90),
-        (390, 140),
-        (350, 195),
-        (295, 215),
-        (350, 225),
-        (405, 270),
-        (400, 335),
-        (340, 380),
-        (270, 375),
-        (225, 345),
-    ]
-]
 HEAVY = "tensorflow", "keras", "matplotlib", "scipy", "sklearn", "jupyterlab", "pandas", "voila"
 
 

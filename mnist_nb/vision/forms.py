@@ -7,7 +7,6 @@ __all__ = ['FormColumn', 'parse_columns', 'Form', 'form_picture', 'write_form', 
            'FormCell', 'FormSheet', 'read_form', 'join_pages']
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e04
-import base64
 import csv
 import io
 import os
@@ -30,6 +29,7 @@ from matplotlib.patches import Rectangle
 from ..core import ImageError, atomic_path
 from .constraints import check_constraints, most_probable_number
 from .preprocessing import Page, PreprocessedImage, decode
+from .sheets import jpeg_data_url
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e07
 @dataclass(frozen=True)
@@ -814,8 +814,7 @@ class FormSheet:
 
     def _repr_html_(self):
         picture = cv2.resize(self.draw(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
-        url = "data:image/jpeg;base64," + base64.b64encode(content).decode()
+        url = jpeg_data_url(picture)
         return f'<img alt="{self!r}" src="{url}" style="max-width:100%">'
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e3b

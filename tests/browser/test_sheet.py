@@ -1,15 +1,9 @@
 """A sheet of numbers from a photo to CSV, by mouse and by keyboard."""
 
-import pytest
 from playwright.sync_api import expect
 
 from mnist_nb.dashboard.sheet_page import SAMPLE_NUMBERS
-from mnist_nb.reader import Reader
 from tests.browser.test_dashboard import go
-
-pytestmark = pytest.mark.skipif(
-    not hasattr(Reader, "read_sheet"), reason="this reader reads no sheets"
-)
 
 
 def test_the_sample_sheet_is_read_put_right_and_carried_away(page):
