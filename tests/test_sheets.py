@@ -122,7 +122,9 @@ def test_several_tables(reader, written):
 def test_no_table_is_a_clear_error(reader, photo):
     with pytest.raises(GridMissing, match="no table in the picture") as caught:
         reader.read_sheet(photo, rows=9)
-    assert isinstance(caught.value, MnistNbError) and "9 x any number" in str(caught.value)
+    assert isinstance(caught.value, MnistNbError) and "9 rows and any number of columns" in str(
+        caught.value
+    )
 
 
 def test_unreadable_ink_is_said(reader, written):

@@ -619,12 +619,12 @@ def grid_of(grey: np.ndarray, rows: int | None, columns: int | None, number: int
     found = find_grids(grey, rows, columns)
     if not found:
         found = [grid for grid in [aligned_grid(grey, rows, columns)] if grid]
-    size = " x ".join(str(n or "any number") for n in (rows, columns))
+    size = f"{rows or 'any number of'} rows and {columns or 'any number of'} columns"
     if not found:
         raise GridMissing(
-            "there is no table in the picture: neither lines that cross and hang together nor "
-            f"writing in rows and columns, looked for {size} cells, dark on light; take the photo "
-            "so that the whole table is in it, sharp and without much else"
+            f"there is no table in the picture. Looked for {size}, dark on light, with ruled lines"
+            " or without; take the photo so that the whole table is in it, sharp and without much"
+            " else"
         )
     if not 0 <= number < len(found):
         raise GridMissing(
