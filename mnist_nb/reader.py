@@ -281,14 +281,21 @@ def numbered_signs(page: Page, line: Line, regions: Sequence, before: int) -> li
 
 # %% ../nbs/40_reader.ipynb #55cf8780
 def unread(reading: Reading, cannot: bool = True) -> Reading:
-    "A reading as one of what cannot be read, if it cannot."
-    if reading.rejected or not (cannot or reading.confidence < LEAST):
+    """A reading of a part of a number: `?` if it cannot be read, else a digit.
+
+    Where digits stand, a digit is likelier than where anything may: so it takes more than for a
+    single picture until one is refused.
+    """
+    if not cannot and reading.confidence >= LEAST:
+        digit = int(reading.probabilities.argmax())
+        return replace(reading, digit=digit, rejected=False, reason="")
+    if reading.rejected:
         return reading
     confidence = min(reading.confidence, 0.5)
     return replace(reading, digit=None, rejected=True, reason="not a digit", confidence=confidence)
 
 
-LEAST = 0.4
+LEAST = 0.2
 
 # %% ../nbs/40_reader.ipynb #55cf8781
 SEVERAL = "several digits; read_number reads them"

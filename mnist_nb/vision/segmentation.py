@@ -453,7 +453,7 @@ def lean(piece: Region) -> float:
     return float(-slope) if np.percentile(beside, 98) < 0.75 * pen + 0.5 else 0.0
 
 
-LEANS, BEYOND, SHORTER = 0.22, 0.3, 0.0
+LEANS, BEYOND = 0.22, 0.45
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c006
 def beyond(piece: Region, others: Sequence[Region]) -> tuple[float, float]:
@@ -470,9 +470,10 @@ def slashes(pieces: Sequence[Region], height: float) -> list[Region]:
     leaning = [r for r in digits if r.box[3] > 0.7 * height and lean(r) > LEANS]
     others = [r for r in digits if r not in leaning]
     found = []
-    for r in leaning if others else ():
-        excess = beyond(r, others)
-        if sum(excess) > BEYOND and min(excess) > -SHORTER:
+    inner = [r for r in leaning if r not in (digits[0], digits[-1])]
+    for r in inner if others else ():
+        above, below = beyond(r, others)
+        if above + below > BEYOND and min(above, below) > 0:
             found.append(r)
     return max(found, date_strokes(digits, leaning), key=len)
 
