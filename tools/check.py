@@ -33,6 +33,7 @@ def run(*command, minutes=MINUTES, live=False, **options):
     said = f"$ {' '.join(words)}"
     if live:
         print(said, flush=True)
+    started = time.monotonic()
     pipes = {} if live else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     try:
         done = subprocess.run(
@@ -44,7 +45,7 @@ def run(*command, minutes=MINUTES, live=False, **options):
             " minutes"
         )
     if not live:
-        print(f"{said}\n{done.stdout}", end="", flush=True)
+        print(f"{said} ({time.monotonic() - started:.0f} s)\n{done.stdout}", end="", flush=True)
     if done.returncode:
         sys.exit(f"{said} failed with exit code {done.returncode}")
 
