@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -221,8 +221,8 @@ def model_card(label: str, config: dict, report: dict) -> str:
     report : the content of report.json.
     """
     test, options = report["test"], config.get("config", {})
-    teachers = options.get("teachers", 0)
-    distilled = f"distilled from {teachers} networks of its kind, " if teachers else ""
+    taught = options.get("teachers", 0)
+    distilled = f"distilled from {taught} networks of its kind, " if taught else ""
     code = f"; code {config['code'][:12]}" if "code" in config else ""
     changes = ", with the changes that config.json lists" if config.get("changes") else ""
     mixed = ", ".join(
@@ -262,7 +262,7 @@ Reads one handwritten digit from a picture of 28 by 28 pixels: three convolution
         code
     }.
 - **Make it again**: `{config["command"]}`{changes}
-"""
+{teacher_table(config.get("teachers", ()))}"""
 
 # %% ../../nbs/model/32_registry.ipynb #c8a2b04a
 def card_head(label: str, test: dict) -> str:
@@ -292,3 +292,16 @@ model-index:
       value: {test["loss"]:.6f}
 ---
 """
+
+# %% ../../nbs/model/32_registry.ipynb #91b0f3c4
+def teacher_table(teachers: Sequence[dict]) -> str:
+    "What a model card says of the networks that a version has learnt from; nothing without any."
+    if not teachers:
+        return ""
+    rows = [
+        f"| {one['seed']} | {one['epochs']} | {one['seconds']:.0f} |"
+        f" {one['validation_accuracy']:.2%} |"
+        for one in teachers
+    ]
+    head = "| teacher's seed | epochs | seconds | validation accuracy |\n| --- | --- | --- | --- |"
+    return "\n".join(["", head, *rows, ""])

@@ -128,6 +128,7 @@ def training_record(trained: Trained, label: str) -> dict:
         "epochs_done": len(trained.history),
         "reason": trained.reason,
         "changes": trained.changes,
+        "teachers": trained.teachers,
         "seconds": trained.seconds,
         "images_per_second": images_per_second(trained.history),
         "cores": os.cpu_count(),

@@ -380,6 +380,7 @@ class Trained:
     reason : why it ended: 'finished', 'stopped', 'time limit' or 'no improvement'.
     seconds : that it took, resumed parts together.
     changes : what was changed while it ran, as in the `change` events.
+    teachers : of each teacher its `seed`, `epochs`, `seconds` and `validation_accuracy`.
     """
 
     model: "keras.Model"
@@ -388,6 +389,7 @@ class Trained:
     reason: str
     seconds: float
     changes: tuple = ()
+    teachers: tuple = ()
 
     def __repr__(self):
         last = (
@@ -844,6 +846,20 @@ def best_network(networks: Sequence[Trained], config: TrainingConfig) -> Trained
         seconds=networks[-1].seconds,
     )
 
+# %% ../../nbs/training/60_trainer.ipynb #5be01c7e
+def teacher_summaries(teachers: Sequence[Trained]) -> tuple[dict, ...]:
+    "What a version's card says of the teachers; their seconds are counted from the start of each."
+    starts = [0.0, *(one.seconds for one in teachers)]
+    return tuple(
+        {
+            "seed": one.config.seed,
+            "epochs": len(one.history),
+            "seconds": one.seconds - start,
+            "validation_accuracy": one.history[-1]["validation_accuracy"],
+        }
+        for one, start in zip(teachers, starts, strict=False)
+    )
+
 # %% ../../nbs/training/60_trainer.ipynb #342a3bbf
 def train_with_distillation(
     config: TrainingConfig,
@@ -873,7 +889,7 @@ def train_with_distillation(
     )
     if state:
         restore_state(training, *state)
-    return fit(training)
+    return replace(fit(training), teachers=teacher_summaries(teachers))
 
 # %% ../../nbs/training/60_trainer.ipynb #1967c097
 def train(
