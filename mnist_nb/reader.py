@@ -8,8 +8,10 @@ __all__ = ['Picture', 'Reading', 'NumberSign', 'Number', 'Reader', 'answer_file'
 # %% ../nbs/40_reader.ipynb #7157ae68
 import os
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Union
@@ -362,6 +364,9 @@ def answer(
         prepared=prepared,
     )
 
+# %% ../nbs/40_reader.ipynb #e13c05aa
+CHUNK = 75
+
 # %% ../nbs/40_reader.ipynb #537eccdb
 class Reader:
     """Reads digits from pictures with one version of the model.
@@ -464,8 +469,14 @@ class Reader:
         return reading
 
     def read_many(self, images: Iterable[Picture]) -> list[Reading]:
-        "Read one digit from each of several pictures, in one batch."
-        return self.read_candidates([candidates(image) for image in images])
+        "Read one digit from each of several pictures; some are prepared while others are read."
+        prepared = map(candidates, images)
+        with ThreadPoolExecutor(1) as pool:
+            parts = [
+                pool.submit(self.read_candidates, part)
+                for part in iter(lambda: list(islice(prepared, CHUNK)), [])
+            ]
+            return [reading for part in parts for reading in part.result()]
 
     def read_strokes(self, strokes: Sequence) -> Reading:
         "Read one digit from pen strokes: lists of points [x, y], x right, y down, in any unit."

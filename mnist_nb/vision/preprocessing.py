@@ -594,13 +594,18 @@ def _box(ink: np.ndarray) -> tuple[int, int, int, int]:
     left, top, width, height = cv2.boundingRect((ink > level).view(np.uint8))
     return left, top, width, height
 
+# %% ../../nbs/vision/10_preprocessing.ipynb #7be1d0c2
+def _reduced_pen_width(ink: np.ndarray) -> float:
+    "`pen_width` of ink, cut out closely, measured where it is reduced to 100 pixels."
+    return pen_width(_reduced(ink, 100)) * max(1, max(ink.shape) / 100)
+
 # %% ../../nbs/vision/10_preprocessing.ipynb #12673d55
-def _with_visible_pen(ink: np.ndarray) -> np.ndarray:
+def _with_visible_pen(ink: np.ndarray, pen: float) -> np.ndarray:
     "A digit's ink, cut out closely, its pen widened if it is too thin to be reduced."
     longer = max(ink.shape)
     if longer <= 3 * BOX:
         return ink
-    missing = round(_THINNEST * longer - pen_width(ink))
+    missing = round(_THINNEST * longer - pen)
     if missing < 1:
         return ink
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (missing + 1, missing + 1))
@@ -621,10 +626,10 @@ def _centred(picture: np.ndarray) -> np.ndarray:
     )
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #895c5888
-def _normalize_part(part: np.ndarray) -> np.ndarray:
+def _normalize_part(part: np.ndarray, pen: float) -> np.ndarray:
     "A digit's ink, cut out closely, in MNIST's form."
     if abs(max(part.shape) - BOX) > 1:
-        part = _with_visible_pen(part)
+        part = _with_visible_pen(part, pen)
         left, top, width, height = _box(part)
         part = part[top : top + height, left : left + width]
         scale = BOX / max(width, height)
@@ -653,7 +658,8 @@ def normalize_digit(ink: np.ndarray) -> np.ndarray:
     left, top, width, height = _box(ink)
     if not width:
         return np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-    return _normalize_part(ink[top : top + height, left : left + width])
+    part = ink[top : top + height, left : left + width]
+    return _normalize_part(part, _reduced_pen_width(part))
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #361a0a97
 def png_data_url(picture: np.ndarray) -> str:
@@ -741,13 +747,20 @@ class Page:
         if not width:
             return _empty(self.polarity, self.rotation)
         cut = part[top : top + height, left : left + width]
-        pen = pen_width(_reduced(cut, 100)) * max(1, max(width, height) / 100)
+        pen = _reduced_pen_width(cut)
         corner = left + place[0], top + place[1]
         x, y, w, h = (round(value * self.factor) for value in (*corner, width, height))
         scale = BOX / max(width, height) / self.factor
-        picture, pen = _normalize_part(cut), pen * self.factor
+        picture = _normalize_part(cut, pen)
         return PreprocessedImage(
-            picture, False, self.polarity, (x, y, w, h), scale, pen, self.rotation, way
+            picture,
+            False,
+            self.polarity,
+            (x, y, w, h),
+            scale,
+            pen * self.factor,
+            self.rotation,
+            way,
         )
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #485d9dfb
