@@ -97,7 +97,7 @@ def batches(
         indices = batch_indices[start : start + BATCHES_PER_CHUNK]
         chunk_strength = strength() if strength else augmentation_strength(epoch, config)
         rng = np.random.default_rng((config.seed, epoch, start))
-        augmented = train_set.vary(indices.ravel(), rng, chunk_strength)
+        augmented = train_set.augment(indices.ravel(), rng, chunk_strength)
         return zip(
             augmented.reshape(*indices.shape, *augmented.shape[1:]),
             train_set.labels[indices],
