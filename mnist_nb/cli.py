@@ -193,14 +193,14 @@ def steer(do, setting, as_json):
     from mnist_nb.training.trainer import check_command
 
     try:
-        order = check_command(
+        command = check_command(
             dict(do=do, **{"name": setting[0], "value": float(setting[1])} if do == "set" else {})
         )
     except IndexError:
         raise ValueError(
             "set: expected a name and a value, such as `mnist_nb steer set learning_rate 0.001`"
         ) from None
-    job = Jobs().order(**order)
+    job = Jobs().send_command(**command)
     show({"job": job and job.id}, as_json, f"{job.id}: {do}" if job else "no training is running")
 
 # %% ../nbs/91_cli.ipynb #79de90de
@@ -576,16 +576,16 @@ def forget_corrections(numbers, everything, as_json):
 )
 @json_option
 def teach(version, data, as_json):
-    "Let a version learn from the corrections; what comes of it is kept, and used when you say so."
+    "Fine-tune a version on the corrections; the new version is kept, and used when you say so."
     from mnist_nb.training.jobs import fine_tune_version
 
-    taught = fine_tune_version(
+    fine_tuned = fine_tune_version(
         version, on_event=viewer_of(as_json), stop=stop_on_signals().is_set, data=data
     )
     show(
-        dict(kind="kept", **asdict(taught)),
+        dict(kind="kept", **asdict(fine_tuned)),
         as_json,
-        f"{taught}\nuse it with `mnist_nb models use {taught.version}`",
+        f"{fine_tuned}\nuse it with `mnist_nb models use {fine_tuned.version}`",
     )
 
 # %% ../nbs/91_cli.ipynb #efa64e4c

@@ -18,7 +18,7 @@ from mnist_nb.dashboard.digit_pages import SamplesPage
 from mnist_nb.dashboard.session import Session
 from mnist_nb.model.registry import ModelRegistry, set_current
 from mnist_nb.training.config import PRESETS
-from mnist_nb.training.jobs import Jobs, held, new_folder
+from mnist_nb.training.jobs import Jobs, create_job_folder, job_lock
 from tests.browser.pen import THREE
 
 HEAVY = "tensorflow", "keras", "matplotlib", "scipy", "sklearn", "jupyterlab", "pandas", "voila"
@@ -163,8 +163,8 @@ def test_without_digits_every_page_of_them_says_so(empty_home, monkeypatch):
 
 def test_a_second_training_is_refused_in_its_place(dashboard):
     page, jobs = open_all(dashboard)["Train"], dashboard.session.jobs
-    folder = new_folder(jobs.folder, PRESETS["quick"], "quick", None)
-    with held(jobs.folder, folder.name):
+    folder = create_job_folder(jobs.folder, PRESETS["quick"], "quick", None)
+    with job_lock(jobs.folder, folder.name):
         page.start.click()
         assert folder.name in page.problem.value and "already" in page.problem.value
 
@@ -188,7 +188,7 @@ def test_a_full_disk_is_one_sentence(dashboard, monkeypatch):
 
 def test_a_training_of_others_is_seen(dashboard):
     jobs, page = dashboard.session.jobs, open_all(dashboard)["Train"]
-    folder = new_folder(jobs.folder, PRESETS["quick"], "quick", None)
+    folder = create_job_folder(jobs.folder, PRESETS["quick"], "quick", None)
     events = [
         {
             "kind": "job",
@@ -217,7 +217,7 @@ def test_a_training_of_others_is_seen(dashboard):
             "time": 2.0,
         },
     ]
-    with held(jobs.folder, folder.name):
+    with job_lock(jobs.folder, folder.name):
         (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
         dashboard.session.refresh()
         assert (
@@ -231,7 +231,9 @@ def test_a_training_of_others_is_seen(dashboard):
         page.stop.button.click()
         assert page.stop.button.description == "Stop it for everybody?"
         page.stop.work()
-        commands = [json.loads(line) for line in (folder / "orders.jsonl").read_text().splitlines()]
+        commands = [
+            json.loads(line) for line in (folder / "commands.jsonl").read_text().splitlines()
+        ]
         assert [command["do"] for command in commands] == ["pause", "stop"]
         assert "stopping" in page.state.value and page.controls.layout.display == "none"
     dashboard.session.refresh()

@@ -21,7 +21,7 @@ from mnist_nb.reader import Reader
 from mnist_nb.training.corrections import Corrections
 from tests.browser.pen import THREE, draw, rounded
 from tests.serving import Served
-from tests.test_teaching import strange_seven
+from tests.test_fine_tuning import strange_seven
 
 IMAGES = Path(__file__).parent.parent / "nbs" / "images"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

@@ -12,7 +12,7 @@ from functools import partial
 import cv2
 import numpy as np
 
-from ..data.handwriting import LETTERS, write_strokes
+from ..data.handwriting import LETTER_FORMS, write_strokes
 from ..reader import Reader
 
 # %% ../../nbs/analysis/56_number_kinds.ipynb #55aa0007
@@ -159,7 +159,7 @@ def lines_of_text(rng: np.random.Generator) -> tuple:
     "Five lines of letters."
     groups = []
     for row in range(5):
-        line = write_line("".join(rng.choice(list(LETTERS), 12)), spaced(rng), rng)
+        line = write_line("".join(rng.choice(list(LETTER_FORMS), 12)), spaced(rng), rng)
         groups += [[stroke + [0, 1.7 * HEIGHT * row] for stroke in group] for group in line]
     return drawn(groups, "", rng)
 

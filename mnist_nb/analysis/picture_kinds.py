@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from ..core import IMAGE_SIZE
-from ..data.augmentation import thinned
+from ..data.augmentation import thin
 from ..reader import Reader
 
 # %% ../../nbs/analysis/54_picture_kinds.ipynb #34aa0007
@@ -99,7 +99,7 @@ def pencil(image: np.ndarray, rng: np.random.Generator, pen: int = 1) -> np.ndar
     scale = height / max(part.shape)
     large = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     soft = cv2.GaussianBlur(large, (0, 0), scale / 3)
-    line = thinned((soft > 115).astype(np.uint8)[None])[0]
+    line = thin((soft > 115).astype(np.uint8)[None])[0]
     line = cv2.dilate(line, np.ones((pen, pen), np.uint8))
     return np.pad(255 - 255 * line, height // 3, constant_values=255)
 

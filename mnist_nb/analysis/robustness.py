@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core import IMAGE_SIZE, NUM_CLASSES
 from ..data.handwriting import handwritten_letters
-from ..data.non_digits import SYMBOLS, noise, random_glyph, scribble
+from ..data.non_digits import SYMBOLS, random_glyph, random_noise, scribble
 from ..data.printed import HELD_OUT_FONTS, printed_digits
 from ..model.network import split_reject_class
 from ..reader import Reader
@@ -189,7 +189,7 @@ FAMILIES: dict[str, Callable] = {
     ),
     "symbols": lambda rng: random_glyph(rng, HELD_OUT_FONTS, SYMBOLS),
     "scribbles": scribble,
-    "noise": noise,
+    "noise": random_noise,
     "handwritten letters": lambda rng: handwritten_letters(1, rng)[0],
 }
 

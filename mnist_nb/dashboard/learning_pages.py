@@ -38,7 +38,11 @@ from mnist_nb.dashboard.widgets import (
 )
 from ..model.registry import ModelRegistry, read_record, remove_version, set_current
 from ..training.corrections import NO_DIGIT, SOURCES, Correction, write_folder
-from ..training.fine_tuning import DIGITS, LABEL, LEAST
+from mnist_nb.training.fine_tuning import (
+    FINE_TUNED_LABEL,
+    MIN_CORRECTIONS,
+    NUM_MNIST_DIGITS,
+)
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #78c401dc
 def correction_html(found: Correction) -> str:
@@ -180,7 +184,7 @@ class CorrectionList(VBox):
         self.file.value = progress_html("Packing")
 
         def packed():
-            found = corrections.list(**query, most=MAX_EXPORTED)
+            found = corrections.list(**query, limit=MAX_EXPORTED)
             return zip_corrections(found), len(found), corrections.count(**query)
 
         run_in_background(packed, self.offer)
@@ -203,7 +207,7 @@ def show_corrections(shown: CorrectionList) -> None:
     whose = corrections.count(query["visitor"])
     everybody = query["visitor"] is None
     shown.start = min(shown.start, max(0, count - 1) // PAGE_SIZE * PAGE_SIZE)
-    shown.found = corrections.list(**query, most=PAGE_SIZE, start=shown.start)
+    shown.found = corrections.list(**query, limit=PAGE_SIZE, start=shown.start)
     shown.grid.show(
         [each.picture for each in shown.found],
         [each.label for each in shown.found],
@@ -241,14 +245,14 @@ def fine_tuning_html(record: dict) -> str:
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #2c514a91
 def last_fine_tuning(registry: ModelRegistry) -> dict | None:
     "What the newest fine-tuned version has to say, as its record has it; None where there is none."
-    taught = [
+    fine_tuned = [
         version
         for version in registry.versions()
-        if (registry.folder / version / "teaching.json").is_file()
+        if (registry.folder / version / "fine_tuning.json").is_file()
     ]
-    if not taught:
+    if not fine_tuned:
         return None
-    path = registry.path(taught[-1]) / "teaching.json"
+    path = registry.path(fine_tuned[-1]) / "fine_tuning.json"
     try:
         return read_record(path, "version", "before", "learnt", "rows", "warning")
     except ModelError:
@@ -257,7 +261,13 @@ def last_fine_tuning(registry: ModelRegistry) -> dict | None:
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #5d15b1ed
 def fine_tuning_plan_html(count: int, version: str) -> str:
     "What a fine-tuning on so many corrections would do."
-    return render("fine_tuning_plan", count=count, least=LEAST, version=version, digits=DIGITS)
+    return render(
+        "fine_tuning_plan",
+        count=count,
+        min_corrections=MIN_CORRECTIONS,
+        version=version,
+        num_digits=NUM_MNIST_DIGITS,
+    )
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #9ac3f87e
 class FineTuning(VBox):
@@ -341,12 +351,12 @@ def update_fine_tuning(shown: FineTuning) -> None:
     reading = session.reader.version if session.reader else "the version in use"
     shown.plan.value = fine_tuning_plan_html(count, reading)
     shown.learn.description = f"Learn from {'all' if whose is None else 'my'} {count}"
-    shown.learn.disabled = running or count < LEAST
-    shown.learn.layout.display = "" if count >= LEAST else "none"
-    told = job and job.label == LABEL and job.status != "finished"
-    shown.state.value = state_html(job, session.events) if told else ""
+    shown.learn.disabled = running or count < MIN_CORRECTIONS
+    shown.learn.layout.display = "" if count >= MIN_CORRECTIONS else "none"
+    is_unfinished = job and job.label == FINE_TUNED_LABEL and job.status != "finished"
+    shown.state.value = state_html(job, session.events) if is_unfinished else ""
     before = shown.record
-    record = None if running and told else last_fine_tuning(session.registry)
+    record = None if running and is_unfinished else last_fine_tuning(session.registry)
     shown.record = record
     if record != before:
         shown.discard.calm()

@@ -468,7 +468,7 @@ class TrainPage(HBox):
         }
         self.chart_row = add_classes(HBox([*self.charts.values()]), "mnb-charts")
         self.controls = TrainingControls(
-            lambda command: run_action(self, lambda: session.jobs.order(**command))
+            lambda command: run_action(self, lambda: session.jobs.send_command(**command))
         )
         self.start = button(
             "Start training",

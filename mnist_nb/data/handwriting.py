@@ -16,7 +16,7 @@ from ..core import IMAGE_SIZE
 
 # %% ../../nbs/data/21_handwriting.ipynb #0385b8d0
 def catmull_rom(controls: np.ndarray, knots: np.ndarray, times: np.ndarray) -> np.ndarray:
-    "The curve that passes controls (n, d) at knots (n,), seen at times (m,); shape (m, d)."
+    "The points at times (m,) of the spline through controls (n, d) at knots (n,); shape (m, d)."
     steps = np.diff(knots)
     slopes = np.diff(controls, axis=0) / steps[:, None]
     if len(slopes) == 1:
@@ -37,12 +37,12 @@ def catmull_rom(controls: np.ndarray, knots: np.ndarray, times: np.ndarray) -> n
 
 # %% ../../nbs/data/21_handwriting.ipynb #80c73131
 SPACING = 0.045  # between the points of a curve, where the height of a digit is 1
-HASTE = 0.05  # over what length the hastiest hand rounds corners
-THICKEST = 3.9  # pen, in pixels of 28
+MAX_ROUNDING = 0.05  # length over which the hastiest hand rounds corners, in heights of a digit
+MAX_PEN_WIDTH = 3.9  # in pixels of 28
 
 # %% ../../nbs/data/21_handwriting.ipynb #1ab3e977
 def curve_matrix(controls: np.ndarray, is_corner: np.ndarray) -> np.ndarray:
-    "What turns the control points of one stroke into the points of its curve; shape (points, n)."
+    "The matrix from the control points of one stroke to the points of its curve; (points, n)."
     chords = np.hypot(*np.diff(controls, axis=0).T)
     knots = np.concatenate([[0], np.sqrt(chords).cumsum()])
     times = np.concatenate(
@@ -62,31 +62,31 @@ def curve_matrix(controls: np.ndarray, is_corner: np.ndarray) -> np.ndarray:
 
 # %% ../../nbs/data/21_handwriting.ipynb #79a013bb
 def smoothing_matrix(n: int, length: float) -> np.ndarray:
-    "What smooths n points by a Gaussian that is so long, leaving the ends in place; shape (n, n)."
+    "The matrix that smooths n points by a Gaussian of a length, with fixed ends; shape (n, n)."
     distances = (np.arange(n)[:, None] - np.arange(n)) * SPACING
-    room = np.minimum(np.arange(n), np.arange(n)[::-1])[:, None] * SPACING
-    weights = np.exp(-(distances**2) / (2 * np.clip(room / 2, 1e-3, length) ** 2))
+    end_distances = np.minimum(np.arange(n), np.arange(n)[::-1])[:, None] * SPACING
+    weights = np.exp(-(distances**2) / (2 * np.clip(end_distances / 2, 1e-3, length) ** 2))
     return weights / weights.sum(1, keepdims=True)
 
 # %% ../../nbs/data/21_handwriting.ipynb #a1254ab5
-def parsed(note: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "A note's control points, shape (n, 2), whether each is a corner, and the number of its stroke."
+def parse_note(note: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "A note's control points (n, 2), whether each is a corner, and the number of each one's stroke."
     strokes = [stroke.split(",") for stroke in note.split("|")]
-    every = [point for stroke in strokes for point in stroke]
-    controls = [[float(number) / 100 for number in point.rstrip(" !").split()] for point in every]
+    points = [point for stroke in strokes for point in stroke]
+    controls = [[float(number) / 100 for number in point.rstrip(" !").split()] for point in points]
     stroke_of = np.repeat(np.arange(len(strokes)), [len(stroke) for stroke in strokes])
-    return np.array(controls), np.array(["!" in point for point in every]), stroke_of
+    return np.array(controls), np.array(["!" in point for point in points]), stroke_of
 
 # %% ../../nbs/data/21_handwriting.ipynb #94b8c4ff
 def block_diagonal(blocks: list[np.ndarray]) -> np.ndarray:
     "Matrices along the diagonal of a larger one, float32."
     rows, columns = np.sum([block.shape for block in blocks], axis=0)
-    whole = np.zeros((rows, columns), np.float32)
+    matrix = np.zeros((rows, columns), np.float32)
     row = column = 0
     for block in blocks:
-        whole[row : row + len(block), column : column + block.shape[1]] = block
+        matrix[row : row + len(block), column : column + block.shape[1]] = block
         row, column = row + len(block), column + block.shape[1]
-    return whole
+    return matrix
 
 # %% ../../nbs/data/21_handwriting.ipynb #4003b7e4
 @dataclass(frozen=True, eq=False)
@@ -98,54 +98,56 @@ class Allograph:
     name : of the form, such as 'barred'.
     share : how often it is written, relative to the other forms of its character.
     extremes : notes of its control points, equally many in each; a hand writes a mixture.
-    thickest : the width of the thickest pen that leaves it legible, in pixels of 28.
+    max_pen_width : the widest pen that leaves it legible, in pixels of 28.
     spread : standard deviation of each control point about that mixture, the height being 1.
     """
 
     name: str
     share: float
     extremes: tuple[str, ...]
-    thickest: float = THICKEST
+    max_pen_width: float = MAX_PEN_WIDTH
     spread: float = 0.021
 
     @cached_property
     def controls(self) -> np.ndarray:
         "The control points of each extreme; float array of shape (extremes, n, 2)."
-        return np.array([parsed(note)[0] for note in self.extremes])
+        return np.array([parse_note(note)[0] for note in self.extremes])
 
     @cached_property
     def stroke_of(self) -> np.ndarray:
         "The number of each control point's stroke; int array of shape (n,)."
-        return parsed(self.extremes[0])[2]
+        return parse_note(self.extremes[0])[2]
 
     @cached_property
     def stroke_matrices(self) -> list[np.ndarray]:
-        "From the control points of each stroke to the points of its curve."
-        _, is_corner, stroke_of = parsed(self.extremes[0])
+        "The matrix from the control points to the points of the curve, for each stroke."
+        _, is_corner, stroke_of = parse_note(self.extremes[0])
         middle = self.controls.mean(0)
         members = [stroke_of == number for number in range(stroke_of[-1] + 1)]
         return [curve_matrix(middle[member], is_corner[member]) for member in members]
 
     @cached_property
     def matrices(self) -> tuple[np.ndarray, np.ndarray]:
-        "From all control points to all points of the curves, exactly and in haste."
-        hasty = [smoothing_matrix(len(one), HASTE) @ one for one in self.stroke_matrices]
-        return block_diagonal(self.stroke_matrices), block_diagonal(hasty)
+        "The matrices from all control points to all points of the curves, exact and rounded."
+        rounded = [
+            smoothing_matrix(len(matrix), MAX_ROUNDING) @ matrix for matrix in self.stroke_matrices
+        ]
+        return block_diagonal(self.stroke_matrices), block_diagonal(rounded)
 
     @cached_property
     def bounds(self) -> list[int]:
-        "Where each stroke begins among the points, and where the last one ends."
+        "The index of each stroke's first point, and of the last one's end."
         return [0, *np.cumsum([len(matrix) for matrix in self.stroke_matrices]).tolist()]
 
 # %% ../../nbs/data/21_handwriting.ipynb #d1c4afb5
-def forms(*rows: tuple, thickest: float = THICKEST) -> tuple[Allograph, ...]:
+def forms(*rows: tuple, max_pen_width: float = MAX_PEN_WIDTH) -> tuple[Allograph, ...]:
     "Allographs from rows of a name, a share and the extremes."
     return tuple(
-        Allograph(name, share, tuple(extremes), thickest) for name, share, *extremes in rows
+        Allograph(name, share, tuple(extremes), max_pen_width) for name, share, *extremes in rows
     )
 
 # %% ../../nbs/data/21_handwriting.ipynb #d5282278
-DIGITS = {
+DIGIT_FORMS = {
     "0": forms(
         (
             "round",
@@ -168,7 +170,7 @@ DIGITS = {
             "44 14, 18 8, 2 50, 14 92, 38 99, 62 78, 62 26, 40 0, 18 6",
             "30 0, 8 16, 2 60, 18 98, 42 94, 58 60, 52 20, 34 2, 62 -8",
         ),
-        thickest=3.4,
+        max_pen_width=3.4,
     )
     + forms(
         (
@@ -177,7 +179,7 @@ DIGITS = {
             "38 0, 14 10, 2 50, 14 90, 36 100, 58 90, 70 50, 58 10, 38 0 | 58 12, 14 88",
             "32 0, 12 10, 2 50, 12 90, 30 100, 48 90, 56 50, 48 10, 32 0 | 72 -8, -10 108",
         ),
-        thickest=2.7,
+        max_pen_width=2.7,
     ),
     "1": forms(
         (
@@ -222,7 +224,7 @@ DIGITS = {
             "-2 28, 20 0!, 18 50, 16 100 | -8 89, 18 89, 42 87",
             "-16 48, 24 0!, 20 50, 16 100 | -14 95, 18 94, 50 92",
         ),
-        thickest=3.4,
+        max_pen_width=3.4,
     )
     + forms(
         (
@@ -231,7 +233,7 @@ DIGITS = {
             "-2 28, 18 0!, 20 50, 19 88, 12 98, 0 96",
             "-10 42, 20 0!, 20 50, 17 90, 9 99, -4 99",
         ),
-        thickest=2.3,
+        max_pen_width=2.3,
     ),
     "2": forms(
         (
@@ -358,7 +360,7 @@ DIGITS = {
             "26 0, 13 28, 0 58!, 28 56, 54 46, 58 30, 48 34, 42 66, 36 100",
             "22 0, 10 28, 0 60!, 30 60, 60 52, 64 38, 52 40, 44 70, 34 104",
         ),
-        thickest=3.4,
+        max_pen_width=3.4,
     )
     + forms(
         (
@@ -387,7 +389,7 @@ DIGITS = {
             "24 0, 10 40, 0 74, 8 84, 28 80 | 42 56, 34 78, 28 102",
             "16 0, 6 36, 0 70, 10 80, 38 74 | 42 50, 38 76, 36 104",
         ),
-        thickest=2.7,
+        max_pen_width=2.7,
     ),
     "5": forms(
         (
@@ -437,7 +439,7 @@ DIGITS = {
             "8 2, 6 42!, 28 36, 46 58, 38 92, 0 97 | 8 2, 44 -1, 84 -8",
             "12 2, 8 42!, 30 38, 48 60, 36 94, -4 96 | -6 6, 40 0, 88 -10",
         ),
-        thickest=3.2,
+        max_pen_width=3.2,
     ),
     "6": forms(
         (
@@ -478,7 +480,7 @@ DIGITS = {
             "46 0, 20 25, 2 62, 12 94, 34 100, 52 82, 42 64, 26 66",
             "36 0, 12 28, 2 66, 14 96, 32 99, 48 84, 38 68, 24 72",
         ),
-        thickest=3.2,
+        max_pen_width=3.2,
     ),
     "7": forms(
         (
@@ -619,7 +621,7 @@ DIGITS = {
             "14 44, 36 47, 54 70, 44 96, 18 98, 4 78, 22 52, 48 24, 44 4, 22 0, 4 27",
             "10 40, 32 48, 50 72, 40 98, 16 98, 4 80, 24 54, 46 26, 42 4, 20 1, 1 30",
         ),
-        thickest=3,
+        max_pen_width=3,
     ),
     "9": forms(
         (
@@ -672,7 +674,7 @@ DIGITS = {
             "46 8, 30 0, 14 10, 18 32, 38 28, 48 8, 50 56, 42 90, 18 100, -6 92",
             "48 10, 32 0, 18 10, 22 28, 40 24, 48 10, 52 58, 40 94, 8 101, -22 94",
         ),
-        thickest=3.2,
+        max_pen_width=3.2,
     )
     + forms(
         (
@@ -683,12 +685,12 @@ DIGITS = {
             " 39 22, 46 42, 58 64, 62 85, 36 98, -8 98",
             "32 1, 15 2, 8 22, 26 36, 47 24, 45 4, 29 1, 20 14, 29 37, 43 62, 40 87, 22 98, 0 100",
         ),
-        thickest=2.7,
+        max_pen_width=2.7,
     ),
 }
 
 # %% ../../nbs/data/21_handwriting.ipynb #797388db
-LETTERS = {
+LETTER_FORMS = {
     "A": forms(
         ("pointed", 2, "36 0, 18 50, 0 100 | 36 0, 54 50, 72 100 | 8 62, 64 60"),
         ("round", 1, "0 100, 4 30, 28 0, 52 30, 56 100 | 2 58, 54 56"),
@@ -766,7 +768,7 @@ LETTERS = {
     "f": forms(
         ("hook", 1, "60 12, 46 0, 32 18, 30 60, 28 104 | 6 42, 56 40"),
         ("loop", 1, "4 56, 36 34, 46 8, 34 0, 26 20, 24 70, 22 112, 10 112, 22 78, 58 60"),
-        thickest=3,
+        max_pen_width=3,
     ),
     "h": forms(
         ("loop", 0.7, "-8 66, 22 32, 26 6, 14 2, 6 30, 2 98!, 10 62, 30 48, 42 64, 42 94, 58 90"),
@@ -818,7 +820,7 @@ LETTERS = {
 }
 
 # %% ../../nbs/data/21_handwriting.ipynb #2c74508e
-SYMBOLS = {
+SYMBOL_FORMS = {
     "✓": forms(
         ("tick", 1, "0 56, 10 74, 20 94!, 50 46, 84 0", "0 40, 10 62, 18 78!, 52 30, 100 -8")
     ),
@@ -839,14 +841,16 @@ SYMBOLS = {
             1,
             "16 0, 2 14, 16 28, 30 14, 16 0 | 74 4, 4 96 | 62 70, 48 84, 62 98, 76 84, 62 70",
         ),
-        thickest=2.4,
+        max_pen_width=2.4,
     ),
     "&": forms(
         ("ampersand", 1, "78 98, 20 34, 20 8, 36 0, 46 14, 28 42, 4 70, 20 98, 50 92, 76 56"),
-        thickest=3,
+        max_pen_width=3,
     ),
     "*": forms(("asterisk", 1, "40 0, 40 80 | 6 18, 74 62 | 74 18, 6 62")),
-    "#": forms(("hash", 1, "26 0, 14 90 | 62 0, 50 90 | 0 28, 78 26 | -4 62, 74 60"), thickest=3),
+    "#": forms(
+        ("hash", 1, "26 0, 14 90 | 62 0, 50 90 | 0 28, 78 26 | -4 62, 74 60"), max_pen_width=3
+    ),
     "@": forms(
         (
             "at",
@@ -854,7 +858,7 @@ SYMBOLS = {
             "62 40, 44 28, 28 46, 36 66, 56 60, 64 32!, 64 62, 80 66,"
             " 90 40, 70 6, 34 2, 4 34, 10 78, 46 98, 82 88",
         ),
-        thickest=2.2,
+        max_pen_width=2.2,
     ),
     "€": forms(("euro", 1, "70 12, 44 0, 18 26, 16 70, 42 98, 72 86 | 0 40, 54 38 | 0 60, 50 58")),
     "<": forms(("less", 1, "66 0, 0 36!, 66 74")),
@@ -863,7 +867,7 @@ SYMBOLS = {
 }
 
 # %% ../../nbs/data/21_handwriting.ipynb #5bfd97f8
-ALLOGRAPHS: dict[str, tuple[Allograph, ...]] = DIGITS | LETTERS | SYMBOLS
+ALLOGRAPHS: dict[str, tuple[Allograph, ...]] = DIGIT_FORMS | LETTER_FORMS | SYMBOL_FORMS
 
 # %% ../../nbs/data/21_handwriting.ipynb #be5ca70d
 @dataclass(frozen=True)
@@ -873,7 +877,7 @@ class Hands:
     slant: np.ndarray  # to the right per height
     turn: np.ndarray  # radians, clockwise
     aspect: np.ndarray  # width by height, relative to what is usual
-    waist: np.ndarray  # how far the middle lies too low
+    waist: np.ndarray  # how much lower the middle lies than usual
     taper: np.ndarray  # how much wider below than above
     looseness: np.ndarray  # of the control points, relative to what is usual
     haste: np.ndarray  # 0 sharp corners, 1 round ones
@@ -881,13 +885,13 @@ class Hands:
     pen: np.ndarray  # width in pixels of 28
     fading: np.ndarray  # share of the ink that is lost where the pressure is least
 
-    def __getitem__(self, chosen: np.ndarray) -> "Hands":
-        return Hands(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+    def __getitem__(self, indices: np.ndarray) -> "Hands":
+        return Hands(**{field.name: getattr(self, field.name)[indices] for field in fields(self)})
 
 # %% ../../nbs/data/21_handwriting.ipynb #597007cb
-def random_hands(n: int, rng: np.random.Generator, thickest: float = THICKEST) -> Hands:
-    "Any n hands, with pens up to some width in pixels of 28."
-    fades = rng.random(n) < 0.4
+def random_hands(n: int, rng: np.random.Generator, max_pen_width: float = MAX_PEN_WIDTH) -> Hands:
+    "Random hands, with pens up to a width in pixels of 28."
+    has_fading = rng.random(n) < 0.4
     return Hands(
         slant=np.clip(rng.normal(0.08, 0.17, n), -0.3, 0.5),
         turn=np.clip(rng.normal(0, 0.06, n), -0.15, 0.15),
@@ -897,33 +901,36 @@ def random_hands(n: int, rng: np.random.Generator, thickest: float = THICKEST) -
         looseness=rng.gamma(4, 1 / 4, n),
         haste=rng.beta(1, 1.5, n),
         tremor=rng.gamma(2, 0.003, n),
-        pen=np.clip(np.exp(rng.normal(np.log(2.4), 0.27, n)), 1.3, thickest),
-        fading=np.where(fades, rng.uniform(0.1, 0.65, n), 0),
+        pen=np.clip(np.exp(rng.normal(np.log(2.4), 0.27, n)), 1.3, max_pen_width),
+        fading=np.where(has_fading, rng.uniform(0.1, 0.65, n), 0),
     )
 
 # %% ../../nbs/data/21_handwriting.ipynb #964b5ec3
 def smooth_noise(n: int, bounds: list[int], length: float, rng: np.random.Generator) -> np.ndarray:
-    "Noise of standard deviation 1 that changes over a length of the stroke; shape (n, points, 2)."
+    "Noise of standard deviation 1, correlated over a length of the stroke; shape (n, points, 2)."
     noise = np.empty((n, bounds[-1], 2), np.float32)
     for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
-        knots = max(4, round((stop - start) * SPACING / length) + 3)
-        places = np.linspace(0, knots - 1, stop - start)
-        spread = np.maximum(1 - np.abs(places[:, None] - np.arange(knots)) / 1.5, 0) ** 2
-        spread /= np.sqrt((spread**2).sum(1, keepdims=True))
-        noise[:, start:stop] = spread.astype(np.float32) @ rng.standard_normal(
-            (n, knots, 2), np.float32
+        num_knots = max(4, round((stop - start) * SPACING / length) + 3)
+        positions = np.linspace(0, num_knots - 1, stop - start)
+        weights = np.maximum(1 - np.abs(positions[:, None] - np.arange(num_knots)) / 1.5, 0) ** 2
+        weights /= np.sqrt((weights**2).sum(1, keepdims=True))
+        noise[:, start:stop] = weights.astype(np.float32) @ rng.standard_normal(
+            (n, num_knots, 2), np.float32
         )
     return noise
 
 # %% ../../nbs/data/21_handwriting.ipynb #79c3f4b7
-BEYOND = 1.25  # how far a form goes, 1 being its extremes
+EXTRAPOLATION = 1.25  # how far a hand goes beyond the extremes of a form; 1 is not at all
 
 # %% ../../nbs/data/21_handwriting.ipynb #a53fdb66
-def mixed_controls(allograph: Allograph, hands: Hands, rng: np.random.Generator) -> np.ndarray:
-    "The control points of each hand: about between the extremes; shape (n, controls, 2)."
-    n, stroke_of = len(hands.pen), allograph.stroke_of
-    share = np.full(len(allograph.extremes), 0.6)
-    mixture = BEYOND * rng.dirichlet(share, n) + (1 - BEYOND) / len(share)
+def sample_controls(allograph: Allograph, hands: Hands, rng: np.random.Generator) -> np.ndarray:
+    "Random control points for each hand, mixed from the extremes; shape (n, controls, 2)."
+    n = len(hands.pen)
+    stroke_of = allograph.stroke_of
+    concentration = np.full(len(allograph.extremes), 0.6)
+    mixture = EXTRAPOLATION * rng.dirichlet(concentration, n) + (1 - EXTRAPOLATION) / len(
+        concentration
+    )
     controls = np.tensordot(mixture, allograph.controls, 1)
     is_first = np.diff(stroke_of, prepend=-1) > 0
     is_end = is_first | np.roll(is_first, -1)
@@ -932,35 +939,35 @@ def mixed_controls(allograph: Allograph, hands: Hands, rng: np.random.Generator)
     return controls + rng.normal(0, spread, controls.shape) + shifts[:, stroke_of]
 
 # %% ../../nbs/data/21_handwriting.ipynb #68877d3d
-def curves(allograph: Allograph, controls: np.ndarray, hands: Hands) -> np.ndarray:
-    "The curves through each hand's control points, corners rounded in haste; (n, points, 2)."
-    exact, hasty = (matrix @ controls.astype(np.float32) for matrix in allograph.matrices)
-    return exact + hands.haste[:, None, None].astype(np.float32) * (hasty - exact)
+def form_curves(allograph: Allograph, controls: np.ndarray, hands: Hands) -> np.ndarray:
+    "The curves through each hand's control points, rounded by its haste; (n, points, 2)."
+    exact, rounded = (matrix @ controls.astype(np.float32) for matrix in allograph.matrices)
+    return exact + hands.haste[:, None, None].astype(np.float32) * (rounded - exact)
 
 # %% ../../nbs/data/21_handwriting.ipynb #374cc247
-def moved(
+def apply_hands(
     points: np.ndarray, bounds: list[int], hands: Hands, rng: np.random.Generator
 ) -> np.ndarray:
-    "Curves in each hand's proportions, slanted, turned, trembling; float32 (n, points, 2)."
-    trait = {field.name: getattr(hands, field.name)[:, None] for field in fields(hands)}
+    "Curves with each hand's proportions, slant, turn and tremor; float32 (n, points, 2)."
+    traits = {field.name: getattr(hands, field.name)[:, None] for field in fields(hands)}
     x, y = points[..., 0], points[..., 1]
-    x = (x - x.mean(1, keepdims=True)) * trait["aspect"] * (1 + trait["taper"] * (y - 0.5))
-    y = y + trait["waist"] * np.sin(np.pi * np.clip(y, 0, 1)) - 0.5
-    x = x - trait["slant"] * y
-    cos, sin = np.cos(trait["turn"]), np.sin(trait["turn"])
+    x = (x - x.mean(1, keepdims=True)) * traits["aspect"] * (1 + traits["taper"] * (y - 0.5))
+    y = y + traits["waist"] * np.sin(np.pi * np.clip(y, 0, 1)) - 0.5
+    x = x - traits["slant"] * y
+    cos, sin = np.cos(traits["turn"]), np.sin(traits["turn"])
     turned = np.stack([cos * x - sin * y, sin * x + cos * y], -1)
-    tremor = trait["tremor"][..., None] * smooth_noise(len(points), bounds, 0.15, rng)
+    tremor = traits["tremor"][..., None] * smooth_noise(len(points), bounds, 0.15, rng)
     return (turned + tremor).astype(np.float32)
 
 # %% ../../nbs/data/21_handwriting.ipynb #26223070
-def written(allograph: Allograph, hands: Hands, rng: np.random.Generator) -> np.ndarray:
+def write_form_by_hands(allograph: Allograph, hands: Hands, rng: np.random.Generator) -> np.ndarray:
     "One form by many hands: the points of all strokes, one after another; float32 (n, points, 2)."
-    points = curves(allograph, mixed_controls(allograph, hands, rng), hands)
-    return moved(points, allograph.bounds, hands, rng)
+    points = form_curves(allograph, sample_controls(allograph, hands, rng), hands)
+    return apply_hands(points, allograph.bounds, hands, rng)
 
 # %% ../../nbs/data/21_handwriting.ipynb #dafe504d
-def any_forms(character: str, n: int, rng: np.random.Generator) -> np.ndarray:
-    "The numbers of n of a character's allographs, drawn by their shares."
+def sample_forms(character: str, n: int, rng: np.random.Generator) -> np.ndarray:
+    "The indices of n of a character's allographs, sampled by their shares."
     shares = np.array([form.share for form in ALLOGRAPHS[character]])
     return rng.choice(len(shares), n, p=shares / shares.sum())
 
@@ -980,23 +987,23 @@ def write_strokes(character: str, rng: np.random.Generator) -> list[np.ndarray]:
 
     Raises
     ------
-    ValueError : no form of this character is known.
+    ValueError : the character has no allograph.
     """
     if character not in ALLOGRAPHS:
         raise ValueError(f"character: expected one of {''.join(ALLOGRAPHS)}, got {character!r}")
-    form = ALLOGRAPHS[character][any_forms(character, 1, rng)[0]]
-    return np.split(written(form, random_hands(1, rng), rng)[0], form.bounds[1:-1])
+    form = ALLOGRAPHS[character][sample_forms(character, 1, rng)[0]]
+    return np.split(write_form_by_hands(form, random_hands(1, rng), rng)[0], form.bounds[1:-1])
 
 # %% ../../nbs/data/21_handwriting.ipynb #fa76b041
-FINE = 4  # how many times larger a character is drawn
+OVERSAMPLING = 4  # a character is drawn so many times larger
 LONGER_SIDE = 20  # of the ink, in pixels
-PIECE = 3  # how many steps of a curve are drawn with one pressure
-LIFTS = 0.03  # share of the hands which lift it once
-BATCH = 512  # pictures drawn at a time, to bound the memory
+STEPS_PER_PIECE = 3  # steps of a curve that are drawn with one pressure
+LIFT_SHARE = 0.03  # share of the hands that lift the pen once
+BATCH_SIZE = 512  # pictures drawn at a time, to bound the memory
 
 # %% ../../nbs/data/21_handwriting.ipynb #b2aa6627
-def pieces(bounds: list[int], length: int) -> list[slice]:
-    "The strokes in pieces of so many steps, each of which begins where the last one ended."
+def stroke_pieces(bounds: list[int], length: int) -> list[slice]:
+    "The strokes in pieces of `length` steps, each of which begins where the last one ended."
     return [
         slice(start, min(start + length, stop - 1) + 1)
         for begin, stop in zip(bounds[:-1], bounds[1:], strict=True)
@@ -1004,41 +1011,44 @@ def pieces(bounds: list[int], length: int) -> list[slice]:
     ]
 
 # %% ../../nbs/data/21_handwriting.ipynb #531069d2
-def drawn(
+def draw_curves(
     points: np.ndarray, bounds: list[int], hands: Hands, rng: np.random.Generator
 ) -> np.ndarray:
     "Curves drawn with each hand's pen, four times too large; uint8 array of shape (n, 112, 112)."
     low, high = points.min(1, keepdims=True), points.max(1, keepdims=True)
-    room = (LONGER_SIDE - hands.pen)[:, None, None] * FINE
-    scale = room / (high - low).max(-1, keepdims=True)
-    places = (points - (low + high) / 2) * scale + IMAGE_SIZE * FINE / 2 - 0.5
-    places = np.rint(places * 16).astype(np.int32)
-    ease = smooth_noise(len(points), bounds, 0.5, rng)[..., 0]
-    ease = (ease - ease.min(1, keepdims=True)) / np.ptp(ease, axis=1, keepdims=True)
-    pressure = 1 - hands.fading[:, None] * ease
-    lifts = rng.random(len(points)) < LIFTS
-    pictures = np.zeros((len(points), IMAGE_SIZE * FINE, IMAGE_SIZE * FINE), np.uint8)
-    whole, short = pieces(bounds, bounds[-1]), pieces(bounds, PIECE)
-    for at, picture in enumerate(pictures):
-        parts = [(1.0, part) for part in whole]
-        if hands.fading[at] or lifts[at]:
-            parts = [(float(pressure[at, part].mean()), part) for part in short]
-            if lifts[at]:
+    max_extent = (LONGER_SIDE - hands.pen)[:, None, None] * OVERSAMPLING
+    scale = max_extent / (high - low).max(-1, keepdims=True)
+    pixels = (points - (low + high) / 2) * scale + IMAGE_SIZE * OVERSAMPLING / 2 - 0.5
+    pixels = np.rint(pixels * 16).astype(np.int32)
+    easing = smooth_noise(len(points), bounds, 0.5, rng)[..., 0]
+    easing = (easing - easing.min(1, keepdims=True)) / np.ptp(easing, axis=1, keepdims=True)
+    pressure = 1 - hands.fading[:, None] * easing
+    is_lifted = rng.random(len(points)) < LIFT_SHARE
+    pictures = np.zeros(
+        (len(points), IMAGE_SIZE * OVERSAMPLING, IMAGE_SIZE * OVERSAMPLING), np.uint8
+    )
+    strokes = stroke_pieces(bounds, bounds[-1])
+    short_pieces = stroke_pieces(bounds, STEPS_PER_PIECE)
+    for i, picture in enumerate(pictures):
+        parts = [(1.0, part) for part in strokes]
+        if hands.fading[i] or is_lifted[i]:
+            parts = [(float(pressure[i, part].mean()), part) for part in short_pieces]
+            if is_lifted[i]:
                 parts.pop(rng.integers(len(parts)))
             parts.sort(key=lambda part: part[0])
         for force, part in parts:
-            width = max(1, round(hands.pen[at] * FINE * (0.6 + 0.4 * force)))
-            line = places[at, part][:, None]
+            width = max(1, round(hands.pen[i] * OVERSAMPLING * (0.6 + 0.4 * force)))
+            line = pixels[i, part][:, None]
             cv2.polylines(picture, [line], False, round(255 * force), width, cv2.LINE_8, 4)
     return pictures
 
 # %% ../../nbs/data/21_handwriting.ipynb #44d01108
-def centred(images: np.ndarray) -> np.ndarray:
+def center_by_mass(images: np.ndarray) -> np.ndarray:
     "Pictures (n, 28, 28) shifted by whole pixels until each centre of mass is in the middle."
     mass = images.sum((1, 2), dtype=float)
-    places = np.arange(IMAGE_SIZE)
+    indices = np.arange(IMAGE_SIZE)
     rows, columns = (
-        places + np.rint(images.sum(axis) @ places / mass - IMAGE_SIZE // 2).astype(int)[:, None]
+        indices + np.rint(images.sum(axis) @ indices / mass - IMAGE_SIZE // 2).astype(int)[:, None]
         for axis in (2, 1)
     )
     outside = (rows < 0) | (rows >= IMAGE_SIZE), (columns < 0) | (columns >= IMAGE_SIZE)
@@ -1048,28 +1058,28 @@ def centred(images: np.ndarray) -> np.ndarray:
     return images
 
 # %% ../../nbs/data/21_handwriting.ipynb #6f120fc6
-def reduced(pictures: np.ndarray) -> np.ndarray:
+def downsample(pictures: np.ndarray) -> np.ndarray:
     "Large drawings in MNIST's form; uint8 array of shape (n, 28, 28), the brightest pixel 255."
-    tall = pictures.reshape(-1, IMAGE_SIZE * FINE)
-    small = cv2.resize(tall, (IMAGE_SIZE, len(tall) // FINE), interpolation=cv2.INTER_AREA)
+    tall = pictures.reshape(-1, IMAGE_SIZE * OVERSAMPLING)
+    small = cv2.resize(tall, (IMAGE_SIZE, len(tall) // OVERSAMPLING), interpolation=cv2.INTER_AREA)
     images = small.reshape(-1, IMAGE_SIZE, IMAGE_SIZE).astype(np.float32)
     images *= 255 / images.max((1, 2), keepdims=True)
-    return centred(np.rint(images).astype(np.uint8))
+    return center_by_mass(np.rint(images).astype(np.uint8))
 
 # %% ../../nbs/data/21_handwriting.ipynb #1ebc39dd
-def handwritten(characters: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def draw_characters(characters: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "A picture of each character, each by another hand; uint8 array of shape (n, 28, 28)."
     images = np.zeros((len(characters), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     for character in np.unique(characters):
-        places = np.flatnonzero(characters == character)
-        form_of = any_forms(character, len(places), rng)
+        indices = np.flatnonzero(characters == character)
+        form_of = sample_forms(character, len(indices), rng)
         for number, form in enumerate(ALLOGRAPHS[character]):
-            mine = places[form_of == number]
-            for start in range(0, len(mine), BATCH):
-                some = mine[start : start + BATCH]
-                hands = random_hands(len(some), rng, form.thickest)
-                points = written(form, hands, rng)
-                images[some] = reduced(drawn(points, form.bounds, hands, rng))
+            form_indices = indices[form_of == number]
+            for start in range(0, len(form_indices), BATCH_SIZE):
+                batch = form_indices[start : start + BATCH_SIZE]
+                hands = random_hands(len(batch), rng, form.max_pen_width)
+                points = write_form_by_hands(form, hands, rng)
+                images[batch] = downsample(draw_curves(points, form.bounds, hands, rng))
     return images
 
 # %% ../../nbs/data/21_handwriting.ipynb #b4ff8ac8
@@ -1088,7 +1098,7 @@ def handwritten_digits(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np
     labels : uint8 array of shape (n,), 0 to 9.
     """
     labels = rng.integers(0, 10, n).astype(np.uint8)
-    return handwritten(labels.astype(str), rng), labels
+    return draw_characters(labels.astype(str), rng), labels
 
 # %% ../../nbs/data/21_handwriting.ipynb #c86f5f3e
 def handwritten_letters(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -1103,6 +1113,6 @@ def handwritten_letters(n: int, rng: np.random.Generator) -> np.ndarray:
     -------
     uint8 array of shape (n, 28, 28), in the form of `handwritten_digits`.
     """
-    others = [character for character in ALLOGRAPHS if character not in DIGITS]
+    others = [character for character in ALLOGRAPHS if character not in DIGIT_FORMS]
     shares = np.array([sum(form.share for form in ALLOGRAPHS[other]) for other in others])
-    return handwritten(rng.choice(others, n, p=shares / shares.sum()), rng)
+    return draw_characters(rng.choice(others, n, p=shares / shares.sum()), rng)

@@ -65,7 +65,7 @@ def glyph(character: str, font_name: str) -> np.ndarray:
     return np.asarray(image)
 
 # %% ../../nbs/data/22_printed.ipynb #c5d07c19
-CORNERS = np.array([[0, 0], [1, 0], [0, 1], [1, 1], [0, 2], [1, 2]]) * [34, 32] + [47, 32]
+SEGMENT_CORNERS = np.array([[0, 0], [1, 0], [0, 1], [1, 1], [0, 2], [1, 2]]) * [34, 32] + [47, 32]
 SEGMENTS = {
     "a": (0, 1),
     "b": (1, 3),
@@ -75,7 +75,18 @@ SEGMENTS = {
     "f": (0, 2),
     "g": (2, 3),
 }
-LIT = ("abcdef", "bc", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcdefg", "abcdfg")
+LIT_SEGMENTS = (
+    "abcdef",
+    "bc",
+    "abdeg",
+    "abcdg",
+    "bcfg",
+    "acdfg",
+    "acdefg",
+    "abc",
+    "abcdefg",
+    "abcdfg",
+)
 HALF_WIDTH = 5  # of a segment, in pixels of 128
 
 # %% ../../nbs/data/22_printed.ipynb #f56664df
@@ -91,17 +102,17 @@ def segment(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 def seven_segment_digit(digit: str) -> np.ndarray:
     "A digit of lit segments; uint8 array of shape (128, 128), ink bright."
     ink = np.zeros((CANVAS_SIDE, CANVAS_SIDE), np.uint8)
-    for name in LIT[int(digit)]:
-        outline = segment(*CORNERS[list(SEGMENTS[name])].astype(float))
+    for name in LIT_SEGMENTS[int(digit)]:
+        outline = segment(*SEGMENT_CORNERS[list(SEGMENTS[name])].astype(float))
         cv2.fillPoly(ink, [np.rint(outline * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     return ink
 
 # %% ../../nbs/data/22_printed.ipynb #5331ba28
-HEIGHTS = 12, 60  # pixels of the scanned digit
-WEIGHTS = -0.25, 0.5  # change of the strokes' width, as a share of it
-WIDTHS = 0.7, 1.35  # as a share of the font's
+SCAN_HEIGHTS = 12, 60  # pixels of the scanned digit
+WEIGHT_CHANGES = -0.25, 0.5  # of the strokes' width, as a share of it
+WIDTH_FACTORS = 0.7, 1.35  # relative to the font's
 SLANT = 0.13  # standard deviation, to the right per height
-BLUR = 0.04  # largest standard deviation, as a share of the height
+MAX_BLUR = 0.04  # largest standard deviation, as a share of the height
 
 # %% ../../nbs/data/22_printed.ipynb #03a526fd
 @lru_cache(None)
@@ -113,7 +124,7 @@ def digit_glyph(digit: str, font_name: str) -> tuple[np.ndarray, float]:
 
 # %% ../../nbs/data/22_printed.ipynb #fbd44814
 def change_weight(ink: np.ndarray, pixels: int) -> np.ndarray:
-    "Strokes that are wider by so many pixels; narrower if negative."
+    "Widen the strokes by so many pixels; narrow them if negative."
     if not pixels:
         return ink
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (abs(pixels) + 1, abs(pixels) + 1))
@@ -121,18 +132,18 @@ def change_weight(ink: np.ndarray, pixels: int) -> np.ndarray:
 
 # %% ../../nbs/data/22_printed.ipynb #152d9c90
 def skew(ink: np.ndarray, width: float, slant: float) -> np.ndarray:
-    "Ink of another width (a share of what it was) and slanted to the right, about its middle."
+    "Scale the width by a factor and slant to the right, about the middle."
     middle = CANVAS_SIDE / 2
     matrix = np.array([[width, -slant, middle * (1 - width + slant)], [0, 1, 0]])
     return cv2.warpAffine(ink, matrix, (CANVAS_SIDE, CANVAS_SIDE), flags=cv2.INTER_LINEAR)
 
 # %% ../../nbs/data/22_printed.ipynb #dfd18649
 def scan(ink: np.ndarray, height: int, blur: float) -> np.ndarray:
-    "The ink alone, so many pixels high and blurred, with a margin."
-    left, top, wide, high = cv2.boundingRect(ink)
-    size = max(1, round(wide * height / high)), height
+    "Crop to the ink, scale to a height in pixels, blur, and add a margin."
+    left, top, width, ink_height = cv2.boundingRect(ink)
+    size = max(1, round(width * height / ink_height)), height
     small = cv2.resize(
-        ink[top : top + high, left : left + wide], size, interpolation=cv2.INTER_AREA
+        ink[top : top + ink_height, left : left + width], size, interpolation=cv2.INTER_AREA
     )
     small = cv2.copyMakeBorder(small, 4, 4, 4, 4, cv2.BORDER_CONSTANT, value=0)
     return cv2.GaussianBlur(small, (0, 0), blur) if blur > 0.2 else small
@@ -140,11 +151,11 @@ def scan(ink: np.ndarray, height: int, blur: float) -> np.ndarray:
 # %% ../../nbs/data/22_printed.ipynb #bf34bfde
 def printed_digit(digit: str, font_name: str, rng: np.random.Generator) -> np.ndarray:
     "A digit of a font, of any weight, width, slant and resolution; uint8 array of shape (28, 28)."
-    ink, width = digit_glyph(digit, font_name)
-    heavier = change_weight(ink, round(width * rng.uniform(*WEIGHTS)))
-    skewed = skew(heavier, np.exp(rng.uniform(*np.log(WIDTHS))), rng.normal(0, SLANT))
-    height = round(np.exp(rng.uniform(*np.log(HEIGHTS))))
-    return normalize_digit(scan(skewed, height, height * rng.uniform(0, BLUR)))
+    ink, stroke_width = digit_glyph(digit, font_name)
+    heavier = change_weight(ink, round(stroke_width * rng.uniform(*WEIGHT_CHANGES)))
+    skewed = skew(heavier, np.exp(rng.uniform(*np.log(WIDTH_FACTORS))), rng.normal(0, SLANT))
+    height = round(np.exp(rng.uniform(*np.log(SCAN_HEIGHTS))))
+    return normalize_digit(scan(skewed, height, height * rng.uniform(0, MAX_BLUR)))
 
 # %% ../../nbs/data/22_printed.ipynb #a4deea3c
 def printed_digits(
@@ -165,9 +176,9 @@ def printed_digits(
     labels : uint8 array of shape (n,), 0 to 9.
     """
     labels = rng.integers(0, 10, n).astype(np.uint8)
-    font_of = rng.integers(0, len(fonts), n)
+    font_indices = rng.integers(0, len(fonts), n)
     images = [
         printed_digit(str(label), fonts[font], rng)
-        for label, font in zip(labels, font_of, strict=True)
+        for label, font in zip(labels, font_indices, strict=True)
     ]
     return np.array(images, np.uint8).reshape(n, IMAGE_SIZE, IMAGE_SIZE), labels

@@ -221,8 +221,8 @@ def model_card(label: str, config: dict, report: dict) -> str:
     report : the content of report.json.
     """
     test, options = report["test"], config.get("config", {})
-    taught = options.get("teachers", 0)
-    distilled = f"distilled from {taught} networks of its kind, " if taught else ""
+    num_teachers = options.get("teachers", 0)
+    distilled = f"distilled from {num_teachers} networks of its kind, " if num_teachers else ""
     code = f"; code {config['code'][:12]}" if "code" in config else ""
     changes = ", with the changes that config.json lists" if config.get("changes") else ""
     mixed = ", ".join(

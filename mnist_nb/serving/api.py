@@ -611,7 +611,7 @@ def _steer_training(json_data: dict) -> dict:
 
     `set` takes the name of a setting, such as the learning rate, and its new value.
     """
-    job = _services().jobs.order(**json_data)
+    job = _services().jobs.send_command(**json_data)
     if not job:
         raise _NO_TRAINING
     return {"job": job}
@@ -644,8 +644,8 @@ def _training_events() -> Response:
 def _list_corrections(query_data: dict) -> dict:
     "What was corrected, the newest first."
     corrections = _services().corrections
-    most = query_data.pop("n")
-    found = corrections.list(most=most, **query_data)
+    limit = query_data.pop("n")
+    found = corrections.list(limit=limit, **query_data)
     return {"corrections": [each.as_dict() for each in found], "count": corrections.count()}
 
 # %% ../../nbs/serving/77_api.ipynb #d6401b1d

@@ -81,7 +81,7 @@ def error_response(error: Exception) -> tuple[int, dict]:
     message = error.description or "" if isinstance(error, HTTPException) else str(error)
     answer = {"error": redact_paths(message), "code": code}
     if isinstance(error, JobRunning):
-        answer["job"] = error.job
+        answer["job"] = error.job_id
     return status, answer
 
 # %% ../../nbs/serving/72_errors.ipynb #b8cc8993

@@ -16,7 +16,7 @@ from contextlib import suppress
 from tornado.iostream import StreamClosedError
 
 from .access import BaseHandler
-from ..training.jobs import ENDS, Jobs
+from ..training.jobs import FINAL_EVENTS, Jobs
 
 # %% ../../nbs/serving/76_streams.ipynb #3b1030a8
 def format_events(job: str, events: Iterable[dict], end: int) -> str:
@@ -69,7 +69,7 @@ class EventStreamHandler(BaseHandler):
                 self.write(format_events(job, events, start) or ":\n\n")
                 await self.flush()
                 last_sent = time.monotonic()
-            if events and events[-1]["kind"] in ENDS:
+            if events and events[-1]["kind"] in FINAL_EVENTS:
                 return
             await asyncio.sleep(self.POLL_SECONDS)
 

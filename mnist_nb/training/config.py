@@ -109,7 +109,7 @@ class TrainingConfig:
     def network(self) -> dict:
         "The arguments of `build_model`."
         names = "normalisation", "padding", "pooling", "dense", "dropout"
-        return {name: getattr(self, name) for name in names} | {"refusal": self.non_digits > 0}
+        return {name: getattr(self, name) for name in names} | {"reject_class": self.non_digits > 0}
 
 # %% ../../nbs/training/59_config.ipynb #95598847
 CHOICES = {

@@ -26,8 +26,8 @@ from ..data.mnist import Mnist, load_mnist, split
 from ..model.evaluation import Report, calibrate, evaluate, temperature_scale
 from mnist_nb.model.network import (
     LiteRTModel,
-    check_equal,
-    convert,
+    check_conversion,
+    convert_to_litert,
     save_keras,
     split_reject_class,
 )
@@ -150,10 +150,11 @@ def save_version(trained: Trained, label: str, registry: ModelRegistry, mnist: M
     ------
     ModelCorrupt : the converted network does not answer as the trained one does.
     """
-    light = LiteRTModel(content := convert(trained.model))
-    check_equal(trained.model, light, mnist.test_images[:200])
+    content = convert_to_litert(trained.model)
+    litert_model = LiteRTModel(content)
+    check_conversion(trained.model, litert_model, mnist.test_images[:200])
     settings, reports = evaluate_splits(
-        Reader(light, label, looks_again=False), evaluation_data(mnist, PRELIMINARY_DIGITS)
+        Reader(litert_model, label, looks_again=False), evaluation_data(mnist, PRELIMINARY_DIGITS)
     )
     record = training_record(trained, label)
 

@@ -52,16 +52,18 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 # %% ../../nbs/training/60_trainer.ipynb #58507434
-def learning_rate_at(done: float, config: TrainingConfig) -> float:
-    "The learning rate when the share `done` (0 to 1) of all steps is done."
+def learning_rate_at(progress: float, config: TrainingConfig) -> float:
+    "The learning rate at a progress of 0 to 1, the share of all steps that are done."
     if config.schedule == "constant":
         return config.learning_rate
-    if done < 0.25:
-        return config.learning_rate * (0.1 + 0.9 * done / 0.25)
-    return config.learning_rate * max(1e-3, 0.5 + 0.5 * math.cos(math.pi * (done - 0.25) / 0.75))
+    if progress < 0.25:
+        return config.learning_rate * (0.1 + 0.9 * progress / 0.25)
+    return config.learning_rate * max(
+        1e-3, 0.5 + 0.5 * math.cos(math.pi * (progress - 0.25) / 0.75)
+    )
 
 # %% ../../nbs/training/60_trainer.ipynb #6b7bdacd
-def strength_at(epoch: int, config: TrainingConfig) -> float:
+def augmentation_strength(epoch: int, config: TrainingConfig) -> float:
     "The strength of the augmentation in an epoch; the first epoch is 1."
     return config.augmentation * (0.5 if epoch > 0.8 * config.epochs else 1)
 
@@ -80,35 +82,36 @@ def batches(
     Parameters
     ----------
     train_set : the digits to train on.
-    strength : called for each chunk, gives the strength of the augmentation; as configured unless
+    strength : called for each chunk, returns the strength of the augmentation; as configured unless
     given.
 
     Returns
     -------
-    uint8 arrays of shape (batch_size, 28, 28) and (batch_size,), as many as there are whole ones.
+    uint8 arrays of shape (batch_size, 28, 28) and (batch_size,), as many as there are full batches.
     """
-    order = np.random.default_rng((config.seed, epoch)).permutation(len(train_set.images))
-    size = min(config.batch_size, len(order))
-    parts = order[: len(order) // size * size].reshape(-1, size)
+    shuffled = np.random.default_rng((config.seed, epoch)).permutation(len(train_set.images))
+    size = min(config.batch_size, len(shuffled))
+    batch_indices = shuffled[: len(shuffled) // size * size].reshape(-1, size)
 
-    def make(start):
-        chosen = parts[start : start + BATCHES_PER_CHUNK]
-        now = strength() if strength else strength_at(epoch, config)
-        varied = train_set.vary(
-            chosen.ravel(), np.random.default_rng((config.seed, epoch, start)), now
-        )
+    def make_chunk(start):
+        indices = batch_indices[start : start + BATCHES_PER_CHUNK]
+        chunk_strength = strength() if strength else augmentation_strength(epoch, config)
+        rng = np.random.default_rng((config.seed, epoch, start))
+        augmented = train_set.augment(indices.ravel(), rng, chunk_strength)
         return zip(
-            varied.reshape(*chosen.shape, *varied.shape[1:]), train_set.labels[chosen], strict=True
+            augmented.reshape(*indices.shape, *augmented.shape[1:]),
+            train_set.labels[indices],
+            strict=True,
         )
 
     with ThreadPoolExecutor(1) as pool:
-        ahead: deque = deque()
-        for start in range(0, len(parts), BATCHES_PER_CHUNK):
-            ahead.append(pool.submit(make, start))
-            if len(ahead) > 2:
-                yield from ahead.popleft().result()
-        while ahead:
-            yield from ahead.popleft().result()
+        pending: deque = deque()
+        for start in range(0, len(batch_indices), BATCHES_PER_CHUNK):
+            pending.append(pool.submit(make_chunk, start))
+            if len(pending) > 2:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
 
 # %% ../../nbs/training/60_trainer.ipynb #8b575645
 def build_training_set(train_data: tuple, config: TrainingConfig) -> TrainingSet:
@@ -116,19 +119,18 @@ def build_training_set(train_data: tuple, config: TrainingConfig) -> TrainingSet
     digits and non-digits, which have the label 10.
     """
     images, labels = train_data
-    n_non_digits, n_handwritten, n_printed = (
-        round(share * len(images))
-        for share in (config.non_digits, config.handwriting, config.printed)
-    )
-    none = non_digits(n_non_digits, images, labels, np.random.default_rng((config.seed, 0)))
+    n_non_digits = round(config.non_digits * len(images))
+    n_handwritten = round(config.handwriting * len(images))
+    n_printed = round(config.printed * len(images))
+    rejects = non_digits(n_non_digits, images, labels, np.random.default_rng((config.seed, 0)))
     parts = [
         (images, labels),
         handwritten_digits(n_handwritten, np.random.default_rng((config.seed, 1))),
         printed_digits(n_printed, np.random.default_rng((config.seed, 2))),
-        (none, np.full(n_non_digits, NUM_CLASSES)),
+        (rejects, np.full(n_non_digits, NUM_CLASSES)),
     ]
-    every_image, every_label = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return TrainingSet(every_image, every_label.astype(np.uint8), config.seed, len(images))
+    all_images, all_labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return TrainingSet(all_images, all_labels.astype(np.uint8), config.seed, len(images))
 
 # %% ../../nbs/training/60_trainer.ipynb #db3ad727
 def normalise(values, layer):
@@ -152,8 +154,8 @@ def normalise(values, layer):
     biased = variance * (
         1 - tf.cast(tf.shape(flat)[-1], tf.float32) / tf.cast(tf.size(flat), tf.float32)
     )
-    for kept, now in zip((layer.moving_mean, layer.moving_variance), (mean, biased), strict=True):
-        kept.assign(kept * layer.momentum + now * (1 - layer.momentum))
+    for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, biased)):
+        moving.assign(moving * layer.momentum + batch * (1 - layer.momentum))
     return tf.reshape(result, tf.shape(values))
 
 # %% ../../nbs/training/60_trainer.ipynb #683f5265
@@ -169,7 +171,7 @@ def train_pass(model, pictures, cropped: bool):
     return values
 
 # %% ../../nbs/training/60_trainer.ipynb #9963dee0
-def strategy_of(config: TrainingConfig):
+def distribution_strategy(config: TrainingConfig):
     "TensorFlow's strategy for a configuration; raises ValueError if a batch is too small to share."
     import tensorflow as tf
 
@@ -193,9 +195,9 @@ def strategy_of(config: TrainingConfig):
 # %% ../../nbs/training/60_trainer.ipynb #5040e797
 def clone_with_weights(model):
     "A copy of a model with the same weights, made under the current strategy."
-    twin = import_keras().models.clone_model(model)
-    twin.set_weights(model.get_weights())
-    return twin
+    clone = import_keras().models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    return clone
 
 # %% ../../nbs/training/60_trainer.ipynb #51645c2f
 DISTILLATION_WEIGHT = 0.7
@@ -205,42 +207,37 @@ def soft_targets(learner: "Learner", labels, pictures):
     "The targets of a step: the labels, smoothed, and mixed with the mean answer of the teachers."
     import tensorflow as tf
 
-    classes, smoothing, teachers = (
-        learner.model.output_shape[-1],
-        learner.config.label_smoothing,
-        learner.teachers,
+    num_classes = learner.model.output_shape[-1]
+    smoothing = learner.config.label_smoothing
+    targets = tf.one_hot(labels, num_classes) * (1 - smoothing) + smoothing / num_classes
+    if not learner.teachers:
+        return targets
+    answers = [teacher(pictures, training=False) for teacher in learner.teachers]
+    return targets * (1 - DISTILLATION_WEIGHT) + tf.add_n(answers) * (
+        DISTILLATION_WEIGHT / len(answers)
     )
-    wanted = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
-    if not teachers:
-        return wanted
-    return wanted * (1 - DISTILLATION_WEIGHT) + tf.add_n(
-        [teacher(pictures, training=False) for teacher in teachers]
-    ) * (DISTILLATION_WEIGHT / len(teachers))
 
 # %% ../../nbs/training/60_trainer.ipynb #05928da8
 def replica_step(learner: "Learner", images, labels, ema_decay) -> tuple:
     """One device's share of a step, on its part of a batch; returns its part of the loss and how
-    many digits were right.
+    many digits it read correctly.
     """
     import tensorflow as tf
 
-    here, all_of_them = (
-        tf.distribute.get_replica_context(),
-        tf.cast(tf.shape(labels)[0], tf.float32),
-    )
+    replica = tf.distribute.get_replica_context()
+    batch_size = tf.cast(tf.shape(labels)[0], tf.float32)
     images, labels = (
-        values[here.replica_id_in_sync_group :: here.num_replicas_in_sync]
+        values[replica.replica_id_in_sync_group :: replica.num_replicas_in_sync]
         for values in (images, labels)
     )
     pictures = tf.cast(images, tf.float32)[..., None] / 255
-    wanted = soft_targets(learner, labels, pictures)
+    targets = soft_targets(learner, labels, pictures)
     with tf.GradientTape() as tape:
-        found = learner._forward(pictures)
-        loss = -tf.reduce_sum(wanted * tf.math.log(found + 1e-7)) / all_of_them
+        probabilities = learner._forward(pictures)
+        loss = -tf.reduce_sum(targets * tf.math.log(probabilities + 1e-7)) / batch_size
     learner._update(tape.gradient(loss, learner.model.trainable_variables), ema_decay)
-    return loss, tf.reduce_sum(
-        tf.cast(tf.argmax(found, 1) == tf.cast(labels, tf.int64), tf.float32)
-    )
+    is_correct = tf.argmax(probabilities, 1) == tf.cast(labels, tf.int64)
+    return loss, tf.reduce_sum(tf.cast(is_correct, tf.float32))
 
 # %% ../../nbs/training/60_trainer.ipynb #433b1b3a
 class Learner:
@@ -260,7 +257,9 @@ class Learner:
         import tensorflow as tf
 
         keras.utils.set_random_seed(config.seed)
-        self.config, self.steps, self.strategy = config, 0, strategy_of(config)
+        self.config = config
+        self.steps = 0
+        self.strategy = distribution_strategy(config)
         with self.strategy.scope():
             self.model = (
                 build_model(**config.network())
@@ -287,9 +286,13 @@ class Learner:
     def _trace(self):
         import tensorflow as tf
 
-        some = tf.TensorSpec([None, 28, 28], tf.uint8), tf.TensorSpec([None], tf.uint8)
         self._step = tf.function(
-            self._train_step, input_signature=[*some, tf.TensorSpec([], tf.float32)]
+            self._train_step,
+            input_signature=[
+                tf.TensorSpec([None, 28, 28], tf.uint8),
+                tf.TensorSpec([None], tf.uint8),
+                tf.TensorSpec([], tf.float32),
+            ],
         )
 
     def _train_step(self, images, labels, ema_decay):
@@ -304,30 +307,32 @@ class Learner:
         for mean, weight in zip(self.average, weights, strict=True):
             mean.assign_sub((mean - weight) * (1 - ema_decay))
 
-    def train_step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> tuple[float, int]:
+    def train_step(
+        self, images: np.ndarray, labels: np.ndarray, learning_rate: float
+    ) -> tuple[float, int]:
         """Take one step on a batch; returns its loss and how many of its digits were read correctly
         before the step.
         """
-        self.optimizer.learning_rate = rate
+        self.optimizer.learning_rate = learning_rate
         self.steps += 1
         ema_decay = min(self.config.ema_decay, self.steps / (self.steps + 10))
-        loss, right = self._step(images, labels, np.float32(ema_decay))
-        return float(loss), int(right)
+        loss, num_correct = self._step(images, labels, np.float32(ema_decay))
+        return float(loss), int(num_correct)
 
-    def set_dropout(self, share: float) -> None:
-        "Change the dropout of the dense layer from now on, 0 to below 1."
+    def set_dropout(self, rate: float) -> None:
+        "Change the dropout rate of the dense layer, 0 to below 1."
         for layer in self.model.layers:
             if type(layer).__name__ == "Dropout":
-                layer.rate = share
+                layer.rate = rate
         self._trace()
 
 # %% ../../nbs/training/60_trainer.ipynb #8fbfb4be
 def swap_ema_weights(learner: Learner) -> None:
     "Swap the averaged weights and the trained ones."
     for mean, weight in zip(learner.average, learner.model.trainable_variables, strict=True):
-        kept = weight.numpy()
+        trained = weight.numpy()
         weight.assign(mean)
-        mean.assign(kept)
+        mean.assign(trained)
 
 # %% ../../nbs/training/60_trainer.ipynb #f7710f1f
 def validate(
@@ -335,17 +340,17 @@ def validate(
 ) -> tuple[float, float, np.ndarray]:
     "Loss and accuracy of the averaged weights, and their probabilities of shape (n, 10)."
     swap_ema_weights(learner)
-    parts = range(0, len(images), 500)
-    found = np.concatenate(
-        [learner.model(network_input(images[i : i + 500]), training=False).numpy() for i in parts]
+    outputs = np.concatenate(
+        [
+            learner.model(network_input(images[start : start + 500]), training=False).numpy()
+            for start in range(0, len(images), 500)
+        ]
     )
     swap_ema_weights(learner)
-    found, _ = split_reject_class(found)
-    return (
-        float(-np.log(found[np.arange(len(labels)), labels] + 1e-7).mean()),
-        float((found.argmax(1) == labels).mean()),
-        found,
-    )
+    probabilities, _ = split_reject_class(outputs)
+    loss = float(-np.log(probabilities[np.arange(len(labels)), labels] + 1e-7).mean())
+    accuracy = float((probabilities.argmax(1) == labels).mean())
+    return loss, accuracy, probabilities
 
 # %% ../../nbs/training/60_trainer.ipynb #efcae569
 def ema_weights(learner: Learner) -> list[np.ndarray]:
@@ -357,13 +362,13 @@ def ema_weights(learner: Learner) -> list[np.ndarray]:
 
 # %% ../../nbs/training/60_trainer.ipynb #ddfd437a
 def state_variables(learner: Learner) -> list:
-    "Every variable that a step changes, always in the same order."
+    "Every variable that a training step changes, always in the same order."
     return [*learner.model.variables, *learner.optimizer.variables, *learner.average]
 
 # %% ../../nbs/training/60_trainer.ipynb #2a49c7df
-def html_table(head: Sequence, rows: Sequence[Sequence]) -> str:
+def html_table(header: Sequence, rows: Sequence[Sequence]) -> str:
     "Rows as an HTML table."
-    cells = [f"<th>{name}</th>" for name in head]
+    cells = [f"<th>{name}</th>" for name in header]
     lines = ["".join(cells), *("".join(f"<td>{value}</td>" for value in row) for row in rows)]
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
@@ -378,9 +383,9 @@ class Trained:
     config : what it was trained with.
     history : one dictionary an epoch, as in the `epoch` events.
     reason : why it ended: 'finished', 'stopped', 'time limit' or 'no improvement'.
-    seconds : that it took, resumed parts together.
+    seconds : how long it took, resumed parts together.
     changes : what was changed while it ran, as in the `change` events.
-    teachers : of each teacher its `seed`, `epochs`, `seconds` and `validation_accuracy`.
+    teachers : for each teacher its `seed`, `epochs`, `seconds` and `validation_accuracy`.
     """
 
     model: "keras.Model"
@@ -400,7 +405,7 @@ class Trained:
         return f"Trained({len(self.history)} of {self.config.epochs} epochs, {self.reason}{last})"
 
     def _repr_html_(self):
-        head = "epoch", "loss", "accuracy", "validation loss", "validation accuracy"
+        header = "epoch", "loss", "accuracy", "validation loss", "validation accuracy"
         rows = [
             (
                 row["epoch"],
@@ -411,7 +416,7 @@ class Trained:
             )
             for row in self.history
         ]
-        return f"<p>{self!r}</p>{html_table(head, rows)}"
+        return f"<p>{self!r}</p>{html_table(header, rows)}"
 
 # %% ../../nbs/training/60_trainer.ipynb #e0de1b9a
 def draw_curves(axes, history: Sequence[dict], name: str) -> None:
@@ -451,11 +456,11 @@ STEERABLE = "learning_rate", "augmentation", "dropout"
 
 # %% ../../nbs/training/60_trainer.ipynb #a5bd0986
 def check_command(command: dict) -> dict:
-    """The command, if it is one that a training understands.
+    """The command, if a training understands it.
 
     Raises
     ------
-    ValueError : it is not; says what came and what was expected.
+    ValueError : it does not; says what came and what was expected.
     """
     check_choice("do", command.get("do"), ("stop", "pause", "resume", "extend", "set"))
     if command["do"] == "set":
@@ -467,8 +472,8 @@ def check_command(command: dict) -> dict:
 # %% ../../nbs/training/60_trainer.ipynb #4423e51c
 @dataclass
 class Training:
-    """A training in progress: the arguments of `train` and the results so far; `now` is the
-    configuration with all changes applied.
+    """A training in progress: the arguments of `train` and the results so far; `current_config` is
+    the configuration with all changes applied.
     """
 
     config: TrainingConfig
@@ -486,17 +491,18 @@ class Training:
     started: float = 0.0
 
     def __post_init__(self):
-        self.now = self.config
+        self.current_config = self.config
 
     @property
-    def batches(self) -> int:
+    def num_batches(self) -> int:
+        "Batches an epoch."
         return max(1, len(self.train_set.images) // self.config.batch_size)
 
 # %% ../../nbs/training/60_trainer.ipynb #f84b2938
 def apply_change(training: Training, name: str, value, batch: int) -> None:
     "Apply one change, record it and report it."
     if name in LIMITS:
-        training.now = replace(training.now, **{name: value})
+        training.current_config = replace(training.current_config, **{name: value})
     if name == "dropout":
         training.learner.set_dropout(value)
     training.changes.append(
@@ -507,7 +513,8 @@ def apply_change(training: Training, name: str, value, batch: int) -> None:
 # %% ../../nbs/training/60_trainer.ipynb #663b7946
 def apply_commands(training: Training, batch: int) -> str | None:
     "Apply the commands since the last batch and wait while paused; 'stopped' if told to stop."
-    paused, waiting = False, time.monotonic()
+    paused = False
+    pause_start = time.monotonic()
     while True:
         for command in map(check_command, training.control()):
             match command["do"]:
@@ -516,7 +523,7 @@ def apply_commands(training: Training, batch: int) -> str | None:
                 case "set":
                     apply_change(training, command["name"], command["value"], batch)
                 case "extend":
-                    apply_change(training, "epochs", training.now.epochs + 1, batch)
+                    apply_change(training, "epochs", training.current_config.epochs + 1, batch)
                 case action if paused != (action == "pause"):
                     paused = not paused
                     apply_change(training, "paused", paused, batch)
@@ -525,88 +532,93 @@ def apply_commands(training: Training, batch: int) -> str | None:
         if not paused:
             break
         time.sleep(0.05)
-        training.started += time.monotonic() - waiting
-        waiting = time.monotonic()
+        training.started += time.monotonic() - pause_start
+        pause_start = time.monotonic()
     return None
 
 # %% ../../nbs/training/60_trainer.ipynb #ec9255f0
 def stop_reason(training: Training, batch: int) -> str | None:
     "Why the training should end before its next batch, or None."
-    limit = training.config.time_limit
-    return apply_commands(training, batch) or (
-        "time limit" if limit and time.monotonic() - training.started > limit else None
-    )
+    if reason := apply_commands(training, batch):
+        return reason
+    time_limit = training.config.time_limit
+    is_over = time_limit and time.monotonic() - training.started > time_limit
+    return "time limit" if is_over else None
 
 # %% ../../nbs/training/60_trainer.ipynb #e38d1809
 def early_stop_reason(training: Training) -> str | None:
-    """'no improvement' where the validation loss has not improved for longer than the patience
-    allows.
+    """'no improvement' where the validation loss has not improved for as many epochs as the
+    patience allows, or None.
     """
+    patience = training.config.patience
     losses = [row["validation_loss"] for row in training.history]
-    waited = len(losses) - 1 - int(np.argmin(losses)) if losses else 0
-    return (
-        "no improvement"
-        if training.config.patience and waited >= training.config.patience
-        else None
-    )
+    epochs_since_best = len(losses) - 1 - int(np.argmin(losses)) if losses else 0
+    return "no improvement" if patience and epochs_since_best >= patience else None
 
 # %% ../../nbs/training/60_trainer.ipynb #09e20678
 def divergence_error(training: Training, epoch: int, batch: int) -> TrainingError:
     "The error for a loss that is no longer a number."
-    kept = (
+    hint = (
         f". The epochs before are kept in {training.folder}"
         if training.folder and training.history
         else ""
     )
     return TrainingError(
         f"the loss is not a number after batch {batch} of epoch {epoch}; try a learning rate below "
-        f"{training.now.learning_rate:g}{kept}"
+        f"{training.current_config.learning_rate:g}{hint}"
     )
 
 # %% ../../nbs/training/60_trainer.ipynb #75c013fd
 def run_epoch(training: Training) -> str | None:
-    "Train on all digits once and evaluate; returns the reason if it was ended early."
-    epoch, begun, loss, right, seen = (
-        len(training.history) + 1,
-        training.started - time.monotonic(),
-        0.0,
-        0,
-        0,
+    "Train on all digits once and validate; returns the reason if the epoch was ended early."
+    epoch = len(training.history) + 1
+    seconds_before = time.monotonic() - training.started
+    loss_sum = 0.0
+    num_correct = num_seen = 0
+    epoch_batches = batches(
+        training.train_set,
+        training.config,
+        epoch,
+        lambda: augmentation_strength(epoch, training.current_config),
     )
-    for batch, (images, labels) in enumerate(
-        batches(
-            training.train_set, training.config, epoch, lambda: strength_at(epoch, training.now)
-        ),
-        1,
-    ):
-        rate = learning_rate_at(
-            (epoch - 1 + batch / training.batches) / training.now.epochs, training.now
+    for batch, (images, labels) in enumerate(epoch_batches, 1):
+        num_epochs = training.current_config.epochs
+        learning_rate = learning_rate_at(
+            (epoch - 1 + batch / training.num_batches) / num_epochs, training.current_config
         )
-        lost, good = training.learner.train_step(images, labels, rate)
-        if not math.isfinite(lost):
+        loss, batch_correct = training.learner.train_step(images, labels, learning_rate)
+        if not math.isfinite(loss):
             raise divergence_error(training, epoch, batch)
-        loss, right, seen = loss + lost * len(images), right + good, seen + len(images)
-        taken = begun + time.monotonic() - training.started
-        so_far = {
+        loss_sum += loss * len(images)
+        num_correct += batch_correct
+        num_seen += len(images)
+        seconds = time.monotonic() - training.started - seconds_before
+        metrics = {
             "epoch": epoch,
-            "loss": loss / seen,
-            "accuracy": right / seen,
-            "images_per_second": seen / taken,
+            "loss": loss_sum / num_seen,
+            "accuracy": num_correct / num_seen,
+            "images_per_second": num_seen / seconds,
         }
-        left = taken / batch * (training.batches * (training.now.epochs - epoch + 1) - batch)
+        batches_left = training.num_batches * (num_epochs - epoch + 1) - batch
         training.on_event(
-            dict(kind="batch", batch=batch, batches=training.batches, seconds_left=left, **so_far)
+            dict(
+                kind="batch",
+                batch=batch,
+                batches=training.num_batches,
+                seconds_left=seconds / batch * batches_left,
+                **metrics,
+            )
         )
         if reason := stop_reason(training, batch):
             return reason
     end_epoch(
         training,
-        so_far
+        metrics
         | {
-            "learning_rate": rate,
-            "augmentation": strength_at(epoch, training.now),
-            "dropout": training.now.dropout,
-            "seconds": taken,
+            "learning_rate": learning_rate,
+            "augmentation": augmentation_strength(epoch, training.current_config),
+            "dropout": training.current_config.dropout,
+            "seconds": seconds,
         },
     )
     return None
@@ -622,32 +634,38 @@ def first_filters(learner: Learner) -> list:
 
 # %% ../../nbs/training/60_trainer.ipynb #bf9b40fd
 def confident_mistakes(
-    found: np.ndarray, images: np.ndarray, labels: np.ndarray, most: int = 12
+    probabilities: np.ndarray, images: np.ndarray, labels: np.ndarray, limit: int = 12
 ) -> list[dict]:
-    """Index, label, digit, confidence and picture (a PNG data URL) of the surest mistakes in
-    probabilities of shape (n, 10).
+    """Index, label, digit, confidence and picture (a PNG data URL) of the most confident mistakes
+    in probabilities of shape (n, 10).
     """
-    digits, sure = found.argmax(1), found.max(1)
-    wrong = np.flatnonzero(digits != labels)
+    digits = probabilities.argmax(1)
+    confidences = probabilities.max(1)
+    mistakes = np.flatnonzero(digits != labels)
     return [
         {
             "index": int(i),
             "label": int(labels[i]),
             "digit": int(digits[i]),
-            "confidence": float(sure[i]),
+            "confidence": float(confidences[i]),
             "picture": png_data_url(images[i]),
         }
-        for i in wrong[np.argsort(-sure[wrong])][:most]
+        for i in mistakes[np.argsort(-confidences[mistakes])][:limit]
     ]
 
 # %% ../../nbs/training/60_trainer.ipynb #b40ef018
 def end_epoch(training: Training, row: dict) -> None:
-    "Evaluate the epoch, remember the best weights, save and report."
-    loss, accuracy, found = validate(training.learner, *training.val_data)
+    "Validate the epoch, keep the best weights, save and report."
+    loss, accuracy, probabilities = validate(training.learner, *training.val_data)
     training.seconds = time.monotonic() - training.started
-    left = row["seconds"] * (training.now.epochs - row["epoch"])
+    seconds_left = row["seconds"] * (training.current_config.epochs - row["epoch"])
     training.history.append(
-        row | {"validation_loss": loss, "validation_accuracy": accuracy, "seconds_left": left}
+        row
+        | {
+            "validation_loss": loss,
+            "validation_accuracy": accuracy,
+            "seconds_left": seconds_left,
+        }
     )
     if accuracy >= training.best[0]:
         training.best = accuracy, ema_weights(training.learner)
@@ -657,7 +675,7 @@ def end_epoch(training: Training, row: dict) -> None:
             kind="epoch",
             **training.history[-1],
             filters=first_filters(training.learner),
-            mistakes=confident_mistakes(found, *training.val_data),
+            mistakes=confident_mistakes(probabilities, *training.val_data),
         )
     )
 
@@ -668,7 +686,7 @@ def save_state(training: Training) -> None:
         return
     progress = {
         "config": asdict(training.config),
-        "now": asdict(training.now),
+        "current_config": asdict(training.current_config),
         "history": training.history,
         "changes": training.changes,
         "steps": training.learner.steps,
@@ -676,7 +694,8 @@ def save_state(training: Training) -> None:
         "best": training.best[0],
     }
     arrays = {
-        f"now_{i}": variable.numpy() for i, variable in enumerate(state_variables(training.learner))
+        f"variable_{i}": variable.numpy()
+        for i, variable in enumerate(state_variables(training.learner))
     }
     arrays |= {f"best_{i}": array for i, array in enumerate(training.best[1])}
     with atomic_path(training.folder / "state.npz") as temporary, open(temporary, "wb") as file:
@@ -700,17 +719,16 @@ def read_state(folder: str | Path) -> tuple[dict, dict]:
 def restore_state(training: Training, progress: dict, arrays: dict) -> None:
     "Restore a training from its saved state."
     for i, variable in enumerate(state_variables(training.learner)):
-        variable.assign(arrays[f"now_{i}"])
-    training.history, training.changes, training.seconds, training.learner.steps = (
-        progress[name] for name in ("history", "changes", "seconds", "steps")
-    )
-    training.now = restore_config(progress["now"])
-    if training.now.dropout != training.config.dropout:
-        training.learner.set_dropout(training.now.dropout)
-    training.best = (
-        progress["best"],
-        [arrays[f"best_{i}"] for i in range(len(training.learner.model.variables))],
-    )
+        variable.assign(arrays[f"variable_{i}"])
+    training.history = progress["history"]
+    training.changes = progress["changes"]
+    training.seconds = progress["seconds"]
+    training.learner.steps = progress["steps"]
+    training.current_config = restore_config(progress["current_config"])
+    if training.current_config.dropout != training.config.dropout:
+        training.learner.set_dropout(training.current_config.dropout)
+    best_weights = [arrays[f"best_{i}"] for i in range(len(training.learner.model.variables))]
+    training.best = progress["best"], best_weights
 
 # %% ../../nbs/training/60_trainer.ipynb #c1e8ec87
 def fit(training: Training) -> Trained:
@@ -718,23 +736,21 @@ def fit(training: Training) -> Trained:
     training.on_event(
         {
             "kind": "start",
-            "epochs": training.now.epochs,
-            "batches": training.batches,
+            "epochs": training.current_config.epochs,
+            "batches": training.num_batches,
             "images": len(training.train_set.images),
             "parameters": training.learner.model.count_params(),
             "first": len(training.history) + 1,
         }
     )
-    training.started, reason = time.monotonic() - training.seconds, early_stop_reason(training)
-    while not reason and len(training.history) < training.now.epochs:
+    training.started = time.monotonic() - training.seconds
+    reason = early_stop_reason(training)
+    while not reason and len(training.history) < training.current_config.epochs:
         reason = run_epoch(training) or early_stop_reason(training)
-    last = not reason or not training.best[1]
-    for variable, kept in zip(
-        training.learner.model.variables,
-        ema_weights(training.learner) if last else training.best[1],
-        strict=True,
-    ):
-        variable.assign(kept)
+    use_last = not reason or not training.best[1]
+    weights = ema_weights(training.learner) if use_last else training.best[1]
+    for variable, weight in zip(training.learner.model.variables, weights, strict=True):
+        variable.assign(weight)
     training.seconds = time.monotonic() - training.started
     training.on_event(
         {
@@ -770,7 +786,7 @@ def init_training(
     model=None,
     teachers: Sequence[Trained] = (),
 ) -> Training:
-    "A training at its start; without callbacks nothing is reported and no command comes."
+    "A training before its first epoch; without callbacks it reports nothing and gets no commands."
     return Training(
         config,
         build_training_set(train_data, config),
@@ -779,7 +795,7 @@ def init_training(
         on_event or (lambda event: None),
         stop or (lambda: False),
         control or (lambda: []),
-        Learner(config, model, [one.model for one in teachers]),
+        Learner(config, model, [teacher.model for teacher in teachers]),
         seconds=teachers[-1].seconds if teachers else 0.0,
     )
 
@@ -798,46 +814,38 @@ def train_teachers(
     config: TrainingConfig, train_data: tuple, val_data: tuple, folder, on_event, stop, control
 ) -> list[Trained]:
     "The teachers that a configuration asks for; if one is ended early, it is the last."
-    done, spent = [], 0.0
+    trained = []
+    seconds = 0.0
     for number in range(1, config.teachers + 1):
-        own, place = (
-            replace(config, teachers=0, seed=(config.seed + number) % 2**31),
-            Path(folder) / f"teacher{number}" if folder else None,
-        )
+        teacher_config = replace(config, teachers=0, seed=(config.seed + number) % 2**31)
+        teacher_folder = Path(folder) / f"teacher{number}" if folder else None
         training = init_training(
-            own,
+            teacher_config,
             train_data,
             val_data,
-            place,
+            teacher_folder,
             with_network_number(on_event, number, config),
             stop,
             control,
         )
-        training.seconds = spent
-        if (
-            place
-            and (place / "state.npz").exists()
-            and restore_config((state := read_state(place))[0]["config"]) == own
-        ):
-            restore_state(training, *state)
-        done.append(fit(training))
-        spent = done[-1].seconds
-        if done[-1].reason in ENDED_EARLY:
+        training.seconds = seconds
+        if teacher_folder and (teacher_folder / "state.npz").exists():
+            progress, arrays = read_state(teacher_folder)
+            if restore_config(progress["config"]) == teacher_config:
+                restore_state(training, progress, arrays)
+        trained.append(fit(training))
+        seconds = trained[-1].seconds
+        if trained[-1].reason in ENDED_EARLY:
             break
-    return done
+    return trained
 
 # %% ../../nbs/training/60_trainer.ipynb #30e2aa1a
 def best_network(networks: Sequence[Trained], config: TrainingConfig) -> Trained:
-    "The network that reads the validation digits best of those trained before the time was up."
+    "The network with the best validation accuracy, of those trained before the training ended."
 
-    def saved_accuracy(one):
-        return max(
-            (
-                row["validation_accuracy"]
-                for row in (one.history[-1:] if one.reason == "finished" else one.history)
-            ),
-            default=0.0,
-        )
+    def saved_accuracy(trained):
+        history = trained.history[-1:] if trained.reason == "finished" else trained.history
+        return max((row["validation_accuracy"] for row in history), default=0.0)
 
     return replace(
         max(networks, key=saved_accuracy),
@@ -848,16 +856,16 @@ def best_network(networks: Sequence[Trained], config: TrainingConfig) -> Trained
 
 # %% ../../nbs/training/60_trainer.ipynb #5be01c7e
 def teacher_summaries(teachers: Sequence[Trained]) -> tuple[dict, ...]:
-    "What a version's card says of the teachers; their seconds are counted from the start of each."
-    starts = [0.0, *(one.seconds for one in teachers)]
+    "What a model card says about the teachers; their seconds are counted from the start of each."
+    starts = [0.0, *(teacher.seconds for teacher in teachers)]
     return tuple(
         {
-            "seed": one.config.seed,
-            "epochs": len(one.history),
-            "seconds": one.seconds - start,
-            "validation_accuracy": one.history[-1]["validation_accuracy"],
+            "seed": teacher.config.seed,
+            "epochs": len(teacher.history),
+            "seconds": teacher.seconds - start,
+            "validation_accuracy": teacher.history[-1]["validation_accuracy"],
         }
-        for one, start in zip(teachers, starts, strict=False)
+        for teacher, start in zip(teachers, starts, strict=False)
     )
 
 # %% ../../nbs/training/60_trainer.ipynb #342a3bbf
@@ -953,17 +961,17 @@ def resume(
 
 # %% ../../nbs/training/60_trainer.ipynb #2ec8da16
 def mosaic(pictures: Sequence, columns: int) -> np.ndarray:
-    """Pictures in rows of so many, with a white line between them: uint8 array of shape (n, height,
-    width) to one of two axes.
+    """Pictures in rows of `columns`, with a white line between them: uint8 array of shape (n,
+    height, width) to one of shape (total height, total width).
     """
-    framed = np.pad(
+    bordered = np.pad(
         np.asarray(pictures, np.uint8),
         ((0, -len(pictures) % columns), (0, 1), (0, 1)),
         constant_values=255,
     )
-    n, height, width = framed.shape
+    n, height, width = bordered.shape
     return (
-        framed.reshape(n // columns, columns, height, width)
+        bordered.reshape(n // columns, columns, height, width)
         .swapaxes(1, 2)
         .reshape(n // columns * height, columns * width)
     )
@@ -975,11 +983,12 @@ def decode_data_url(url: str) -> np.ndarray:
     return np.asarray(cv2.imdecode(content, cv2.IMREAD_GRAYSCALE))
 
 # %% ../../nbs/training/60_trainer.ipynb #fa8e7908
-def watch_figure(history: Sequence[dict], changes: Sequence[dict]) -> "matplotlib.figure.Figure":
+def progress_figure(history: Sequence[dict], changes: Sequence[dict]) -> "matplotlib.figure.Figure":
     "Curves, first filters and confident mistakes, from the `epoch` events."
     from matplotlib.figure import Figure
 
-    figure, wrong = Figure(figsize=(9, 4.6), layout="constrained"), history[-1]["mistakes"]
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    mistakes = history[-1]["mistakes"]
     axes = figure.subplot_mosaic([["loss", "accuracy"], ["filters", "mistakes"]])
     for name in ("loss", "accuracy"):
         draw_curves(axes[name], history, name)
@@ -987,7 +996,7 @@ def watch_figure(history: Sequence[dict], changes: Sequence[dict]) -> "matplotli
             axes[name].axvline(change["epoch"], color="grey", linestyle=":")
     for name, pictures, columns in (
         ("filters", history[-1]["filters"], 8),
-        ("mistakes", [decode_data_url(one["picture"]) for one in wrong], 6),
+        ("mistakes", [decode_data_url(mistake["picture"]) for mistake in mistakes], 6),
     ):
         axes[name].axis("off")
         if len(pictures):
@@ -995,8 +1004,8 @@ def watch_figure(history: Sequence[dict], changes: Sequence[dict]) -> "matplotli
     axes["filters"].set_title("first filters", fontsize=9)
     axes["mistakes"].set_title(
         "\n".join(
-            ", ".join(f"{one['label']} as {one['digit']}" for one in wrong[at : at + 6])
-            for at in (0, 6)
+            ", ".join(f"{m['label']} as {m['digit']}" for m in mistakes[start : start + 6])
+            for start in (0, 6)
         ),
         fontsize=8,
     )
@@ -1007,7 +1016,9 @@ class LiveView:
     "An `on_event` for notebooks: curves, first filters and confident mistakes, after each epoch."
 
     def __init__(self):
-        self.history, self.changes, self.shown = [], [], None
+        self.history: list[dict] = []
+        self.changes: list[dict] = []
+        self.display = None
 
     def __call__(self, event: dict) -> None:
         if event["kind"] == "start":
@@ -1016,12 +1027,12 @@ class LiveView:
             self.changes.append(event)
         if event["kind"] == "epoch":
             self.history.append(event)
-            self._show(watch_figure(self.history, self.changes))
+            self._show(progress_figure(self.history, self.changes))
 
     def _show(self, figure) -> None:
         from IPython.display import display
 
-        if self.shown:
-            self.shown.update(figure)
+        if self.display:
+            self.display.update(figure)
         else:
-            self.shown = display(figure, display_id=True)
+            self.display = display(figure, display_id=True)

@@ -53,7 +53,7 @@ class FewJobs(Jobs):
     def fine_tune(self, version=None, visitor=None):
         return self.job
 
-    def order(self, do, **details):
+    def send_command(self, do, **arguments):
         return self.job
 
 
@@ -394,7 +394,7 @@ def test_bad_corrections(client, change):
 
 
 @pytest.mark.parametrize(
-    "order",
+    "command",
     [
         {},
         {"do": "dance"},
@@ -404,8 +404,8 @@ def test_bad_corrections(client, change):
         {"do": "set", "name": "dropout", "value": 2},
     ],
 )
-def test_bad_orders(client, order):
-    assert client("POST", "/api/train/steer", json=order).status_code == 422
+def test_bad_commands(client, command):
+    assert client("POST", "/api/train/steer", json=command).status_code == 422
 
 
 def test_several_pictures(client, seven):
@@ -1133,7 +1133,7 @@ def test_a_kernel_starts_its_training_in_the_server(module_home, tmp_path):
         local.start = failing(JobRunning("yesterday-full"))
         with pytest.raises(JobRunning, match="yesterday-full") as caught:
             jobs.start("quick")
-        assert caught.value.job == "yesterday-full"
+        assert caught.value.job_id == "yesterday-full"
         with pytest.raises(ValueError, match="epochs"):
             jobs.start("quick", {"epochs": 0})
     finally:

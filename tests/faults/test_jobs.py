@@ -19,7 +19,14 @@ from mnist_nb.core import TrainingError, home_folder
 from mnist_nb.model.registry import ModelRegistry
 from mnist_nb.training import pipeline
 from mnist_nb.training.config import TrainingConfig
-from mnist_nb.training.jobs import ENDS, JobRunning, Jobs, new_folder, read_events, running_id
+from mnist_nb.training.jobs import (
+    FINAL_EVENTS,
+    JobRunning,
+    Jobs,
+    create_job_folder,
+    read_events,
+    running_job_id,
+)
 from tests.serving import ENDINGS
 
 BOUND = 90
@@ -28,7 +35,7 @@ import sys
 from mnist_nb.training.jobs import Jobs, JobRunning
 jobs = Jobs()
 try: print('started', jobs.start('quick').id, flush=True)
-except JobRunning as e: print('running', e.job, flush=True)
+except JobRunning as e: print('running', e.job_id, flush=True)
 sys.stdin.read()
 """
 
@@ -103,7 +110,7 @@ def test_35_many_threads_start_one_training(jobs):
         try:
             return "started", jobs.start("quick").id
         except JobRunning as e:
-            return "running", e.job
+            return "running", e.job_id
 
     with ThreadPoolExecutor(10) as pool:
         said = [*pool.map(start, range(10))]
@@ -133,7 +140,9 @@ def test_38_parent_killed(home, starters):
     assert not left
     job = ended(job)
     assert (
-        job.status == "interrupted" and job.resumable and running_id(home_folder() / "jobs") == ""
+        job.status == "interrupted"
+        and job.resumable
+        and running_job_id(home_folder() / "jobs") == ""
     )
 
 
@@ -179,7 +188,7 @@ def test_49_debris_of_a_killed_command(home, program, command, one_line):
     assert running.id in one_line(command("train", "--preset", "full"), TrainingError.exit_code)
     with pytest.raises(JobRunning) as caught:
         train_version(TrainingConfig())
-    assert caught.value.job == running.id and [job.id for job in Jobs().list()] == [running.id]
+    assert caught.value.job_id == running.id and [job.id for job in Jobs().list()] == [running.id]
     process.kill()
     process.wait()
     seen = [Jobs().get(running.id) for _ in range(2)]
@@ -293,7 +302,7 @@ def test_40_a_disk_that_takes_no_event(home, monkeypatch, mnist):
 
 def test_two_of_a_second_share_no_folder(home):
     folders = [
-        new_folder(home_folder() / "jobs", TrainingConfig(), "quick", None) for _ in range(5)
+        create_job_folder(home_folder() / "jobs", TrainingConfig(), "quick", None) for _ in range(5)
     ]
     assert len(set(folders)) == 5 and all((folder / "job.json").is_file() for folder in folders)
 
@@ -310,10 +319,10 @@ def test_an_id_is_no_path(home, job):
 
 
 def test_a_follower_gets_every_event_once(home):
-    folder = new_folder(home_folder() / "jobs", TrainingConfig(), "told", None)
+    folder = create_job_folder(home_folder() / "jobs", TrainingConfig(), "told", None)
     code = (
-        "import sys; from pathlib import Path; from mnist_nb.training.jobs import append_line\n"
-        "for n in range(300): append_line(Path(sys.argv[1]), dict(kind='x', n=n))"
+        "import sys; from pathlib import Path; from mnist_nb.training.jobs import append_record\n"
+        "for n in range(300): append_record(Path(sys.argv[1]), dict(kind='x', n=n))"
     )
     process, seen, start = (
         subprocess.Popen([sys.executable, "-c", code, str(folder / "events.jsonl")]),
@@ -324,7 +333,7 @@ def test_a_follower_gets_every_event_once(home):
         events, start = read_events(folder, start)
         seen += [event["n"] for event in events]
     assert process.returncode == 0 and seen == [*range(300)]
-    assert start == os.path.getsize(folder / "events.jsonl") and set(ENDS) == {
+    assert start == os.path.getsize(folder / "events.jsonl") and set(FINAL_EVENTS) == {
         "kept",
         "failed",
         "interrupted",

@@ -17,7 +17,7 @@ from mnist_nb.core import ModelCorrupt, ModelError, ModelNotFound
 from mnist_nb.model.network import (
     LiteRTModel,
     build_model,
-    convert,
+    convert_to_litert,
     import_keras,
     load_keras,
     network_input,
@@ -200,7 +200,7 @@ def bad_files(canary, tmp_path_factory):
             for suffix in (".keras", ".h5")
         }
         if name != "code":
-            files[f"{name}.tflite"] = convert(model)
+            files[f"{name}.tflite"] = convert_to_litert(model)
     return files
 
 

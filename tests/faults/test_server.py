@@ -353,7 +353,9 @@ def finished_training(home, events):
     folder = home / "jobs" / "20260101-000000-test"
     folder.mkdir(parents=True)
     (folder / "job.json").write_text(
-        json.dumps({"label": "test", "config": {}, "use": None, "made": 0.0})
+        json.dumps(
+            {"label": "test", "config": {}, "use": None, "created": 0.0, "fine_tuning": None}
+        )
     )
     with open(folder / "events.jsonl", "w") as file:
         file.writelines(json.dumps(event) + "\n" for event in events)

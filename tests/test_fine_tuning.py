@@ -1,4 +1,4 @@
-"""What teaching is worth, on the whole path: a strange style is learnt, MNIST is not forgotten, and
+"""Fine-tuning from end to end: a strange style is learnt, MNIST is not forgotten, and
 wrong labels do no quiet harm.
 """
 
@@ -14,7 +14,9 @@ from mnist_nb.training.fine_tuning import fine_tune
 
 def strange_seven(rng):
     "The strokes of a seven with a hook at its top and a foot."
-    lean, foot, hook = rng.uniform(12, 22), rng.uniform(18, 28), rng.uniform(10, 18)
+    lean = rng.uniform(12, 22)
+    foot = rng.uniform(18, 28)
+    hook = rng.uniform(10, 18)
     top = [(8, 20 + hook), (10, 18), (55 + rng.normal(0, 3), 16 + rng.normal(0, 2))]
     return [
         [*top, (50 - lean / 2, 50 + rng.normal(0, 2)), (46 - lean, 92)],
@@ -23,25 +25,23 @@ def strange_seven(rng):
 
 
 def test_fifty_strange_sevens_are_learnt(home, mnist):
-    rng, reader, corrections, registry = (
-        np.random.default_rng(0),
-        Reader.load("pretrained"),
-        Corrections(),
-        ModelRegistry(),
-    )
+    rng = np.random.default_rng(0)
+    reader = Reader.load("pretrained")
+    corrections = Corrections()
+    registry = ModelRegistry()
     for strokes in (strange_seven(rng) for _ in range(50)):
         corrections.add(reader.read_strokes(strokes), 7, source="drawing", strokes=strokes)
-    taught = fine_tune(corrections.list(), "pretrained", registry, mnist)
-    new = Reader.load(taught.version, registry)
+    fine_tuned = fine_tune(corrections.list(), "pretrained", registry, mnist)
+    new = Reader.load(fine_tuned.version, registry)
     others = [strange_seven(rng) for _ in range(50)]
     assert np.mean([new.read_strokes(strokes).digit == 7 for strokes in others]) >= 0.9
-    rows = {name: (before, after) for name, before, after in taught.rows}
+    rows = {name: (before, after) for name, before, after in fine_tuned.rows}
     assert rows["MNIST, test"][0] - rows["MNIST, test"][1] <= 0.001
     assert rows["corrections, held out"][1] > rows["corrections, held out"][0]
     assert registry.current() == "pretrained"
     assert (
-        json.loads((registry.path(taught.version) / "teaching.json").read_text())["version"]
-        == taught.version
+        json.loads((registry.path(fine_tuned.version) / "fine_tuning.json").read_text())["version"]
+        == fine_tuned.version
     )
 
 
@@ -50,6 +50,8 @@ def test_wrong_labels_do_no_quiet_harm(home, mnist):
     sevens = mnist.test_images[mnist.test_labels == 7][:60]
     for reading in reader.read_many(sevens):
         corrections.add(reading, 1)
-    taught = fine_tune(corrections.list(), "pretrained", ModelRegistry(), mnist)
-    fallen = max(before - after for name, before, after in taught.rows if name.startswith("MNIST"))
-    assert fallen <= 0.001 or taught.warning
+    fine_tuned = fine_tune(corrections.list(), "pretrained", ModelRegistry(), mnist)
+    fallen = max(
+        before - after for name, before, after in fine_tuned.rows if name.startswith("MNIST")
+    )
+    assert fallen <= 0.001 or fine_tuned.warning
