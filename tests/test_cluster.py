@@ -1,4 +1,7 @@
-"""Ray, started on this machine: what it answers is what one process answers."""
+"""Ray, started on this machine: what it answers is what one process answers.
+
+The notebook on clusters shows the same in Python; here it is by command, in every detail.
+"""
 
 import json
 from dataclasses import replace
@@ -23,6 +26,7 @@ def ray(home):
     ray.shutdown()
 
 
+@pytest.mark.slow
 def test_predict_on_ray(home, mnist, command, tmp_path):
     for at, image in enumerate(mnist.test_images[:40]):
         Image.fromarray(image).save(tmp_path / f"{at:02}.png")
@@ -43,6 +47,7 @@ def test_predict_on_ray(home, mnist, command, tmp_path):
         ) == pytest.approx(other.get("probabilities", []), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_sweep_on_ray(ray, mnist, monkeypatch):
     "Each training on Ray ends where the same one ends in this process."
     few = replace(

@@ -5,6 +5,7 @@ wrong labels do no quiet harm.
 import json
 
 import numpy as np
+import pytest
 
 from mnist_nb.model.registry import ModelRegistry
 from mnist_nb.reader import Reader
@@ -45,6 +46,7 @@ def test_fifty_strange_sevens_are_learnt(home, mnist):
     )
 
 
+@pytest.mark.slow
 def test_wrong_labels_do_no_quiet_harm(home, mnist):
     reader, corrections = Reader.load("pretrained"), Corrections()
     sevens = mnist.test_images[mnist.test_labels == 7][:60]

@@ -269,7 +269,7 @@ def _quiet_logs() -> None:
     "Keep Jupyter's and Tornado's remarks on what visitors do out of the terminal."
     logging.basicConfig(format="%(levelname)s: %(message)s")
     logging.getLogger("tornado.access").addFilter(_OnlyFailures())
-    for name in ("traitlets", "asyncio", "ServerApp"):
+    for name in ("traitlets", "asyncio", "ServerApp", "tornado.general"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 # %% ../../nbs/serving/79_server.ipynb #14135907

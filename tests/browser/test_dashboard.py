@@ -29,15 +29,23 @@ def answer(page):
     return page.locator(".mnb-reading:visible .mnb-digit").first
 
 
+COUNT_INK = """(() => {
+    const canvas = document.querySelector('.mnb-sheet canvas:not(.mnb-ink)')
+    const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
+    let dark = 0
+    for (let i = 0; i < data.length; i += 4) dark += data[i] < 128 && data[i + 3] > 128
+    return dark
+})()"""
+
+
 def ink(page):
     "How many pixels of the sheet are dark, as the kernel has drawn them."
-    return page.evaluate(
-        """() => { const canvas = document.querySelector('.mnb-sheet canvas:not(.mnb-ink)')
-        const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
-        let dark = 0;
-        for (let i = 0; i < data.length; i += 4) dark += data[i] < 128 && data[i + 3] > 128;
-        return dark }"""
-    )
+    return page.evaluate(COUNT_INK)
+
+
+def until_ink(page, condition):
+    "Wait until the count of dark pixels meets a condition such as `> 100`."
+    until(page, f"() => {COUNT_INK} {condition}")
 
 
 def until(page, script):
@@ -55,16 +63,15 @@ def test_draw_a_three_with_the_mouse_then_undo_and_clear(open_page, width):
     until(page, "() => !document.querySelector('.mnb-writing')")
     thin = ink(page)
     page.get_by_role("button", name="Thick").click()
-    page.wait_for_timeout(500)
-    assert ink(page) > 1.3 * thin
+    until_ink(page, f"> {1.3 * thin}")
     expect(answer(page)).to_have_text("3")
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("Nothing drawn")).to_be_visible()
     draw(page, THREE)
     page.get_by_role("button", name="Clear").click()
     expect(answer(page)).to_have_text("–")
-    page.wait_for_timeout(500)
-    assert ink(page) == 0 and page.locator(".mnb-bars .best").count() == 0
+    until_ink(page, "=== 0")
+    assert page.locator(".mnb-bars .best").count() == 0
 
 
 def test_the_answer_comes_while_the_pen_is_down(page):
@@ -294,7 +301,8 @@ def test_every_page_fits_the_screen(open_page, color_scheme):
     for name in PAGES:
         for page in (wide, narrow):
             go(page, name)
-            page.wait_for_timeout(800)
+        narrow.wait_for_timeout(300)
+        for page in (wide, narrow):
             width = page.evaluate("document.documentElement.scrollWidth")
             assert width <= page.viewport_size["width"], name
         if name not in ("Why", "Train"):

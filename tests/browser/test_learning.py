@@ -49,7 +49,7 @@ def redraw(page, lines):
     expect(bar(page)).to_be_visible()
 
 
-def test_a_drawing_is_corrected_taken_back_and_corrected_anew(open_page, own):
+def test_a_drawing_is_corrected_taken_back_and_corrected_anew(own, open_page):
     page, other = open_page(server=own), open_page(server=own)
     expect(bar(page)).to_have_count(0)
     draw(page, THREE)
@@ -69,7 +69,7 @@ def test_a_drawing_is_corrected_taken_back_and_corrected_anew(open_page, own):
     expect(bar(page)).to_have_count(0)
 
 
-def test_corrections_are_filtered_exported_and_forgotten(open_page, own):
+def test_corrections_are_filtered_exported_and_forgotten(own, open_page):
     page, other = open_page(server=own), open_page(server=own)
     draw(other, SEVEN)
     correct(other, "1")
@@ -109,7 +109,8 @@ def test_corrections_are_filtered_exported_and_forgotten(open_page, own):
     expect(tiles).to_have_count(0)
 
 
-def test_a_lesson_from_its_beginning_to_a_rollback(open_page, own):
+@pytest.mark.slow
+def test_a_lesson_from_its_beginning_to_a_rollback(own, open_page):
     page, other = open_page(server=own), open_page(server=own)
     for _ in range(5):
         redraw(page, THREE)
@@ -149,7 +150,8 @@ def test_a_lesson_from_its_beginning_to_a_rollback(open_page, own):
     assert [model["version"] for model in own.get("/api/models").json["models"]] == ["pretrained"]
 
 
-def test_a_training_is_steered_by_one_and_watched_by_two_to_its_end(open_page, own):
+@pytest.mark.slow
+def test_a_training_is_steered_by_one_and_watched_by_two_to_its_end(own, open_page):
     page, other = open_page("/train", server=own), open_page(server=own)
     page.get_by_label("Epochs").fill("1")
     page.get_by_label("Time limit").fill("25")

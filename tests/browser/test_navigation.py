@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from mnist_nb.dashboard.app import AREAS, PAGES
 from tests.browser.pen import SEVEN, THREE, draw
-from tests.browser.test_dashboard import answer, go, ink, picture, until, upload
+from tests.browser.test_dashboard import answer, go, ink, picture, until, until_ink, upload
 from tests.serving import Served
 
 PATIENCE = 240_000
@@ -142,11 +142,10 @@ def test_the_eraser_takes_ink_away(page):
     page.get_by_role("button", name="Eraser").click()
     draw(page, [[(220, 140), (300, 60), (420, 90)]])
     until(page, "() => !document.querySelector('.mnb-writing')")
-    page.wait_for_timeout(500)
-    assert ink(page) < 0.9 * before
+    until_ink(page, f"< {0.9 * before}")
     page.get_by_role("button", name="Undo").click()
-    page.wait_for_timeout(500)
-    assert abs(ink(page) - before) < 0.02 * before
+    until_ink(page, f"> {0.98 * before}")
+    assert ink(page) < 1.02 * before
 
 
 def test_ink_beyond_the_sheet_does_not_count(page):
