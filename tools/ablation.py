@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from mnist_nb.analysis.corruptions import CORRUPTIONS
-from mnist_nb.analysis.picture_kinds import BLANKS, KINDS
+from mnist_nb.analysis.picture_kinds import BLANK_KINDS, PICTURE_KINDS
 from mnist_nb.analysis.robustness import CONDITIONS
 from mnist_nb.core import write_atomic
 from mnist_nb.data.mnist import load_mnist
@@ -33,10 +33,10 @@ def columns(n, strokes):
     mnist = load_mnist()
     chosen = np.linspace(0, 9999, n).astype(int)
     images, labels = mnist.train_images[-10000:][chosen], mnist.train_labels[-10000:][chosen]
-    for name, kind in KINDS.items():
+    for name, kind in PICTURE_KINDS.items():
         rng = np.random.default_rng(0)
         yield name, [kind(image, rng) for image in images], labels
-    for name, kind in BLANKS.items():
+    for name, kind in BLANK_KINDS.items():
         rng = np.random.default_rng(1)
         yield f"blank: {name}", [kind(0 * image, rng) for image in images[::3]], None
     for name, condition in CONDITIONS.items():

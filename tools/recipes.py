@@ -175,7 +175,7 @@ def families():
         "handwritten letters": partial(handwritten_letter, HELD_OUT_FORMS),
         "handwritten letters, learnt forms": partial(handwritten_letter, LEARNT_FORMS),
     }
-    return robustness.FAMILIES | letters | non_digits.UNSEEN
+    return robustness.NON_DIGIT_KINDS | letters | non_digits.UNSEEN
 
 
 def no_digits():

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from mnist_nb.analysis.picture_kinds import kinds_table, plain_frame
+from mnist_nb.analysis.picture_kinds import picture_kinds_table, plain_normalize
 from mnist_nb.analysis.robustness import (
     framing_benchmark,
     number_score,
@@ -32,7 +32,9 @@ def scikit_learn_score(reader):
     others = load_digits()
     pictures = np.rint(others.images * 255 / 16).astype(np.uint8)
     found = np.array([-1 if one.rejected else one.digit for one in reader.read_many(pictures)])
-    plain = reader.probabilities(np.array([plain_frame(picture) for picture in pictures])).argmax(1)
+    plain = reader.probabilities(
+        np.array([plain_normalize(picture) for picture in pictures])
+    ).argmax(1)
     return {
         "right": float((found == others.target).mean()),
         "plain": float((plain == others.target).mean()),
@@ -49,7 +51,7 @@ def tables(reader):
         "numbers": number_score(reader, images, labels),
         "printed": printed_score(reader),
         "kinds_digits": KINDS_DIGITS,
-        "kinds": kinds_table(reader, images[:KINDS_DIGITS], labels[:KINDS_DIGITS]),
+        "kinds": picture_kinds_table(reader, images[:KINDS_DIGITS], labels[:KINDS_DIGITS]),
         "scikit_learn": scikit_learn_score(reader),
         "accepted": refusal_table(reader, images),
     }

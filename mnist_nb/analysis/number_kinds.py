@@ -16,12 +16,12 @@ from ..data.handwriting import LETTER_FORMS, write_strokes
 from ..reader import Reader
 
 # %% ../../nbs/analysis/56_number_kinds.ipynb #55aa0007
-HEIGHT = 100
+DIGIT_HEIGHT = 100  # pixels
 SIGNS = "-.,:/"
 
 
-def unit(strokes: list[np.ndarray]) -> list[np.ndarray]:
-    "Strokes of one character, moved to the origin and 1 high."
+def unit_height(strokes: list[np.ndarray]) -> list[np.ndarray]:
+    "The strokes of one character, moved to the origin and scaled to a height of 1."
     points = np.concatenate(strokes)
     low, extent = points.min(0), np.ptp(points, 0)
     scale = 1 / extent[1] if extent[1] > 0.5 * extent[0] else 0.6 / extent[0]
@@ -30,16 +30,17 @@ def unit(strokes: list[np.ndarray]) -> list[np.ndarray]:
 # %% ../../nbs/analysis/56_number_kinds.ipynb #55aa0008
 def sign_strokes(sign: str, rng: np.random.Generator) -> list[np.ndarray]:
     "A sign beside digits that reach from 0 to 1."
-    few, some = (partial(rng.normal, 0, scale) for scale in (0.02, 0.06))
-    middle = 0.5 + some()
+    little = partial(rng.normal, 0, 0.02)
+    more = partial(rng.normal, 0, 0.06)
+    middle = 0.5 + more()
     return [
         np.array(stroke)
         for stroke in {
-            ".": [[(0, 1 + few()), (0.01, 1.01)]],
-            ",": [[(0.04, 0.95), (0.05, 1.03), (0, 1.15 + abs(2 * few()))]],
-            "-": [[(0, middle + few()), (0.35 + some(), middle + few())]],
-            ":": [[(0, 0.3 + some()), (0.01, 0.31)], [(few(), 0.8 + some()), (0.01, 0.81)]],
-            "/": [[(0, 1.1 + some()), (0.45 + some(), some() - 0.1)]],
+            ".": [[(0, 1 + little()), (0.01, 1.01)]],
+            ",": [[(0.04, 0.95), (0.05, 1.03), (0, 1.15 + abs(2 * little()))]],
+            "-": [[(0, middle + little()), (0.35 + more(), middle + little())]],
+            ":": [[(0, 0.3 + more()), (0.01, 0.31)], [(little(), 0.8 + more()), (0.01, 0.81)]],
+            "/": [[(0, 1.1 + more()), (0.45 + more(), more() - 0.1)]],
         }[sign]
     ]
 
@@ -48,162 +49,174 @@ def write_line(
     text: str, gap: Callable[[], float], rng: np.random.Generator
 ) -> list[list[np.ndarray]]:
     "The strokes of each character of a line, in pixels; the gap is a share of a digit's height."
-    right, found = 0.0, []
+    right = 0.0
+    groups = []
     for character in text:
         if character in SIGNS:
             strokes = sign_strokes(character, rng)
         else:
             size = rng.uniform(0.9, 1.1)
-            strokes = [s * size + [0, 1 - size] for s in unit(write_strokes(character, rng))]
+            strokes = [s * size + [0, 1 - size] for s in unit_height(write_strokes(character, rng))]
         low = min(stroke[:, 0].min() for stroke in strokes)
-        move = [right - low, rng.normal(0, 0.03)]
-        found.append([(stroke + move) * HEIGHT for stroke in strokes])
-        right = max(stroke[:, 0].max() for stroke in found[-1]) / HEIGHT + gap()
-    return found
+        offset = [right - low, rng.normal(0, 0.03)]
+        groups.append([(stroke + offset) * DIGIT_HEIGHT for stroke in strokes])
+        right = max(stroke[:, 0].max() for stroke in groups[-1]) / DIGIT_HEIGHT + gap()
+    return groups
 
 # %% ../../nbs/analysis/56_number_kinds.ipynb #55aa000a
-def draw(picture: np.ndarray, strokes: Sequence[np.ndarray], pen: int) -> None:
+def draw_strokes(picture: np.ndarray, strokes: Sequence[np.ndarray], pen: int) -> None:
     "Draw strokes on a picture."
     for stroke in strokes:
-        places = np.rint(stroke * 16).astype(np.int32)
-        places = places[[0, *range(len(places))]]
-        cv2.polylines(picture, [places], False, 0, pen, cv2.LINE_AA, 4)
+        fixed_point = np.rint(stroke * 16).astype(np.int32)
+        fixed_point = fixed_point[[0, *range(len(fixed_point))]]
+        cv2.polylines(picture, [fixed_point], False, 0, pen, cv2.LINE_AA, 4)
 
 
-def drawn(
+def draw_number(
     groups: list[list[np.ndarray]], text: str, rng: np.random.Generator, margin: int = 40
 ) -> tuple[np.ndarray, str, list[np.ndarray]]:
-    "Strokes as a picture, what it says, and the strokes."
+    "A picture of the strokes, its text, and the strokes."
     strokes = [stroke for group in groups for stroke in group]
     points = np.concatenate(strokes)
     low = points.min(0) - margin
     width, height = (np.ptp(points, 0) + 2 * margin).astype(int)
     picture = np.full((height, width), 255, np.uint8)
-    draw(picture, [stroke - low for stroke in strokes], int(rng.integers(6, 13)))
+    draw_strokes(picture, [stroke - low for stroke in strokes], int(rng.integers(6, 13)))
     return picture, text, strokes
 
 
-def some_digits(n: int, rng: np.random.Generator) -> str:
-    "So many random digits."
+def random_digits(n: int, rng: np.random.Generator) -> str:
+    "A text of n random digits."
     return "".join(map(str, rng.integers(0, 10, n)))
 
 
-def spaced(rng: np.random.Generator) -> Callable[[], float]:
-    "Gaps between digits that stand apart."
+def random_gaps(rng: np.random.Generator) -> Callable[[], float]:
+    "A function that returns random gaps, between digits that do not touch."
     return lambda: rng.uniform(0.12, 0.4)
 
 # %% ../../nbs/analysis/56_number_kinds.ipynb #55aa000d
-def near(gap: float, rng: np.random.Generator) -> tuple:
-    "Two to four digits with a gap; negative, where their boxes overlap."
-    text = some_digits(int(rng.integers(2, 5)), rng)
-    return drawn(write_line(text, lambda: gap, rng), text, rng)
+def digits_with_gap(gap: float, rng: np.random.Generator) -> tuple:
+    "Two to four digits with a gap between them; negative where their boxes overlap."
+    text = random_digits(int(rng.integers(2, 5)), rng)
+    return draw_number(write_line(text, lambda: gap, rng), text, rng)
 
 
-def with_signs(rng: np.random.Generator) -> tuple:
+def number_with_signs(rng: np.random.Generator) -> tuple:
     "A date, a time or an amount."
-    form = ("##/##/####", "####-##-##", "##:##", "-#.##", "#,###.##")[rng.integers(5)]
-    text = "".join(some_digits(1, rng) if each == "#" else each for each in form)
-    return drawn(write_line(text, spaced(rng), rng), text, rng)
+    pattern = ("##/##/####", "####-##-##", "##:##", "-#.##", "#,###.##")[rng.integers(5)]
+    text = "".join(random_digits(1, rng) if symbol == "#" else symbol for symbol in pattern)
+    return draw_number(write_line(text, random_gaps(rng), rng), text, rng)
 
 # %% ../../nbs/analysis/56_number_kinds.ipynb #55aa000e
-def blot(rng: np.random.Generator) -> list[np.ndarray]:
+def blot_strokes(rng: np.random.Generator) -> list[np.ndarray]:
     "A spot of ink."
-    angles, radius = np.linspace(0, 2 * np.pi, 24), rng.uniform(0.25, 0.5)
+    angles = np.linspace(0, 2 * np.pi, 24)
+    radius = rng.uniform(0.25, 0.5)
     edge = radius * (1 + 0.2 * rng.random(24))
     circle = np.stack([edge * np.cos(angles), edge * np.sin(angles)], 1)
     return [circle * share + 0.5 for share in np.linspace(0.05, 1, 12)]
 
 
-def scribble(rng: np.random.Generator) -> list[np.ndarray]:
-    "A line here and there, as of a digit that was struck out."
+def scribble_strokes(rng: np.random.Generator) -> list[np.ndarray]:
+    "A line to and fro, like a digit that was crossed out."
     points = rng.random((int(rng.integers(14, 30)), 2))
     return [points * [rng.uniform(0.7, 1.2), 1]]
 
 
-def letter(rng: np.random.Generator) -> list[np.ndarray]:
-    "A capital that is like no digit."
-    return unit(write_strokes(str(rng.choice(list("AKXWHMNREF"))), rng))
+def letter_strokes(rng: np.random.Generator) -> list[np.ndarray]:
+    "A capital letter that does not look like a digit."
+    return unit_height(write_strokes(str(rng.choice(list("AKXWHMNREF"))), rng))
 
 
-def among_digits(spoil: Callable, rng: np.random.Generator) -> tuple:
+def among_digits(make_strokes: Callable, rng: np.random.Generator) -> tuple:
     "Something unreadable before, between or after five digits."
-    text, at = some_digits(5, rng), int(rng.integers(0, 6))
-    groups = write_line(text, spaced(rng), rng)
-    foreign = [stroke * HEIGHT for stroke in spoil(rng)]
-    low = min(stroke[:, 0].min() for stroke in foreign)
-    wide = max(stroke[:, 0].max() for stroke in foreign) - low + 0.25 * HEIGHT
+    text = random_digits(5, rng)
+    position = int(rng.integers(0, 6))
+    groups = write_line(text, random_gaps(rng), rng)
+    unreadable = [stroke * DIGIT_HEIGHT for stroke in make_strokes(rng)]
+    low = min(stroke[:, 0].min() for stroke in unreadable)
+    width = max(stroke[:, 0].max() for stroke in unreadable) - low + 0.25 * DIGIT_HEIGHT
     ends = [max(stroke[:, 0].max() for stroke in group) for group in groups]
-    start = ends[at - 1] + 0.25 * HEIGHT if at else 0.0
-    after = [[stroke + [wide, 0] for stroke in group] for group in groups[at:]]
-    placed = [[stroke + [start - low, 0] for stroke in foreign]]
-    return drawn(groups[:at] + placed + after, text[:at] + "?" + text[at:], rng)
+    start = ends[position - 1] + 0.25 * DIGIT_HEIGHT if position else 0.0
+    after = [[stroke + [width, 0] for stroke in group] for group in groups[position:]]
+    placed = [[stroke + [start - low, 0] for stroke in unreadable]]
+    return draw_number(
+        groups[:position] + placed + after, text[:position] + "?" + text[position:], rng
+    )
 
 # %% ../../nbs/analysis/56_number_kinds.ipynb #55aa000f
-def dot(rng: np.random.Generator) -> tuple:
+def single_dot(rng: np.random.Generator) -> tuple:
     "A single dot."
-    return drawn([[np.zeros((2, 2))]], "", rng)
+    return draw_number([[np.zeros((2, 2))]], "", rng)
 
 
 def tick(rng: np.random.Generator) -> tuple:
     "A tick."
-    return drawn([[stroke * HEIGHT for stroke in unit(write_strokes("✓", rng))]], "", rng)
+    return draw_number(
+        [[stroke * DIGIT_HEIGHT for stroke in unit_height(write_strokes("✓", rng))]], "", rng
+    )
 
 
-def word(rng: np.random.Generator) -> tuple:
+def random_word(rng: np.random.Generator) -> tuple:
     "Three to five letters."
     letters = rng.choice(list("ACDEFHKMNPRTUWXacdefhkmnrtuvw"), rng.integers(3, 6))
-    return drawn(write_line("".join(letters), lambda: rng.uniform(0.05, 0.2), rng), "", rng)
+    return draw_number(write_line("".join(letters), lambda: rng.uniform(0.05, 0.2), rng), "", rng)
 
 
 def lines_of_text(rng: np.random.Generator) -> tuple:
     "Five lines of letters."
     groups = []
     for row in range(5):
-        line = write_line("".join(rng.choice(list(LETTER_FORMS), 12)), spaced(rng), rng)
-        groups += [[stroke + [0, 1.7 * HEIGHT * row] for stroke in group] for group in line]
-    return drawn(groups, "", rng)
+        line = write_line("".join(rng.choice(list(LETTER_FORMS), 12)), random_gaps(rng), rng)
+        groups += [[stroke + [0, 1.7 * DIGIT_HEIGHT * row] for stroke in group] for group in line]
+    return draw_number(groups, "", rng)
 
 # %% ../../nbs/analysis/56_number_kinds.ipynb #55aa0010
-def boxed(kind: str, rng: np.random.Generator) -> tuple:
+def digits_in_boxes(kind: str, rng: np.random.Generator) -> tuple:
     "Six digits in joined or separate boxes, or above a comb."
-    text, side, line = some_digits(6, rng), int(rng.integers(110, 150)), int(rng.integers(1, 5))
+    text = random_digits(6, rng)
+    side = int(rng.integers(110, 150))
+    line_width = int(rng.integers(1, 5))
     step = side + (int(rng.integers(10, 30)) if kind == "separate" else 0)
-    ink, margin, strokes = int(rng.choice([0, 60, 120])), 50, []
+    grey = int(rng.choice([0, 60, 120]))
+    margin = 50
+    strokes = []
     page = np.full((side + 2 * margin, step * 6 + 2 * margin), 255, np.uint8)
-    foot, pen = margin + side, int(rng.integers(6, 11))
+    bottom = margin + side
+    pen = int(rng.integers(6, 11))
     for k, character in enumerate(text):
         left = margin + k * step
         if kind == "comb":
-            cv2.line(page, (left, foot), (left + step, foot), ink, line)
+            cv2.line(page, (left, bottom), (left + step, bottom), grey, line_width)
             for x in (left, left + step):
-                cv2.line(page, (x, foot - int(0.3 * side)), (x, foot), ink, line)
+                cv2.line(page, (x, bottom - int(0.3 * side)), (x, bottom), grey, line_width)
         else:
-            cv2.rectangle(page, (left, margin), (left + side, foot), ink, line)
-        size = HEIGHT * rng.uniform(0.75, 0.95)
-        digit = [stroke * size for stroke in unit(write_strokes(character, rng))]
+            cv2.rectangle(page, (left, margin), (left + side, bottom), grey, line_width)
+        size = DIGIT_HEIGHT * rng.uniform(0.75, 0.95)
+        digit = [stroke * size for stroke in unit_height(write_strokes(character, rng))]
         middle = np.ptp(np.concatenate(digit), 0) / 2
         place = [left + side / 2, margin + side / 2] + rng.normal(0, 6, 2)
         strokes += [stroke - middle + place for stroke in digit]
-    draw(page, strokes, pen)
+    draw_strokes(page, strokes, pen)
     return page, text, strokes
 
 # %% ../../nbs/analysis/56_number_kinds.ipynb #55aa0011
 NUMBER_KINDS: dict[str, Callable] = {
-    "apart": partial(near, 0.25),
-    "close": partial(near, 0.05),
-    "overlapping by a tenth": partial(near, -0.1),
-    "overlapping by a fifth": partial(near, -0.2),
-    "with signs": with_signs,
-    "with a blot": partial(among_digits, blot),
-    "with a scribble": partial(among_digits, scribble),
-    "with a letter": partial(among_digits, letter),
-    "a dot": dot,
+    "apart": partial(digits_with_gap, 0.25),
+    "close": partial(digits_with_gap, 0.05),
+    "overlapping by a tenth": partial(digits_with_gap, -0.1),
+    "overlapping by a fifth": partial(digits_with_gap, -0.2),
+    "with signs": number_with_signs,
+    "with a blot": partial(among_digits, blot_strokes),
+    "with a scribble": partial(among_digits, scribble_strokes),
+    "with a letter": partial(among_digits, letter_strokes),
+    "a dot": single_dot,
     "a tick": tick,
-    "a word": word,
+    "a word": random_word,
     "five lines of text": lines_of_text,
-    "in joined boxes": partial(boxed, "joined"),
-    "above a comb": partial(boxed, "comb"),
-    "in separate boxes": partial(boxed, "separate"),
+    "in joined boxes": partial(digits_in_boxes, "joined"),
+    "above a comb": partial(digits_in_boxes, "comb"),
+    "in separate boxes": partial(digits_in_boxes, "separate"),
 }
 
 # %% ../../nbs/analysis/56_number_kinds.ipynb #55aa0014
@@ -217,28 +230,29 @@ def number_kinds_table(
 
     Parameters
     ----------
-    n : how many of each kind.
+    n : how many of character kind.
     names : of the kinds.
-    as_strokes : whether it is given the strokes and not the picture.
+    as_strokes : whether to read the strokes instead of the picture.
 
     Returns
     -------
-    for each kind, as shares from 0 to 1, `right`: all digits right and `?` in its place, and for
-    what is no number nothing but `?`; `signs`: with its signs, too; and `unsaid`: wrong, without a
+    for character kind, as shares from 0 to 1, `right`: all digits right and `?` in its place, and
+    only `?` for what is not a number; `signs`: the signs right, too; and `unsaid`: wrong, without a
     `?` and more than 90 % sure.
     """
     table = {}
     for name in names:
-        rng, rows = np.random.default_rng(0), []
+        rng = np.random.default_rng(0)
+        rows = []
         for _ in range(n):
             picture, text, strokes = NUMBER_KINDS[name](rng)
             number = (
                 reader.read_number_strokes(strokes) if as_strokes else reader.read_number(picture)
             )
-            digits = "".join(each for each in text if each not in SIGNS)
-            right = number == digits if text else not number.strip("?")
-            unsaid = not right and "?" not in number and number.confidence > 0.9
-            rows.append((right, right and number.signed == text, unsaid))
+            digits = "".join(character for character in text if character not in SIGNS)
+            is_correct = number == digits if text else not number.strip("?")
+            is_unsaid = not is_correct and "?" not in number and number.confidence > 0.9
+            rows.append((is_correct, is_correct and number.signed == text, is_unsaid))
         shares = np.mean(rows, 0)
         table[name] = dict(zip(("right", "signs", "unsaid"), map(float, shares), strict=True))
     return table

@@ -16,7 +16,7 @@ import numpy as np
 from ipywidgets import HTML, Checkbox, Dropdown, HBox, ToggleButtons, VBox, Widget
 from markupsafe import Markup
 
-from ..analysis.explanation import digit_map, kept_path
+from ..analysis.explanation import cache_path, digit_map
 from ..core import NUM_CLASSES, MnistNbError, home_folder, locked, one_line, write_atomic
 from mnist_nb.dashboard.session import (
     Session,
@@ -507,7 +507,7 @@ def show_map(page: MistakesPage) -> None:
         else:
             run_in_background(lambda: digit_map(method, version, session.registry), use)
 
-    path = kept_path(method, version, session.registry)
+    path = cache_path(method, version, session.registry)
     page.map.layout.display = "none"
     slow = method != "PCA" and not path.exists()
     page.note.value = progress_html(

@@ -19,9 +19,9 @@ from ..analysis.corruptions import CORRUPTIONS, corrupt, corruption_table
 from mnist_nb.analysis.explanation import (
     Layers,
     Neighbours,
+    cache_path,
+    cached_array,
     evidence_picture,
-    kept_array,
-    kept_path,
     maps_picture,
     occlusion,
 )
@@ -149,7 +149,7 @@ class WhyPage(VBox):
         self.title.value = title_html(selection, said)
         shares = class_shares(reader.read_prepared([selection.prepared])[0])[0]
         self.evidence.value = evidence_html(picture, shares, occlusion(reader, picture))
-        self.layers.value = layers_html(Layers(reader.version, session.registry).of(picture))
+        self.layers.value = layers_html(Layers(reader.version, session.registry).outputs(picture))
         show_neighbours(self, selection, reader, best)
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #a24b5b14
@@ -166,11 +166,13 @@ def show_neighbours(page: WhyPage, selection: Selection, reader: Reader, digit: 
             use(None, problem)
         else:
             run_in_background(
-                lambda: Neighbours(reader.version, session.registry).of(selection.prepared.picture),
+                lambda: Neighbours(reader.version, session.registry).find(
+                    selection.prepared.picture
+                ),
                 use,
             )
 
-    path = kept_path("neighbours", reader.version, session.registry)
+    path = cache_path("neighbours", reader.version, session.registry)
     if not path.exists():
         page.near.value = progress_html(
             "Looking through 10,000 training digits, once for each version"
@@ -200,7 +202,7 @@ def corruption_accuracies(
         table = corruption_table(reader, images[:ROBUSTNESS_IMAGES], labels[:ROBUSTNESS_IMAGES])
         return np.concatenate([*table.values()])
 
-    return kept_array(kept_path("distortions", version, registry or ModelRegistry()), make)
+    return cached_array(cache_path("distortions", version, registry or ModelRegistry()), make)
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #60a12d3a
 def curve_of(found: np.ndarray, name: str) -> list[tuple[float, float]]:
@@ -335,7 +337,7 @@ def show_curve(page: RobustnessPage) -> None:
     if version not in page.curves:
         page.chart.value = progress_html("Making the curves, once for each version")
         page.curves[version] = None
-        path = kept_path("distortions", version, session.registry)
+        path = cache_path("distortions", version, session.registry)
         module = "dashboard.insight_pages"
         background_job(session, path, look, module, "corruption_accuracies", version)
         return

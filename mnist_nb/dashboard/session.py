@@ -23,7 +23,7 @@ import numpy as np
 from ipywidgets import Button
 from traitlets import Any, HasTraits, Unicode
 
-from ..analysis.explanation import kept_array, kept_path
+from ..analysis.explanation import cache_path, cached_array
 from mnist_nb.core import (
     IMAGE_SIZE,
     NUM_CLASSES,
@@ -139,7 +139,7 @@ class Session(HasTraits):
         if self._outputs[0] is not reader:
             images = self.test_digits(report)[0]
             path = outputs_path(reader, self.registry)
-            made = kept_array(path, lambda: all_outputs(reader, images, report))
+            made = cached_array(path, lambda: all_outputs(reader, images, report))
             self._outputs = (reader, np.asarray(made))
         return np.asarray(self._outputs[1])
 
@@ -183,7 +183,7 @@ def report_download(report: Callable | None, event: dict) -> None:
 def outputs_path(reader: Reader, registry: ModelRegistry) -> Path:
     "Where a version's outputs for the test digits are kept."
     settings = f"{reader.temperature} {reader.refuse_above} {reader.looks_again}"
-    return kept_path(f"outputs-{zlib.crc32(settings.encode()):08x}", reader.version, registry)
+    return cache_path(f"outputs-{zlib.crc32(settings.encode()):08x}", reader.version, registry)
 
 # %% ../../nbs/dashboard/81_session.ipynb #f88857d5
 def all_outputs(reader: Reader, images: np.ndarray, report: Callable | None) -> np.ndarray:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..analysis.comparison import CHANCE, mcnemar
+from ..analysis.comparison import SIGNIFICANCE_LEVEL, mcnemar
 from ..analysis.corruptions import corruption_table
 from ..analysis.robustness import framing_benchmark, refusal_table
 from ..core import NUM_CLASSES, PACKAGE_FOLDER, ModelError, versions, write_atomic
@@ -282,7 +282,7 @@ def should_promote(
         f"of {len(labels)} validation digits it reads {only_new} that {old.version} misses and"
         f" misses {only_old} that it reads (p = {chance:.2g})"
     )
-    if chance > CHANCE:
+    if chance > SIGNIFICANCE_LEVEL:
         return compare_tables(split, old, new, (images, labels))
     return Promotion(only_new > only_old, split)
 

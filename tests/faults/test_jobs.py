@@ -40,7 +40,7 @@ sys.stdin.read()
 """
 
 
-def until(condition, seconds=BOUND):
+def wait_until(condition, seconds=BOUND):
     "Wait for something to be true, and return it."
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -54,13 +54,13 @@ def kinds(job):
     return [event["kind"] for event in read_events(job)[0]]
 
 
-def told(job, kind):
-    return until(lambda: kind in kinds(job))
+def wait_for_event(job, kind):
+    return wait_until(lambda: kind in kinds(job))
 
 
-def ended(job):
-    "A job, once its process has left off."
-    until(lambda: Jobs().get(job).status != "running")
+def wait_for_end(job):
+    "A job, once its process has ended."
+    wait_until(lambda: Jobs().get(job).status != "running")
     return Jobs().get(job)
 
 
@@ -113,21 +113,18 @@ def test_35_many_threads_start_one_training(jobs):
             return "running", e.job_id
 
     with ThreadPoolExecutor(10) as pool:
-        said = [*pool.map(start, range(10))]
-    ((_, begun),) = [each for each in said if each[0] == "started"]
-    assert {job for _, job in said} == {begun} and len(trainings()) == 1
-    assert [job.id for job in jobs.list()] == [
-        begun
-    ] and jobs.running().id == jobs.latest().id == begun
+        results = [*pool.map(start, range(10))]
+    (started_id,) = [job_id for outcome, job_id in results if outcome == "started"]
+    assert {job_id for _, job_id in results} == {started_id} and len(trainings()) == 1
+    assert [job.id for job in jobs.list()] == [started_id]
+    assert jobs.running().id == jobs.latest().id == started_id
 
 
 def test_35_many_processes_start_one_training(home, starters):
     processes = starters(3)
-    said = [process.stdout.readline().split() for process in processes]
-    assert (
-        sorted(word for word, _ in said) == ["running", "running", "started"]
-        and len({job for _, job in said}) == 1
-    )
+    results = [process.stdout.readline().split() for process in processes]
+    assert sorted(outcome for outcome, _ in results) == ["running", "running", "started"]
+    assert len({job_id for _, job_id in results}) == 1
     assert sum(len(trainings(process.pid)) for process in processes) == 1
 
 
@@ -138,7 +135,7 @@ def test_38_parent_killed(home, starters):
     parent.kill()
     gone, left = psutil.wait_procs([child], timeout=10)
     assert not left
-    job = ended(job)
+    job = wait_for_end(job)
     assert (
         job.status == "interrupted"
         and job.resumable
@@ -152,7 +149,7 @@ def test_49_child_killed(jobs):
     with open(jobs.folder / job.id / "log.txt", "a") as log:
         log.write("the last thing it said\n")
     child.kill()
-    job = until(lambda: (found := jobs.get(job.id)).status == "failed" and found)
+    job = wait_until(lambda: (found := jobs.get(job.id)).status == "failed" and found)
     assert (
         job.error.startswith("its process ended with code")
         and "the last thing it said" in job.log
@@ -167,7 +164,7 @@ def test_38_child_told_to_end(jobs):
     job = jobs.start("quick")
     (child,) = trainings()
     child.send_signal(ENDINGS[0])
-    assert ended(job.id).status == "interrupted" and kinds(job.id)[-1] == "interrupted"
+    assert wait_for_end(job.id).status == "interrupted" and kinds(job.id)[-1] == "interrupted"
 
 
 def test_38_closed(jobs):
@@ -184,7 +181,7 @@ def test_49_debris_of_a_killed_command(home, program, command, one_line):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    running = until(Jobs().running)
+    running = wait_until(Jobs().running)
     assert running.id in one_line(command("train", "--preset", "full"), TrainingError.exit_code)
     with pytest.raises(JobRunning) as caught:
         train_version(TrainingConfig())
@@ -209,11 +206,11 @@ def test_38_interrupted_resumed_stopped_and_kept(jobs, command):
     jobs.close()
     again = jobs.resume()
     assert again.id == first.id and again.config["seed"] == 3 and again.status == "running"
-    told(first.id, "batch")
-    running = until(lambda: (job := Jobs().get(first.id)).progress > 0 and job)
+    wait_for_event(first.id, "batch")
+    running = wait_until(lambda: (job := Jobs().get(first.id)).progress > 0 and job)
     assert running.status == "running" and 0 < running.progress < 1
     assert json.loads(command("stop", "--json").stdout) == {"job": first.id}
-    told(first.id, "kept")
+    wait_for_event(first.id, "kept")
     job = Jobs().get(first.id)
     assert (
         job.status == "stopped"
@@ -222,10 +219,10 @@ def test_38_interrupted_resumed_stopped_and_kept(jobs, command):
         and job.result["test_accuracy"] > 0
     )
     assert ModelRegistry().current() == "pretrained" and not job.result["current"]
-    told_kinds = kinds(first.id)
-    assert told_kinds[:2] == ["job", "interrupted"] and told_kinds[-1] == "kept"
-    assert [*dict.fromkeys(told_kinds)][-4:] == ["end", "saved", "evaluation", "kept"]
-    until(lambda: Jobs().running() is None)
+    event_kinds = kinds(first.id)
+    assert event_kinds[:2] == ["job", "interrupted"] and event_kinds[-1] == "kept"
+    assert [*dict.fromkeys(event_kinds)][-4:] == ["end", "saved", "evaluation", "kept"]
+    wait_until(lambda: Jobs().running() is None)
     assert command("stop").stdout == "no training is running\n"
     with pytest.raises(TrainingError, match="no training to resume"):
         jobs.resume()
@@ -281,9 +278,7 @@ def test_40_48_a_training_that_fails(home, monkeypatch, mnist, error, text, code
 
 
 def test_40_a_disk_that_takes_no_event(home, monkeypatch, mnist):
-    """Nothing can be written down, so the file just ends; that is told as interrupted, and the lock
-    is free.
-    """
+    "No event can be written; the job counts as interrupted, and its lock is free."
 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -313,22 +308,20 @@ def test_two_of_a_second_share_no_folder(home):
 def test_an_id_is_no_path(home, job):
     (home_folder() / "events.jsonl").parent.mkdir(parents=True)
     (home_folder() / "events.jsonl").write_text('{"kind": "job"}\n')
-    for ask in (read_events, Jobs().get, Jobs().events):
+    for read in (read_events, Jobs().get, Jobs().events):
         with pytest.raises(TrainingError, match="no training"):
-            ask(job)
+            read(job)
 
 
 def test_a_follower_gets_every_event_once(home):
-    folder = create_job_folder(home_folder() / "jobs", TrainingConfig(), "told", None)
+    folder = create_job_folder(home_folder() / "jobs", TrainingConfig(), "followed", None)
     code = (
         "import sys; from pathlib import Path; from mnist_nb.training.jobs import append_record\n"
         "for n in range(300): append_record(Path(sys.argv[1]), dict(kind='x', n=n))"
     )
-    process, seen, start = (
-        subprocess.Popen([sys.executable, "-c", code, str(folder / "events.jsonl")]),
-        [],
-        0,
-    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(folder / "events.jsonl")])
+    seen = []
+    start = 0
     while process.poll() is None or read_events(folder, start)[0]:
         events, start = read_events(folder, start)
         seen += [event["n"] for event in events]
