@@ -961,7 +961,7 @@ def test_40_what_fails_within(client, monkeypatch, caplog, error, status, code):
         and "secret" not in said.text
         and ("Retry-After" in said.headers) == (status == 503)
     )
-    assert said.json.get("job") == getattr(error, "job", None)
+    assert said.json.get("job") == getattr(error, "job_id", None)
     assert (said.json["request_id"] in caplog.text) == (status == 500)
 
 
