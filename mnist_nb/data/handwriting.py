@@ -1011,7 +1011,7 @@ def stroke_pieces(bounds: list[int], length: int) -> list[slice]:
     ]
 
 # %% ../../nbs/data/21_handwriting.ipynb #531069d2
-def draw_curves(
+def render_curves(
     points: np.ndarray, bounds: list[int], hands: Hands, rng: np.random.Generator
 ) -> np.ndarray:
     "Curves drawn with each hand's pen, four times too large; uint8 array of shape (n, 112, 112)."
@@ -1079,7 +1079,7 @@ def draw_characters(characters: np.ndarray, rng: np.random.Generator) -> np.ndar
                 batch = form_indices[start : start + BATCH_SIZE]
                 hands = random_hands(len(batch), rng, form.max_pen_width)
                 points = write_form_by_hands(form, hands, rng)
-                images[batch] = downsample(draw_curves(points, form.bounds, hands, rng))
+                images[batch] = downsample(render_curves(points, form.bounds, hands, rng))
     return images
 
 # %% ../../nbs/data/21_handwriting.ipynb #b4ff8ac8

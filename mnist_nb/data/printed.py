@@ -90,7 +90,7 @@ LIT_SEGMENTS = (
 HALF_WIDTH = 5  # of a segment, in pixels of 128
 
 # %% ../../nbs/data/22_printed.ipynb #f56664df
-def segment(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+def bar_outline(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     "The outline of a bar with pointed ends; float array of shape (6, 2)."
     along = (end - start) / np.linalg.norm(end - start)
     across = HALF_WIDTH * along[::-1]
@@ -103,7 +103,7 @@ def seven_segment_digit(digit: str) -> np.ndarray:
     "A digit of lit segments; uint8 array of shape (128, 128), ink bright."
     ink = np.zeros((CANVAS_SIDE, CANVAS_SIDE), np.uint8)
     for name in LIT_SEGMENTS[int(digit)]:
-        outline = segment(*SEGMENT_CORNERS[list(SEGMENTS[name])].astype(float))
+        outline = bar_outline(*SEGMENT_CORNERS[list(SEGMENTS[name])].astype(float))
         cv2.fillPoly(ink, [np.rint(outline * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     return ink
 

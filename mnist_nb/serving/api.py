@@ -47,7 +47,7 @@ from mnist_nb.serving.access import (
     request_id,
 )
 from .errors import ApiError, bad_parameters, error_response
-from .pages import PAGES_FOLDER, render
+from .pages import PAGES_FOLDER, render_page
 from mnist_nb.serving.schemas import (
     UNCERTAIN_BELOW,
     CommandIn,
@@ -826,7 +826,7 @@ _DOCS_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 's
 @bp.doc(hide=True)
 def _docs() -> Response:
     "The page that shows the document."
-    html = render("docs.html", version=__version__)
+    html = render_page("docs.html", version=__version__)
     return Response(html, headers={"Content-Security-Policy": _DOCS_POLICY})
 
 # %% ../../nbs/serving/77_api.ipynb #4bb93282
