@@ -256,6 +256,7 @@ def test_no_route_is_left_out(document):
 
 MAY_REFUSE = {
     "/api/predict",
+    "/api/read_sheet",
     "/api/corrections",
     "/api/teach",
     "/api/train/steer",
