@@ -297,6 +297,13 @@ def unread(reading: Reading, cannot: bool = True) -> Reading:
 
 LEAST = 0.2
 
+# %% ../nbs/40_reader.ipynb #55cf8782
+def without_text(readings: list[Reading]) -> list[Reading]:
+    "The readings of a picture; all unread where two or more are and no fewer than are read."
+    count = sum(reading.rejected for reading in readings)
+    is_text = count > 1 and 2 * count >= len(readings)
+    return [unread(reading) for reading in readings] if is_text else readings
+
 # %% ../nbs/40_reader.ipynb #55cf8781
 SEVERAL = "several digits; read_number reads them"
 
@@ -515,7 +522,7 @@ class Reader:
             rows = merged(page, readings, regions)
             placed += numbered_signs(page, line, [region for _, region in rows], len(digits))
             digits += [reading for reading, _ in rows]
-        number = Number(digits, placed, signs)
+        number = Number(without_text(digits), placed, signs)
         return fit_number(number, length, minimum, maximum, choices)
 
     def read_number_strokes(self, strokes: Sequence, *, signs: bool = False) -> Number:
@@ -553,7 +560,7 @@ class Reader:
             for k, group in enumerate(groups)
             if group.sign
         ]
-        return Number(digits, placed, signs)
+        return Number(without_text(digits), placed, signs)
 
     def read_form(self, photo: Picture, columns: str | None = None) -> "FormSheet":
         "Read a page of a form of our own; arguments as in `mnist_nb.vision.forms.read_form`."
