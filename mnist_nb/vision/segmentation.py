@@ -681,12 +681,12 @@ class Candidate:
     cut: bool = False
 
 # %% ../../nbs/vision/11_segmentation.ipynb #1c0d8d36
-CUT, JOIN, GAP, LOW, WIDE, DOUBT, NONE = 1.6, 28.0, 20.0, 20.0, 12.0, 6.0, 5.0
-EACH, UNREAD, CUT_ONE = 1.0, 14.0, 7.0
+CUT, JOIN, GAP, LOW, WIDE, DOUBT, NONE = 2.2, 28.0, 20.0, 20.0, 15.0, 6.0, 5.0
+EACH, UNREAD, CUT_ONE = 1.0, 14.0, 5.0
 ONE_WIDE = 0.8
 CUTS_EACH = 6
 PARTS = 4
-DEAREST = 8.0
+DEAREST = 11.0
 
 # %% ../../nbs/vision/11_segmentation.ipynb #54c17079
 def slices(piece: Region, pen: float, height: float, start: int) -> list[Candidate]:
