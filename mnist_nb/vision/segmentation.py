@@ -255,7 +255,7 @@ def runs(marked: np.ndarray, near: int) -> list[tuple[int, int]]:
     return [(start, stop) for start, stop in found]
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c012
-SMALLEST_BOX = 20
+SMALLEST_BOX, WALL_HEIGHT = 20, 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,8 +293,12 @@ def walls_of(mask, across, upright, corner, level, thick, closed) -> Frame | Non
     near = thick + 2
     band = np.s_[lower - 3 * thick - 3 : lower - thick]
     standing = upright[upper:lower].any(0) if closed else upright[band].all(0)
+    if closed:
+        beside = cv2.dilate(mask[upper:lower], np.ones((1, 3), np.uint8))
+        standing &= beside.mean(0) > WALL_HEIGHT
     walls = [(a + b) // 2 for a, b in runs(standing, 2) if b - a <= 2 * thick + 2]
-    if not walls or walls[0] > 2 * near or walls[-1] < width - 1 - 2 * near:
+    ends = np.flatnonzero(across[lower - thick : lower].any(0))
+    if not walls or walls[0] > ends[0] + 2 * near or walls[-1] < ends[-1] - 2 * near:
         return None
     if not closed:
         walls = evenly(walls, width)
