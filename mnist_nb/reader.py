@@ -282,22 +282,34 @@ def numbered_signs(page: Page, line: Line, regions: Sequence, before: int) -> li
     return found
 
 # %% ../nbs/40_reader.ipynb #55cf8780
-def unread(reading: Reading, cannot: bool = True) -> Reading:
-    """A reading of a part of a number: `?` if it cannot be read, else a digit.
+LEAST = 0.12  # of nothing drawn each digit has a probability of 0.1
 
-    Where digits stand, a digit is likelier than where anything may: so it takes more than for a
-    single picture until one is refused.
-    """
-    if not cannot and reading.confidence >= LEAST:
-        digit = int(reading.probabilities.argmax())
-        return replace(reading, digit=digit, rejected=False, reason="")
+
+def unread(reading: Reading) -> Reading:
+    "A reading of a part of a number that is not taken for a digit."
     if reading.rejected:
         return reading
     confidence = min(reading.confidence, 0.5)
     return replace(reading, digit=None, rejected=True, reason="not a digit", confidence=confidence)
 
 
-LEAST = 0.2
+def read_part(reading: Reading) -> Reading:
+    """A reading of a part of a number: a digit, or `?` where none is at all probable.
+
+    Where digits stand, a digit is likelier than where anything may: so it takes more than for a
+    single picture until one is refused.
+    """
+    if reading.confidence < LEAST:
+        return unread(reading)
+    digit = int(reading.probabilities.argmax())
+    return replace(reading, digit=digit, rejected=False, reason="")
+
+# %% ../nbs/40_reader.ipynb #55cf8782
+def without_text(readings: list[Reading]) -> list[Reading]:
+    "The readings of a picture; all unread where two or more are and no fewer than are read."
+    count = sum(reading.rejected for reading in readings)
+    is_text = count > 1 and 2 * count >= len(readings)
+    return [unread(reading) for reading in readings] if is_text else readings
 
 # %% ../nbs/40_reader.ipynb #55cf8781
 SEVERAL = "several digits; read_number reads them"
@@ -521,12 +533,12 @@ class Reader:
         found = iter(self.read_prepared(prepared))
         digits: list[Reading] = []
         placed: list[NumberSign] = []
-        for line, (regions, probabilities) in zip(lines, parts, strict=True):
-            readings = [unread(next(found), not row.any()) for row in probabilities]
+        for line, (regions, _) in zip(lines, parts, strict=True):
+            readings = [read_part(next(found)) for _ in regions]
             rows = merged(page, readings, regions)
             placed += numbered_signs(page, line, [region for _, region in rows], len(digits))
             digits += [reading for reading, _ in rows]
-        number = Number(digits, placed, signs)
+        number = Number(without_text(digits), placed, signs)
         return fit_number(number, length, minimum, maximum, choices)
 
     def read_number_strokes(self, strokes: Sequence, *, signs: bool = False) -> Number:
@@ -555,16 +567,13 @@ class Reader:
         prepared = [prepare_strokes([points[k] for k in group.strokes]) for group in groups]
         written = [k for k, group in enumerate(groups) if not group.sign]
         readings = self.read_prepared([prepared[k] for k in written])
-        digits = [
-            unread(reading, not groups[k].probabilities.any())
-            for k, reading in zip(written, readings, strict=True)
-        ]
+        digits = [read_part(reading) for reading in readings]
         placed = [
             NumberSign(group.sign, sum(w < k for w in written), prepared[k].box)
             for k, group in enumerate(groups)
             if group.sign
         ]
-        return Number(digits, placed, signs)
+        return Number(without_text(digits), placed, signs)
 
     def read_form(self, photo: Picture, columns: str | None = None) -> "FormSheet":
         "Read a page of a form of our own; arguments as in `mnist_nb.vision.forms.read_form`."

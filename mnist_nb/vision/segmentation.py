@@ -255,7 +255,7 @@ def runs(marked: np.ndarray, near: int) -> list[tuple[int, int]]:
     return [(start, stop) for start, stop in found]
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c012
-SMALLEST_BOX = 20
+SMALLEST_BOX, WALL_HEIGHT = 20, 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,8 +293,12 @@ def walls_of(mask, across, upright, corner, level, thick, closed) -> Frame | Non
     near = thick + 2
     band = np.s_[lower - 3 * thick - 3 : lower - thick]
     standing = upright[upper:lower].any(0) if closed else upright[band].all(0)
+    if closed:
+        beside = cv2.dilate(mask[upper:lower], np.ones((1, 3), np.uint8))
+        standing &= beside.mean(0) > WALL_HEIGHT
     walls = [(a + b) // 2 for a, b in runs(standing, 2) if b - a <= 2 * thick + 2]
-    if not walls or walls[0] > 2 * near or walls[-1] < width - 1 - 2 * near:
+    ends = np.flatnonzero(across[lower - thick : lower].any(0))
+    if not walls or walls[0] > ends[0] + 2 * near or walls[-1] < ends[-1] - 2 * near:
         return None
     if not closed:
         walls = evenly(walls, width)
@@ -681,12 +685,12 @@ class Candidate:
     cut: bool = False
 
 # %% ../../nbs/vision/11_segmentation.ipynb #1c0d8d36
-CUT, JOIN, GAP, LOW, WIDE, DOUBT, NONE = 1.6, 28.0, 20.0, 20.0, 12.0, 6.0, 5.0
-EACH, UNREAD, CUT_ONE = 1.0, 14.0, 7.0
+CUT, JOIN, GAP, LOW, WIDE, DOUBT, NONE = 2.2, 28.0, 20.0, 20.0, 15.0, 6.0, 5.0
+EACH, UNREAD, CUT_ONE = 1.0, 14.0, 5.0
 ONE_WIDE = 0.8
 CUTS_EACH = 6
 PARTS = 4
-DEAREST = 8.0
+DEAREST = 11.0
 
 # %% ../../nbs/vision/11_segmentation.ipynb #54c17079
 def slices(piece: Region, pen: float, height: float, start: int) -> list[Candidate]:

@@ -12,6 +12,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from html import escape
 from typing import Any, Protocol
 
@@ -650,7 +651,7 @@ class StraightSheet:
     ys: np.ndarray
     grid: Grid
 
-    @property
+    @cached_property
     def cell(self) -> float:
         "The usual shorter side of a cell."
         return float(min(np.median(np.diff(self.xs)), np.median(np.diff(self.ys))))
@@ -699,6 +700,17 @@ def straighten(grey: np.ndarray, grid: Grid) -> StraightSheet:
     picture = cv2.remap(grey, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return StraightSheet(picture, xs, ys, grid)
 
+# %% ../../nbs/vision/13_sheets.ipynb #fcf4e107
+LINE_SHARE = 0.35
+
+
+def row_levels(part: np.ndarray) -> np.ndarray:
+    "What `np.percentile` says of each row, in a third of its time."
+    place = LINE_SHARE * (part.shape[1] - 1)
+    low, high = int(place), min(int(place) + 1, part.shape[1] - 1)
+    ordered = np.partition(part, (low, high), axis=1).astype(float)
+    return ordered[:, low] + (place - low) * (ordered[:, high] - ordered[:, low])
+
 # %% ../../nbs/vision/13_sheets.ipynb #fcf4e108
 def side_offsets(
     strength: np.ndarray, at: np.ndarray, between: np.ndarray, reach: int
@@ -708,7 +720,7 @@ def side_offsets(
     for i, row in enumerate(at):
         for j, (first, last) in enumerate(zip(between, between[1:], strict=False)):
             part = strength[max(0, row - reach) : row + reach + 1, first + 3 : last - 3]
-            profile = np.percentile(part, 35, axis=1) if part.size else np.zeros(1)
+            profile = row_levels(part) if part.size else np.zeros(1)
             weight = (
                 np.maximum(0, profile - 0.5 * profile.max()) if profile.max() > 12 else profile * 0
             )
@@ -754,7 +766,7 @@ def line_bands(
             part = strength[top : row + reach + 1, first + 3 : last - 3]
             if not part.size:
                 continue
-            dark = np.flatnonzero(np.percentile(part, 35, axis=1) > level)
+            dark = np.flatnonzero(row_levels(part) > level)
             if not len(dark):
                 continue
             runs = np.split(dark, np.flatnonzero(np.diff(dark) > 1) + 1)
@@ -1074,7 +1086,7 @@ def read_numbers(reader: DigitReader, cells: Sequence[CellInk]) -> list[list]:
     return [[next(shown) for _ in group] for group in parts]
 
 # %% ../../nbs/vision/13_sheets.ipynb #d482ee01
-FAINT = 0.5
+STAIN, FAINT = 0.33, 0.5
 WIDE = 1.1
 
 # %% ../../nbs/vision/13_sheets.ipynb #01d0a76a
@@ -1098,7 +1110,7 @@ def read_cells(
             found[k] = number
     for k, cell in enumerate(cells):
         certain = max(reading.confidence for reading in found[k])
-        if certain < BLOB * (1 - cell.share / FAINT):
+        if cell.share < STAIN or certain < BLOB * (1 - cell.share / FAINT):
             found[k] = []
     return found
 
