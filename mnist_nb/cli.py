@@ -221,7 +221,19 @@ def evaluate(version, data, as_json):
     show(dict(version=version or registry.current(), **asdict(report)), as_json, table(report))
 
 # %% ../nbs/91_cli.ipynb #49de5195
-SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp"}
+SUFFIXES = {
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".gif",
+    ".bmp",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".avif",
+    ".heic",
+    ".heif",
+}
 
 # %% ../nbs/91_cli.ipynb #43ce7683
 def expanded(names: tuple) -> list[str]:
@@ -348,8 +360,8 @@ def predict_sheets(
     help="Read on all cores and machines that Ray has; for files by the million.",
 )
 def predict(images, number, sheet, columns, version, as_json, as_csv, ray):
-    """Read the digit in each IMAGE: png, jpeg, gif, bmp or webp files, folders, patterns, or - for
-    standard input.
+    """Read the digit in each IMAGE: picture files (PNG, JPEG, GIF, BMP, WebP, TIFF, AVIF, HEIC),
+    folders, patterns, or - for standard input.
     """
     if sheet:
         if number or ray:
@@ -698,12 +710,25 @@ def info(as_json):
     metavar="ORIGIN",
     help="A site, such as https://digits.example, whose pages may use the API; repeatable.",
 )
-def serve(host, port, no_browser, allow_origin):
+@click.option(
+    "--formats",
+    default="",
+    metavar="FORMAT,...",
+    help="Read tiff, avif or heic pictures too; each is one more decoder that visitors can reach.",
+)
+def serve(host, port, no_browser, allow_origin, formats):
     "Serve the dashboard and the API, on one port."
     from mnist_nb.serving.server import serve
 
+    names = [name.strip().lower() for name in formats.split(",") if name.strip()]
     try:
-        serve(host=host, port=port, browser=not no_browser, allow_origins=allow_origin)
+        serve(
+            host=host,
+            port=port,
+            browser=not no_browser,
+            allow_origins=allow_origin,
+            formats=names,
+        )
     except ValueError as e:
         raise click.UsageError(str(e)) from e
 

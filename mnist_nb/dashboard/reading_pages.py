@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from ipywidgets import HTML, GridBox, HBox, ToggleButton, ToggleButtons, VBox
 
-from ..core import NUM_CLASSES, MnistNbError
+from ..core import NUM_CLASSES, ImageError, MnistNbError
 from mnist_nb.dashboard.session import (
     Selection,
     Session,
@@ -41,7 +41,7 @@ from mnist_nb.dashboard.widgets import (
     tiles_style,
 )
 from ..reader import Number, Reading
-from ..vision.preprocessing import decode
+from ..vision.preprocessing import decode, open_image
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #e341b181
 NONE_OF_THEM = "not a digit"
@@ -324,6 +324,10 @@ MAX_SIDE, THUMBNAIL, MAX_PICTURES = 1500, 420, 24
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #414e5ead
 def colour_thumbnail(content: bytes, grey: np.ndarray, longest: int = THUMBNAIL) -> np.ndarray:
     "A small picture of a file in its own colours where they can be had, else in grey."
+    try:
+        open_image(content, ())
+    except ImageError:
+        return limit_size(grey, longest)
     data = np.frombuffer(content, np.uint8)
     found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if found is not None and found.ndim == 3 and found.shape[2] == 3:
@@ -388,7 +392,7 @@ class PictureCard(VBox):
         self.rotation = 0
         self.reading: Reading | Number | None = None
         self.selection: Selection | None = None
-        self.grey = limit_size(decode(content), MAX_SIDE)
+        self.grey = limit_size(decode(open_image(content, session.formats)), MAX_SIDE)
         self.thumbnail = colour_thumbnail(content, self.grey)
         self.original = HTML()
         self.view = ReadingView(nothing=("Nothing found", "There is no ink in this picture."))
@@ -455,7 +459,7 @@ class UploadPage(VBox):
     def __init__(self, session: Session):
         self.session = session
         self.kind = mode_buttons()
-        self.upload = ImageUpload(self.add)
+        self.upload = ImageUpload(self.add, session.formats)
         self.problems = HTML()
         self.cards = add_classes(GridBox(), "mnb-cards")
         self.clear_button = button("Remove all", self.clear, "remove all pictures from this page")

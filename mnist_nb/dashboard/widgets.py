@@ -10,7 +10,7 @@ __all__ = ['style_sheet', 'Throttle', 'ProbabilityBars', 'ReadingView', 'Drawing
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from html import escape
@@ -718,6 +718,11 @@ def follow_pen(pad: DrawingPad) -> None:
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #26a3aa5c
 FORMATS = "image/png,image/jpeg,image/gif,image/bmp,image/webp"
+EXTRA_TYPES = {
+    "tiff": ",image/tiff",
+    "avif": ",image/avif",
+    "heic": ",image/heic,image/heif,.heic,.heif",
+}
 SENT_LIMIT = 8_000_000
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #2472e552
@@ -742,11 +747,12 @@ class ImageUpload(FileUpload):
     ----------
     on_pictures : called with a list of (name, bytes, problem); the problem says why there are no
     bytes, or is ''.
+    formats : which of 'tiff', 'avif' and 'heic' are read beside the usual formats.
     """
 
-    def __init__(self, on_pictures: Callable[[list], object]):
+    def __init__(self, on_pictures: Callable[[list], object], formats: Collection[str] = ()):
         super().__init__(
-            accept=FORMATS,
+            accept=FORMATS + "".join(EXTRA_TYPES[name] for name in formats),
             multiple=True,
             description="",
             icon="",

@@ -999,6 +999,34 @@ def test_42_no_model(own, document, seven):
         )
 
 
+@pytest.mark.parametrize("kind", ["TIFF", "AVIF"])
+def test_06_more_kinds_only_where_the_server_was_told(home, client, seven, kind):
+    content = io.BytesIO()
+    Image.open(io.BytesIO(seven)).convert("RGB").save(content, kind, quality=95)
+    refused = answered(client, data=content.getvalue(), content_type=f"image/{kind.lower()}")
+    assert refused.status_code == 415 and refused.json["code"] == "unsupported_image"
+    assert refused.json["error"] == (
+        f"a {kind} picture is not read here: save it as a PNG or JPEG first, "
+        f"or start the server with `mnist_nb serve --formats {kind.lower()}`"
+    )
+    more = few_app(home, FORMATS=[kind.lower()]).test_client()
+    for path, options in (
+        ("/api/predict", {"data": content.getvalue(), "content_type": "image/*"}),
+        ("/api/predict", {"data": {"file": (io.BytesIO(content.getvalue()), "photo")}}),
+    ):
+        assert more.post(path, **options).json["digit"] == 7
+    image = base64.b64encode(content.getvalue()).decode()
+    for app, status in ((more, 201), (client.client, 415)):
+        body = {"image": image, "label": 7, "visitor": "a"}
+        assert app.post("/api/corrections", json=body).status_code == status
+    assert (
+        client.client.post(
+            "/api/read_sheet", data=content.getvalue(), content_type="image/x"
+        ).status_code
+        == 415
+    )
+
+
 def test_40_a_correction_on_a_full_disk(client, monkeypatch):
     "SQLite's own error, from a database that may not grow."
 
