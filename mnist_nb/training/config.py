@@ -7,6 +7,7 @@ __all__ = ['PRESETS', 'TrainingConfig', 'configure', 'restore_config']
 
 # %% ../../nbs/training/59_config.ipynb #59c0ffa3
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from typing import Any
 
 from ..model.network import check_choice
@@ -174,7 +175,11 @@ def configure(preset: str = "full", **changes) -> TrainingConfig:
 
     Raises ValueError as `TrainingConfig` does.
     """
-    check_choice("preset", preset, tuple(PRESETS))
+    try:
+        check_choice("preset", preset, tuple(PRESETS))
+    except ValueError as e:
+        near = get_close_matches(str(preset), PRESETS, 1)
+        raise ValueError(f"{e}; did you mean {near[0]!r}?" if near else str(e)) from None
     return replace(
         PRESETS[preset], **{name: value for name, value in changes.items() if value is not None}
     )

@@ -339,11 +339,6 @@ def run_job(
     """Run the training of a folder, from its beginning or from where it was interrupted; a
     `TrainedVersion`, or a `FineTuned` for a fine-tuning. Arguments as in `train_version`.
     """
-    from mnist_nb.data.mnist import load_mnist
-    from mnist_nb.training.config import restore_config
-    from mnist_nb.training.fine_tuning import run_fine_tuning_job
-    from mnist_nb.training.pipeline import make_version
-
     job, record, orders = read_job(folder), EventLog(folder), CommandQueue(folder)
 
     def tell(event):
@@ -355,8 +350,13 @@ def run_job(
         return orders() + [{"do": "stop"}] * bool(stop and stop())
 
     with held(folder.parent, folder.name):
-        record({"kind": "job", "id": folder.name, "label": job["label"], "config": job["config"]})
+        tell({"kind": "job", "id": folder.name, "label": job["label"], "config": job["config"]})
         with told(record):
+            from mnist_nb.data.mnist import load_mnist
+            from mnist_nb.training.config import restore_config
+            from mnist_nb.training.fine_tuning import run_fine_tuning_job
+            from mnist_nb.training.pipeline import make_version
+
             mnist, use = mnist or load_mnist(data, tell), job["use"] if use is None else use
             kept = (
                 run_fine_tuning_job(job["lesson"], registry, tell, control, mnist)
