@@ -148,6 +148,7 @@ class DigitPicker(ToggleButtons):
         super().__init__(options=[], description="Look at")
         self.on_pick = on_pick
         self.offering = False
+        self.names: list[str] = []
         self.observe(self._pick, "value")
         add_classes(self, "mnb-digits")
         self.offer(None)
@@ -161,9 +162,10 @@ class DigitPicker(ToggleButtons):
         digits = reading.digits if isinstance(reading, Number) else ()
         names = [f"digit {place + 1}" for place in range(len(digits))]
         self.offering = True
-        if names != [name for name, _ in self.options]:
+        if names != self.names:
+            self.names = names
             self.options = [*zip(names, range(len(names)), strict=True)]
-            self.value = least_sure(reading) if names else None
+            self.value = least_sure(reading) if isinstance(reading, Number) and names else None
         self.tooltips = [f"{digit.text}, {digit.confidence:.1%} sure" for digit in digits]
         self.offering = False
         self.layout.display = "" if len(names) > 1 else "none"

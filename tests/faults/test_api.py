@@ -1177,3 +1177,14 @@ def test_the_page_needs_no_other_host(client):
     for name in ("swagger-ui.css", "swagger-ui-bundle.js", "start.js"):
         assert client("GET", f"/api/docs/{name}").status_code == 200
     assert "unsafe" not in page.headers["Content-Security-Policy"].split("style-src")[0]
+
+
+def test_the_document_begins_with_what_most_look_for(document):
+    "No group is empty, and none begins with a route that deletes."
+    groups = {tag["name"]: [] for tag in document["tags"]}
+    for operations in document["paths"].values():
+        for method, operation in operations.items():
+            (tag,) = operation["tags"]
+            groups[tag].append(method)
+    assert next(iter(groups)) == "Reading" and groups["Reading"][0] == "post"
+    assert all(methods and methods[0] != "delete" for methods in groups.values())
