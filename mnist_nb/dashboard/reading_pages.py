@@ -347,11 +347,11 @@ class DrawPage(HBox):
     def offer_number(self) -> None:
         "Where one digit is asked for and several are drawn, offer to read them as a number."
         number = None
-        if isinstance(self.reading, Reading) and not self.pad.strokes.pointer:
+        unsure = isinstance(self.reading, Reading) and self.reading.confidence < 0.9
+        if unsure and not self.pad.strokes.pointer:
             number = self.session.reader.read_number(self.pad.picture())
         likely = number is not None and len(number) > 1 and number.confidence > 0.5
-        unsure = isinstance(self.reading, Reading) and self.reading.confidence < 0.9
-        self.as_number.layout.display = "" if likely and unsure else "none"
+        self.as_number.layout.display = "" if likely else "none"
         if likely:
             self.as_number.description = f"Read it as {number}"
             self.as_number.tooltip = "read the sheet as a number"
