@@ -68,7 +68,7 @@ class Reading:
     picture : uint8 array of shape (28, 28), ink bright: what the network saw.
     model : the version that read it.
     prepared : what was done to the picture before, and in which of several ways.
-    hint : what reads it better, where it was refused and holds several digits; else ''.
+    hint : what reads it better, where it holds several digits and was refused; else ''.
     """
 
     digit: int | None
@@ -316,7 +316,7 @@ SEVERAL = "several digits; read_number reads them"
 
 
 def with_hint(reading: Reading, number: Number) -> Reading:
-    "A refused reading, with a hint where the picture holds a number that can be read."
+    "A reading, with a hint where the picture holds a number that can be read."
     several = len(number.digits) > 1 and not number.unread
     return replace(reading, hint=SEVERAL) if several else reading
 
