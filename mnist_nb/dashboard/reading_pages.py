@@ -534,7 +534,7 @@ class UploadPage(VBox):
     def __init__(self, session: Session):
         self.session = session
         self.kind = mode_buttons()
-        self.upload = ImageUpload(self.add, session.formats)
+        self.upload = ImageUpload(self.add)
         self.problems = HTML()
         self.cards = add_classes(GridBox(), "mnb-cards")
         self.clear_button = button("Remove all", self.clear, "remove all pictures from this page")

@@ -144,7 +144,7 @@ class SheetPage(VBox):
         self.texts: dict[tuple, str] = {}
         self.doubtful: set[tuple] = set()
         self.current: tuple | None = None
-        self.upload = ImageUpload(self.add, session.formats)
+        self.upload = ImageUpload(self.add)
         self.sample = PictureRow(
             {"a sample sheet": limit_size(sample_sheet(), 220)}, self.add_sample
         )

@@ -10,7 +10,7 @@ __all__ = ['style_sheet', 'Throttle', 'ProbabilityBars', 'ReadingView', 'Drawing
 import asyncio
 import json
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from html import escape
@@ -736,12 +736,6 @@ def follow_pen(pad: DrawingPad) -> None:
     canvas.on_client_ready(ready)
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #26a3aa5c
-FORMATS = "image/png,image/jpeg,image/gif,image/bmp,image/webp"
-EXTRA_TYPES = {
-    "tiff": ",image/tiff",
-    "avif": ",image/avif",
-    "heic": ",image/heic,image/heif,.heic,.heif",
-}
 SENT_LIMIT = 8_000_000
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #2472e552
@@ -766,12 +760,11 @@ class ImageUpload(FileUpload):
     ----------
     on_pictures : called with a list of (name, bytes, problem); the problem says why there are no
     bytes, or is ''.
-    formats : which of 'tiff', 'avif' and 'heic' are read beside the usual formats.
     """
 
-    def __init__(self, on_pictures: Callable[[list], object], formats: Collection[str] = ()):
+    def __init__(self, on_pictures: Callable[[list], object]):
         super().__init__(
-            accept=FORMATS + "".join(EXTRA_TYPES[name] for name in formats),
+            accept="image/*,.heic,.heif",
             multiple=True,
             description="",
             icon="",

@@ -194,9 +194,10 @@
   }
   new MutationObserver(() => { due ||= requestAnimationFrame(tell) }).observe(document, { childList: true, subtree: true, attributeFilter: ['class'] })
 
-  // Files: a large photo is reduced before it is sent; what cannot be sent goes as an empty file that says how large it was.
+  // Files: a large photo is reduced before it is sent, and what only the browser reads is converted;
+  // what cannot be sent goes as an empty file that says how large it was.
   const reduced = async file => {
-    if (file.size < LARGE) return file
+    if (file.size < LARGE && /^image\/(png|jpeg|gif|bmp|webp)$/.test(file.type)) return file
     try {
       const picture = await createImageBitmap(file), scale = Math.min(1, SIDE / Math.max(picture.width, picture.height))
       const canvas = new OffscreenCanvas(Math.max(1, picture.width * scale), Math.max(1, picture.height * scale))

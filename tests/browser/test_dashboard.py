@@ -239,6 +239,12 @@ def test_a_large_photo_is_reduced_on_its_way(page):
     expect(page.locator(".mnb-picture .mnb-digit")).to_have_text("7", timeout=30_000)
 
 
+def test_a_picture_that_only_the_browser_reads_is_converted(page):
+    go(page, "Upload")
+    upload(page, ("photo.avif", "image/avif", picture("AVIF")))
+    expect(page.locator(".mnb-picture .mnb-digit")).to_have_text("7", timeout=30_000)
+
+
 @pytest.mark.parametrize("way, data", [("drop", "dataTransfer"), ("paste", "clipboardData")])
 def test_pictures_come_by_drop_and_paste(page, way, data):
     go(page, "Upload")
