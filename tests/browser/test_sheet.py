@@ -17,7 +17,9 @@ def test_the_sample_sheet_is_read_put_right_and_carried_away(page):
         text.press("Enter")
     expect(page.locator(".mnb-table-cell.mnb-wrong")).to_have_count(0)
     for place, number in enumerate(number for row in SAMPLE_NUMBERS for number in row):
+        shown = cells.nth(place).inner_text()
         cells.nth(place).click()
+        expect(text).to_have_value(shown)
         text.fill(number)
         expect(cells.nth(place)).to_have_text(number)
     with page.expect_download() as download:

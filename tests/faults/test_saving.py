@@ -134,7 +134,7 @@ def test_38_a_training_killed_while_evaluated_does_not_train_again(home, tiny_mn
     events = []
     made = train_version(None, mnist=tiny_mnist, on_event=events.append)
     assert made.version == job.version and ModelRegistry().versions() == ["pretrained", job.version]
-    assert {event["kind"] for event in events} == {"saved", "evaluation"}
+    assert {event["kind"] for event in events} == {"job", "saved", "evaluation"}
     assert not Jobs().latest().resumable and made.test_accuracy > 0
 
 
