@@ -35,7 +35,7 @@ from mnist_nb.vision.preprocessing import (
 from mnist_nb.vision.segmentation import (
     Line,
     Region,
-    gaps,
+    box_gaps,
     read_lines,
     read_stroke_groups,
     union,
@@ -264,7 +264,7 @@ def merged(page: Page, readings: list[Reading], regions: list) -> list[tuple[Rea
     for reading, region in zip(readings, regions, strict=True):
         if found and reading.rejected and found[-1][0].rejected:
             before = found[-1][1]
-            if gaps(before, region)[0] <= 1 and not region.whole:
+            if box_gaps(before, region)[0] <= 1 and not region.whole:
                 region = union(before, region)
                 prepared = page.digit(region.ink, region.box[:2])
                 reading = replace(found.pop()[0], prepared=prepared, picture=prepared.picture)

@@ -23,11 +23,11 @@ from ..core import NUM_CLASSES, ImageUnfit
 from .preprocessing import Page, PreprocessedImage, decode, extract_foreground
 from mnist_nb.vision.segmentation import (
     Region,
-    common_slope,
     lines,
     read_lines,
     segment,
-    usual_height,
+    text_slope,
+    typical_height,
 )
 
 # %% ../../nbs/vision/13_sheets.ipynb #dd76de67
@@ -582,10 +582,10 @@ def aligned_grid(grey: np.ndarray, rows: int | None, columns: int | None) -> Gri
     "The grid that writing without lines stands in, None where it does not stand in one."
     ink, _ = extract_foreground(grey)
     regions = segment(ink)
-    height, factor = usual_height(regions), max(grey.shape) / max(ink.shape)
+    height, factor = typical_height(regions), max(grey.shape) / max(ink.shape)
     if len(regions) < 2 or len(regions) > 2000:
         return None
-    slope = common_slope(regions, height)
+    slope = text_slope(regions, height)
     shear = np.array([[1, slope], [-slope, 1]]) / (1 + slope**2)
     low = np.array([region.box[:2] for region in regions])
     size = np.array([region.box[2:] for region in regions])
