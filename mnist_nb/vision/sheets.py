@@ -1003,7 +1003,9 @@ def richardson_lucy(ink: np.ndarray, sigma: float, iterations: int) -> np.ndarra
     return estimate
 
 # %% ../../nbs/vision/13_sheets.ipynb #3239fadb
-def cell_picture(cell: CellInk, ink: np.ndarray, strength_range: tuple[float, float]) -> np.ndarray:
+def stretched_ink(
+    cell: CellInk, ink: np.ndarray, strength_range: tuple[float, float]
+) -> np.ndarray:
     "A cell's own ink as uint8, stretched between two shares of its strength."
     is_own_ink = (cell.own_mask > 0) & (cell.ink > 0.4 * cell.peak)
     peak = float(np.percentile(ink[is_own_ink], 90))
@@ -1027,8 +1029,8 @@ def soft_and_sharp_pictures(
         height, width = cell.ink.shape
         sharp_ink = sharp[top : top + height, left : left + width]
         pictures = (
-            cell_picture(cell, cell.ink, SOFT_RANGE),
-            cell_picture(cell, sharp_ink, SHARP_RANGE),
+            stretched_ink(cell, cell.ink, SOFT_RANGE),
+            stretched_ink(cell, sharp_ink, SHARP_RANGE),
         )
         result.append([prepare_ink(picture, cell.corner) for picture in pictures])
     return result
@@ -1085,7 +1087,7 @@ def read_single_digits(
     if unsure_cells.size:
         sharpest = [
             prepare_ink(
-                cell_picture(
+                stretched_ink(
                     cells[k],
                     richardson_lucy(cells[k].ink, STRONG_DEBLUR[0] * side, STRONG_DEBLUR[1]),
                     SHARPEST_RANGE,
@@ -1143,7 +1145,7 @@ def segment_pictures(reader: DigitReader, pictures: Sequence[np.ndarray]) -> lis
 # %% ../../nbs/vision/13_sheets.ipynb #5520c3f0
 def read_numbers(reader: DigitReader, cells: Sequence[CellInk]) -> list[list]:
     "The readings of the digits of each cell."
-    groups = segment_pictures(reader, [cell_picture(cell, cell.ink, SOFT_RANGE) for cell in cells])
+    groups = segment_pictures(reader, [stretched_ink(cell, cell.ink, SOFT_RANGE) for cell in cells])
     images = [
         prepare_ink(part.ink, (cell.corner[0] + part.box[0], cell.corner[1] + part.box[1]))
         for cell, parts in zip(cells, groups, strict=True)
@@ -1170,7 +1172,7 @@ def read_cells(
     readings = [[reading] for reading in single_readings]
     multi_digit = []
     for k, cell in enumerate(cells):
-        has_several_pieces = len(segment(cell_picture(cell, cell.ink, SOFT_RANGE))) > 1
+        has_several_pieces = len(segment(stretched_ink(cell, cell.ink, SOFT_RANGE))) > 1
         width, height = pictures[k][0].box[2:]
         if has_several_pieces or (
             width > MULTI_DIGIT_ASPECT * height
@@ -1218,7 +1220,7 @@ def legibility(reader: DigitReader, pictures: Sequence[np.ndarray]) -> np.ndarra
 def best_turn(reader: DigitReader, cells: Sequence[CellInk], turns: Sequence[int]) -> int:
     "The number of anticlockwise quarter turns at which the writing in the cells reads best."
     sample = cells[:: max(1, len(cells) // ORIENTATION_SAMPLE)]
-    pictures, scores = [cell_picture(cell, cell.ink, SOFT_RANGE) for cell in sample], {}
+    pictures, scores = [stretched_ink(cell, cell.ink, SOFT_RANGE) for cell in sample], {}
     if not sample:
         return turns[0]
     for turn in turns:
