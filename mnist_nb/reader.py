@@ -266,7 +266,7 @@ def merge_unreadable(
     for reading, region in zip(readings, regions, strict=True):
         if result and reading.rejected and result[-1][0].rejected:
             previous = result[-1][1]
-            if box_gaps(previous, region)[0] <= 1 and not region.whole:
+            if box_gaps(previous, region)[0] <= 1 and not region.fills_box:
                 region = union(previous, region)
                 prepared = page.digit(region.ink, region.box[:2])
                 reading = replace(result.pop()[0], prepared=prepared, picture=prepared.picture)

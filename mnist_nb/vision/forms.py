@@ -244,10 +244,11 @@ class Form:
             for k in range(column.digits)
         ]
         top = _FIRST_ROW_TOP + _ROW_PITCH * np.arange(len(self.rows_on(page)))
-        found = np.empty((len(top), len(left), 4), np.float32)
-        found[..., 0], found[..., 1] = left, top[:, None]
-        found[..., 2:] = self._pitch - _BOX_GAP, _BOX_HEIGHT
-        return found
+        boxes = np.empty((len(top), len(left), 4), np.float32)
+        boxes[..., 0] = left
+        boxes[..., 1] = top[:, None]
+        boxes[..., 2:] = self._pitch - _BOX_GAP, _BOX_HEIGHT
+        return boxes
 
     def markers(self) -> np.ndarray:
         "The corners of the four markers, clockwise from the left top; float32 (4, 4, 2)."

@@ -26,12 +26,12 @@ class Region:
     ----------
     box : left, top, width and height in the ink image.
     ink : uint8 array of shape (height, width), its own ink only.
-    whole : whether it fills a box of a form, and so is neither cut nor joined with others.
+    fills_box : whether it fills a box of a form, and so is neither cut nor joined with others.
     """
 
     box: tuple[int, int, int, int]
     ink: np.ndarray
-    whole: bool = False
+    fills_box: bool = False
 
     @property
     def middle(self) -> tuple[float, float]:
@@ -81,10 +81,10 @@ def connected_pieces(ink: np.ndarray, x: int = 0, y: int = 0) -> list[Region]:
 
 # %% ../../nbs/vision/11_segmentation.ipynb #eb3bea26
 def pieces_left_to_right(regions: Sequence[Region]) -> list[Region]:
-    "All connected pieces of some regions, from left to right; what fills a box is one piece."
+    "All connected pieces of the regions, from left to right; a region in a box stays whole."
     pieces = []
     for r in regions:
-        pieces += [r] if r.whole else connected_pieces(r.ink, *r.box[:2])
+        pieces += [r] if r.fills_box else connected_pieces(r.ink, *r.box[:2])
     return sorted(pieces, key=lambda piece: piece.middle[0])
 
 # %% ../../nbs/vision/11_segmentation.ipynb #b025e180
@@ -206,7 +206,7 @@ def filter_by_size(pieces: Sequence[Region]) -> tuple[list[Region], float]:
     return [
         r
         for r in pieces
-        if r.whole
+        if r.fills_box
         or (
             r.box[3] <= 5 * tall
             and max(r.box[2:]) > 0.2 * tall
@@ -222,7 +222,7 @@ def lines_with_parts_joined(regions: Sequence[Region], tall: float) -> list[list
         height = max(r.box[3] for r in line)
         parts: list[Region] = []
         for r in line:
-            apart = not parts or parts[-1].whole or r.whole
+            apart = not parts or parts[-1].fills_box or r.fills_box
             if not apart and belong_together(parts[-1], r, height):
                 parts[-1] = union(parts[-1], r)
             else:
@@ -359,7 +359,7 @@ def box_content(ink: np.ndarray, frame: Frame, left: int, right: int) -> list[Re
     if not parts or max(max(p.box[2:]) for p in parts) < 0.15 * tall:
         return []
     x, y, w, h = (content := union(*parts)).box
-    return [Region((x + window[1].start, y + window[0].start, w, h), content.ink, True)]
+    return [Region((x + window[1].start, y + window[0].start, w, h), content.ink, fills_box=True)]
 
 # %% ../../nbs/vision/11_segmentation.ipynb #8fb7c990
 def is_writing(piece: Region, shape: tuple[int, int], tall: float) -> bool:
@@ -378,8 +378,8 @@ def take_boxes(ink: np.ndarray) -> tuple[np.ndarray, list[Region]]:
 
     Returns
     -------
-    (ink, digits) : the ink without boxes and without what is in them, and what is in each box that
-        is about as wide as high, as `whole` regions.
+    (ink, digits) : the ink without boxes and their contents, and the content of each box that is
+        about as wide as high, as a region that `fills_box`.
     """
     mask = (ink > 64).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
@@ -606,7 +606,7 @@ def written_lines(ink: np.ndarray) -> list[Line]:
     dust = [r for r in pieces if min_speck_size < max(r.box[2:]) <= 0.2 * tall]
     result = []
     for line in lines(kept):
-        specks = [r for r in dust if is_near(r, line)] if not line[0].whole else []
+        specks = [r for r in dust if is_near(r, line)] if not line[0].fills_box else []
         result.append(Line(*split_signs(line, specks)))
     return [line for line in result if line.regions or line.signs]
 
@@ -715,7 +715,7 @@ def cut_candidates(piece: Region, pen: float, height: float, start: int) -> list
     "A piece, whole and cut at any two of its cuts; its left end is the place `start`."
     width, tall = piece.box[2:]
     max_cuts = round(MAX_CUTS_PER_DIGIT * max(1.0, width / tall))
-    inner = cuts(piece, max_cuts) if width > 0.45 * tall and not piece.whole else []
+    inner = cuts(piece, max_cuts) if width > 0.45 * tall and not piece.fills_box else []
     paths = [(0.0, np.zeros(tall, int)), *inner, (0.0, np.full(tall, width))]
     columns, candidates = np.arange(width), [Candidate(start, start + len(paths) - 1, piece, 0.0)]
     for i, (first, left) in enumerate(paths):
@@ -727,13 +727,13 @@ def cut_candidates(piece: Region, pen: float, height: float, start: int) -> list
             ends = (i > 0) + (j < len(paths) - 1)
             cost = CUT_COST * (first + last) / pen + CUT_END_COST * ends
             if part and part.ink.max() > 127 and cost <= MAX_JOIN_COST:
-                candidates.append(Candidate(start + i, start + j, part, cost, True))
+                candidates.append(Candidate(start + i, start + j, part, cost, cut=True))
     return candidates
 
 # %% ../../nbs/vision/11_segmentation.ipynb #84eee487
 def join_candidates(a: Candidate, b: Candidate, height: float) -> Candidate | None:
     "Two candidates joined to one, in a line of this height; None if they cannot be one digit."
-    if a.region.whole or b.region.whole:
+    if a.region.fills_box or b.region.fills_box:
         return None
     across, down = (gap / height for gap in box_gaps(a.region, b.region))
     lower = min(a.region.box[3], b.region.box[3]) / height
@@ -804,7 +804,7 @@ def reading_costs(
     doubt_cost = NON_DIGIT_COST * (1 - probabilities.sum(1)) - DOUBT_COST * np.log(
         probabilities.max(1) + 1e-3
     )
-    is_boxed = np.array([c.region.whole for c in candidates])
+    is_boxed = np.array([c.region.fills_box for c in candidates])
     doubt_cost += CUT_ONE_COST * (
         (probabilities.argmax(1) == 1) & np.array([c.cut for c in candidates])
     )
@@ -939,7 +939,7 @@ def stroke_candidates(regions: Sequence[Region], height: float) -> list[Candidat
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c033
 def find_sign_strokes(regions: Sequence[Region]) -> list[tuple[str, list[int]]]:
     "Which strokes are signs: the sign and its strokes."
-    uncut = [Region(r.box, r.ink, True) for r in regions]
+    uncut = [Region(r.box, r.ink, fills_box=True) for r in regions]
     sign_groups = []
     for line in lines(uncut):
         for sign in split_signs(line)[1]:

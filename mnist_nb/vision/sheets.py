@@ -446,15 +446,15 @@ def line_crossings(
     across: np.ndarray, x_at: np.ndarray, upright: np.ndarray, y_at: np.ndarray
 ) -> np.ndarray:
     "Where level and upright lines cross; (levels, uprights, 2)."
-    found = np.zeros((len(across), len(upright), 2))
+    crossings = np.zeros((len(across), len(upright), 2))
     for i, level in enumerate(across):
         for j, line in enumerate(upright):
             x = line.mean()
             for _ in range(3):
                 y = extrapolating_interp(x, x_at, level)
                 x = extrapolating_interp(y, y_at, line)
-            found[i, j] = x, y
-    return found
+            crossings[i, j] = x, y
+    return crossings
 
 # %% ../../nbs/vision/13_sheets.ipynb #ef76d483
 MIN_SIDES_SEEN = 0.75
@@ -596,7 +596,7 @@ MIN_FILLED_SHARE = 0.3
 def gaps_between(
     starts: np.ndarray, ends: np.ndarray, min_width: float
 ) -> list[tuple[float, float]]:
-    "Width and middle of each gap, wider than the least, that no interval reaches into."
+    "Width and middle of each gap wider than `min_width` that no interval reaches into."
     order, gaps, right_edge = np.argsort(starts), [], None
     for k in order:
         if right_edge is not None and starts[k] - right_edge > min_width:
@@ -1388,12 +1388,12 @@ def jpeg_data_url(picture: np.ndarray) -> str:
 MAX_CELLS_PER_SIDE = 200
 
 # %% ../../nbs/vision/13_sheets.ipynb #f21a9c3c
-def check_count(name: str, value: int | None, low: int) -> None:
+def check_count(name: str, value: int | None, minimum: int) -> None:
     "Raise ValueError unless a number is None or a whole one within bounds."
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if value is not None and not (whole and low <= value <= MAX_CELLS_PER_SIDE):
+    is_whole_number = isinstance(value, int) and not isinstance(value, bool)
+    if value is not None and not (is_whole_number and minimum <= value <= MAX_CELLS_PER_SIDE):
         raise ValueError(
-            f"{name}: expected a whole number from {low} to {MAX_CELLS_PER_SIDE}, got {value!r}"
+            f"{name}: expected a whole number from {minimum} to {MAX_CELLS_PER_SIDE}, got {value!r}"
         )
 
 # %% ../../nbs/vision/13_sheets.ipynb #373e41c1
