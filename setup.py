@@ -16,7 +16,7 @@ def listed(name):
     return [line.strip() for line in settings[name].splitlines() if line.strip()]
 
 
-extras = {name: listed(f"{name}_requirements") for name in ("train", "onnx", "ray", "docs")}
+extras = {name: listed(f"{name}_requirements") for name in ("train", "onnx", "heic", "ray", "docs")}
 
 setup(
     name=settings["lib_name"],

@@ -12,10 +12,15 @@ import csv
 import glob
 import io
 import json
+import math
+import os
 import re
 import signal
+import socket
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -63,34 +68,115 @@ def main():
     "A handwritten-digit recogniser: train it, judge it, and let it read your digits."
 
 # %% ../nbs/91_cli.ipynb #36ac6c0d
-def stop_on_signals() -> threading.Event:
-    "An event that is set by the first SIGINT or SIGTERM; the next one ends the program as usual."
+def stop_on_signals(say: Callable[[str], object]) -> threading.Event:
+    """An event that is set by the first SIGINT or SIGTERM, which is answered by `say`; the next one
+    ends the program as usual.
+
+    A thread listens, for the main one may be inside a library for many seconds.
+    """
     event = threading.Event()
-
-    def stop(number, frame):
-        click.echo("\nstopping after this batch; the best weights are kept", err=True)
-        event.set()
-        for each in signals:
-            signal.signal(each, signal.SIG_DFL)
-
+    ours, theirs = socket.socketpair()
     signals = [
         getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
     ]
+
+    def listen():
+        with theirs:
+            while numbers := ours.recv(64):
+                for number in filter(signals.__contains__, numbers):
+                    if event.is_set():
+                        os._exit(128 + number)
+                    say("\nstopping after this batch; the best weights are kept")
+                    event.set()
+
+    theirs.setblocking(False)
+    signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     for each in signals:
-        signal.signal(each, stop)
+        signal.signal(each, lambda number, frame: None)
+    threading.Thread(target=listen, daemon=True).start()
     return event
 
+# %% ../nbs/91_cli.ipynb #3f1c0c01
+class LibraryLog:
+    """Standard error for our own words, while what libraries write there goes to a file.
+
+    Attributes
+    ----------
+    stream : where our own words go.
+    """
+
+    def __init__(self):
+        self.stream = sys.stderr
+
+    def say(self, text: str) -> None:
+        "Print some words of our own."
+        with suppress(OSError, ValueError):
+            click.echo(text, file=self.stream)
+
+    def note(self, text: str) -> None:
+        "Print some words that only somebody who waits at a terminal needs."
+        if self.stream.isatty():
+            self.say(text)
+
+    def redirect(self, path: Path) -> None:
+        "From now on libraries write to the end of a file, if standard error can be told apart."
+        try:
+            if self.stream is not sys.stderr or sys.stderr.fileno() != 2:
+                return
+            with open(path, "ab") as file:
+                sys.stderr.flush()
+                self.stream = os.fdopen(
+                    os.dup(2), "w", 1, sys.stderr.encoding, errors="backslashreplace"
+                )
+                os.dup2(file.fileno(), 2)
+        except (OSError, ValueError):
+            return
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.stream is not sys.stderr:
+            sys.stderr.flush()
+            os.dup2(self.stream.fileno(), 2)
+            self.stream.close()
+            self.stream = sys.stderr
+
 # %% ../nbs/91_cli.ipynb #6933ad0f
-def viewer_of(as_json: bool):
-    "A viewer of events that prints lines of JSON, or draws progress bars."
-    return (lambda event: click.echo(json.dumps(event))) if as_json else ProgressBars()
+class TrainingViewer:
+    """Prints a training's events as lines of JSON, or tells them in words and progress bars.
+
+    What libraries write goes to the training's own log as soon as there is one.
+    """
+
+    def __init__(self, log: LibraryLog, as_json: bool):
+        self.log = log
+        self.as_json = as_json
+        self.bars = ProgressBars()
+
+    def __call__(self, event: dict) -> None:
+        if event["kind"] == "job":
+            path = home_folder() / "jobs" / event["id"] / "log.txt"
+            self.log.redirect(path)
+            self.bars = ProgressBars(file=self.log.stream, dynamic_ncols=True)
+        if self.as_json:
+            click.echo(json.dumps(event))
+            return
+        self.bars(event)
+        if event["kind"] == "job":
+            self.log.note(f"training {event['id']}; what TensorFlow says is in {path}")
+        elif event["kind"] == "end":
+            self.log.note(f"{event['reason']} after {event['seconds']:.0f} s; saving the version")
+        elif event["kind"] == "saved":
+            self.log.note(f"saved as version {event['version']}; evaluating it")
 
 # %% ../nbs/91_cli.ipynb #59089096
 def describe(made) -> str:
     "The result of a training, for people."
     use = "" if made.current else f"; use this one with `mnist_nb models use {made.version}`"
+    speed = f", {made.images_per_second:.0f} images/s" if made.images_per_second else ""
     return (
-        f"{made.reason} after {made.seconds:.0f} s, {made.images_per_second:.0f} images/s\n"
+        f"{made.reason} after {made.seconds:.0f} s{speed}\n"
         f"accuracy: train {made.train_accuracy:.2%}, validation {made.validation_accuracy:.2%},"
         f" test {made.test_accuracy:.2%}\n"
         f"saved as version {made.version}\n"
@@ -134,19 +220,19 @@ def training_options(command):
 @click.option("--registry", hidden=True)
 def train(preset, data, resume, use, as_json, job, registry, **changes):
     "Train a network and keep it as a new version."
-    from mnist_nb.training.jobs import run_child, train_version
-
     if job:
+        from mnist_nb.training.jobs import run_child
+
         return run_child(job, registry)
     config = None if resume else configure(preset, **changes)
-    kept = train_version(
-        config,
-        preset,
-        on_event=viewer_of(as_json),
-        stop=stop_on_signals().is_set,
-        use=use,
-        data=data,
-    )
+    with LibraryLog() as log:
+        if not as_json:
+            log.note("getting ready; the first step takes a while")
+        stop = stop_on_signals(log.say).is_set
+        from mnist_nb.training.jobs import train_version
+
+        viewer = TrainingViewer(log, as_json)
+        kept = train_version(config, preset, on_event=viewer, stop=stop, use=use, data=data)
     show(dict(kind="kept", **asdict(kept)), as_json, describe(kept))
 
 # %% ../nbs/91_cli.ipynb #dfa73ff5
@@ -221,7 +307,19 @@ def evaluate(version, data, as_json):
     show(dict(version=version or registry.current(), **asdict(report)), as_json, table(report))
 
 # %% ../nbs/91_cli.ipynb #49de5195
-SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp"}
+SUFFIXES = {
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".gif",
+    ".bmp",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".avif",
+    ".heic",
+    ".heif",
+}
 
 # %% ../nbs/91_cli.ipynb #43ce7683
 def expanded(names: tuple) -> list[str]:
@@ -241,8 +339,21 @@ def expanded(names: tuple) -> list[str]:
     return found
 
 # %% ../nbs/91_cli.ipynb #8c697a56
-def answers_to(names: list[str], version: str | None, number: bool, ray: bool):
-    "The answer to each file, or to standard input where the name is '-'."
+def read_with_hint(reader, image):
+    "Read one digit, with a hint where the picture holds several."
+    from mnist_nb.reader import add_hint
+
+    reading = reader.read(image)
+    return reading if reading.rejected else add_hint(reading, reader.read_number(image))
+
+# %% ../nbs/91_cli.ipynb #3f1c0c03
+FEW_FILES = 20
+
+
+def answers_to(names: list[str], version: str | None, number: bool, ray: bool, hints: bool = False):
+    """The answer to each file, or to standard input where the name is '-'; with `hints`, and where
+    the files are few, those of several digits say so.
+    """
     from mnist_nb.reader import Reader, answer_file
 
     if ray:
@@ -251,21 +362,25 @@ def answers_to(names: list[str], version: str | None, number: bool, ray: bool):
         yield from read_files(names, version, number)
         return
     reader = Reader.load(version)
+    read = reader.read_number if number else reader.read
+    if hints and not number and len(names) <= FEW_FILES:
+        read = partial(read_with_hint, reader)
     for name in names:
-        yield answer_file(
-            reader.read_number if number else reader.read,
-            name,
-            sys.stdin.buffer.read() if name == "-" else None,
-        )
+        yield answer_file(read, name, sys.stdin.buffer.read() if name == "-" else None)
 
 # %% ../nbs/91_cli.ipynb #5421eb67
+def certainty(confidence: float) -> str:
+    "A confidence in percent, never 100."
+    return f"{confidence:.1%}" if confidence < 0.9995 else "> 99.9%"
+
+# %% ../nbs/91_cli.ipynb #3f1c0c02
 def line(answer: dict) -> str:
     "An answer, for people."
+    hint = "several digits; --number reads them" if answer.get("hint") else ""
     if answer["rejected"]:
-        hint = answer.get("hint") and f" ({answer['hint']})"
-        return f"{answer['image']}: {answer['reason']}{hint or ''}"
+        return f"{answer['image']}: {answer['reason']}{hint and f' ({hint})'}"
     found = answer.get("number", answer.get("digit"))
-    notes = [f"{answer['confidence']:.1%} sure", *filter(None, [answer["reason"]])]
+    notes = [f"{certainty(answer['confidence'])} sure", *filter(None, [answer["reason"], hint])]
     if answer.get("signs"):
         notes.append(f"with signs {answer['signed']}")
     return f"{answer['image']}: {found} ({'; '.join(notes)})"
@@ -348,8 +463,8 @@ def predict_sheets(
     help="Read on all cores and machines that Ray has; for files by the million.",
 )
 def predict(images, number, sheet, columns, version, as_json, as_csv, ray):
-    """Read the digit in each IMAGE: png, jpeg, gif, bmp or webp files, folders, patterns, or - for
-    standard input.
+    """Read the digit in each IMAGE: picture files (PNG, JPEG, GIF, BMP, WebP, TIFF, AVIF, HEIC),
+    folders, patterns, or - for standard input.
     """
     if sheet:
         if number or ray:
@@ -358,9 +473,10 @@ def predict(images, number, sheet, columns, version, as_json, as_csv, ray):
     if columns:
         raise click.UsageError("--columns needs --sheet")
     failed = False
+    names, hints = expanded(images), not (as_json or as_csv)
     if as_csv:
         click.echo("image,answer,confidence,reason")
-    for answer in answers_to(expanded(images), version, number, ray):
+    for answer in answers_to(names, version, number, ray, hints):
         if error := answer.get("error"):
             click.echo(f"mnist_nb: {error}", err=True)
         failed |= bool(error)
@@ -371,10 +487,8 @@ def predict(images, number, sheet, columns, version, as_json, as_csv, ray):
                 csv_line(
                     [
                         answer["image"],
-                        *(
-                            answer.get(name)
-                            for name in ("number" if number else "digit", "confidence")
-                        ),
+                        answer.get("number" if number else "digit"),
+                        None if error else math.floor(answer["confidence"] * 10_000) / 10_000,
                         answer.get("reason", error),
                     ]
                 )
@@ -579,9 +693,12 @@ def teach(version, data, as_json):
     "Fine-tune a version on the corrections; the new version is kept, and used when you say so."
     from mnist_nb.training.jobs import fine_tune_version
 
-    fine_tuned = fine_tune_version(
-        version, on_event=viewer_of(as_json), stop=stop_on_signals().is_set, data=data
-    )
+    with LibraryLog() as log:
+        if not as_json:
+            log.note("getting ready; the first step takes a while")
+        viewer = TrainingViewer(log, as_json)
+        stop = stop_on_signals(log.say).is_set
+        fine_tuned = fine_tune_version(version, on_event=viewer, stop=stop, data=data)
     show(
         dict(kind="kept", **asdict(fine_tuned)),
         as_json,
@@ -614,7 +731,9 @@ def export(form, output, version, as_json):
     """
     from mnist_nb.export import export
 
-    path = export(form, output, version)
+    with LibraryLog() as log:
+        log.redirect(Path(os.devnull))
+        path = export(form, output, version)
     show(
         {"format": form, "path": str(path)},
         as_json,
@@ -698,12 +817,25 @@ def info(as_json):
     metavar="ORIGIN",
     help="A site, such as https://digits.example, whose pages may use the API; repeatable.",
 )
-def serve(host, port, no_browser, allow_origin):
+@click.option(
+    "--formats",
+    default="",
+    metavar="FORMAT,...",
+    help="Read tiff, avif or heic pictures too; each is one more decoder that visitors can reach.",
+)
+def serve(host, port, no_browser, allow_origin, formats):
     "Serve the dashboard and the API, on one port."
     from mnist_nb.serving.server import serve
 
+    names = [name.strip().lower() for name in formats.split(",") if name.strip()]
     try:
-        serve(host=host, port=port, browser=not no_browser, allow_origins=allow_origin)
+        serve(
+            host=host,
+            port=port,
+            browser=not no_browser,
+            allow_origins=allow_origin,
+            formats=names,
+        )
     except ValueError as e:
         raise click.UsageError(str(e)) from e
 

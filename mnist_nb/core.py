@@ -225,6 +225,8 @@ class ProgressBars:
     **options : passed on to `tqdm`, e.g. `disable=True` or `file=...`.
     """
 
+    FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {remaining} left{postfix}"
+
     def __init__(self, **options):
         self.options, self.bar, self.name = options, None, None
 
@@ -234,11 +236,15 @@ class ProgressBars:
             show(event)
 
     def _download(self, e):
-        self._move(e["source"], e["done"], e["total"], unit="B", unit_scale=True)
+        if not e["done"]:
+            return self._move(e["source"], 0, 0, unit="B", bar_format="{desc}: asking for it")
+        name = f"{e['source']}, download"
+        self._move(name, e["done"], e["total"], unit="B", unit_scale=True, miniters=1)
 
     def _batch(self, e):
         network = f"network {e['network']} of {e['networks']}, " if "network" in e else ""
-        self._move(f"{network}epoch {e['epoch']}", e["batch"], e["batches"], unit="batch")
+        name = f"{network}epoch {e['epoch']}"
+        self._move(name, e["batch"], e["batches"], unit="batch", bar_format=self.FORMAT)
         self.bar.set_postfix_str(
             f"loss {e['loss']:.4f}, accuracy {e['accuracy']:.2%}", refresh=False
         )
@@ -253,7 +259,7 @@ class ProgressBars:
         self._close()
 
     def _evaluation(self, e):
-        self._move("evaluation", e["done"], e["total"], unit="digit", unit_scale=True)
+        self._move("evaluation", e["done"], e["total"], unit="digit", bar_format=self.FORMAT)
         if e["done"] == e["total"]:
             self._close()
 
@@ -272,6 +278,7 @@ class ProgressBars:
         if self.bar is None:
             return
         if last:
+            self.bar.bar_format = "{desc}: {elapsed}{postfix}"
             self.bar.set_postfix_str(last)
         self.bar.close()
         self.bar = self.name = None

@@ -68,7 +68,7 @@ class Reading:
     picture : uint8 array of shape (28, 28), ink bright: what the network saw.
     model : the version that read it.
     prepared : what was done to the picture before, and in which of several ways.
-    hint : what reads it better, if it was refused and holds several digits; else ''.
+    hint : what reads it better, if it holds several digits and was refused; else ''.
     """
 
     digit: int | None
@@ -318,7 +318,7 @@ SEVERAL_DIGITS_HINT = "several digits; read_number reads them"
 
 
 def add_hint(reading: Reading, number: Number) -> Reading:
-    "A refused reading, with a hint if the picture holds a number that can be read."
+    "A reading, with a hint if the picture holds a number that can be read."
     is_number = len(number.digits) > 1 and not number.unread
     return replace(reading, hint=SEVERAL_DIGITS_HINT) if is_number else reading
 

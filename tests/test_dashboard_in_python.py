@@ -4,6 +4,7 @@ visitor's kernel loads.
 
 import asyncio
 import errno
+import io
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mnist_nb.core import DataError
 from mnist_nb.dashboard.app import PAGES, Dashboard
@@ -318,3 +320,16 @@ def test_what_a_version_says_of_the_test_digits_is_read_once_for_all_visitors(ho
 def test_an_unknown_page_is_refused(page):
     with pytest.raises(ValueError, match="dashboard"):
         Dashboard(page)
+
+
+@pytest.mark.parametrize("page", ["Upload", "Sheet"])
+def test_other_formats_where_the_server_was_started_with_them(home, monkeypatch, page):
+    content = io.BytesIO()
+    Image.fromarray(np.full((90, 120), 255, np.uint8)).save(content, "TIFF")
+    for formats, refused in (("", True), ("tiff,avif", False)):
+        monkeypatch.setenv("MNIST_NB_FORMATS", formats)
+        shown = open_all(Dashboard(jobs=Jobs(server="")))[page]
+        assert ("image/tiff" in shown.upload.accept) is not refused
+        shown.upload.on_pictures([("scan.tif", content.getvalue(), "")])
+        said = (shown.problems if page == "Upload" else shown.note).value
+        assert ("scan.tif: a TIFF picture is not read here" in said) is refused

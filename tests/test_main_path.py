@@ -192,8 +192,8 @@ def test_kill_and_resume(home, tiny_mnist):
     resumed = train_version(None, mnist=tiny_mnist, on_event=events.append)
     folder = ModelRegistry().path(resumed.version)
     assert (
-        events[0]["kind"] == "start"
-        and events[0]["first"] == 2
+        [event["kind"] for event in events[:2]] == ["job", "start"]
+        and events[1]["first"] == 2
         and resumed.reason == "finished"
         and resumed.version.endswith("-tiny")
     )

@@ -45,7 +45,7 @@ def test_version(settings):
     assert mnist_nb.__version__ == settings["version"]
 
 
-EXTRAS = ("train", "onnx", "ray", "docs", "dev")
+EXTRAS = ("train", "onnx", "heic", "ray", "docs", "dev")
 FLOORS = {
     "keras": "3.15",
     "pillow": "12.3",

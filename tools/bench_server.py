@@ -11,6 +11,7 @@ and with many.
 """
 
 import argparse
+import asyncio
 import http.client
 import io
 import json
@@ -22,11 +23,13 @@ import time
 
 import numpy as np
 import psutil
+import websockets
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from mnist_nb.analysis.robustness import redraw
 from mnist_nb.data.mnist import load_test_digits
+from mnist_nb.serving.kernels import PROTOCOL, join_message, split_message
 from tests.serving import Served, patience
 
 FLAGS = [
@@ -204,6 +207,136 @@ def drawing(browser, visitors, hands, strokes):
         server.stop()
 
 
+STROKE_SECONDS = 0.5
+
+
+def message(kind, content, metadata=None):
+    "A message to a kernel as the page sends it, and its id."
+    name = os.urandom(8).hex()
+    header = {"msg_id": name, "session": "crowd", "username": "", "msg_type": kind}
+    header |= {"date": "2026-01-01T00:00:00Z", "version": "5.3"}
+    parts = [json.dumps(part).encode() for part in (header, {}, metadata or {}, content)]
+    return name, join_message([b"shell", *parts])
+
+
+async def hand(server, strokes, taken, answered, together):
+    """One visitor who draws over a websocket: milliseconds from each of the pen's events until the
+    kernel has dealt with it, and from each stroke's end until the answer is there; nan where lost.
+    """
+    visit = await asyncio.to_thread(server.visit)
+    address = f"ws://{server.address.netloc}/live/{visit}?session_id=crowd"
+    async with websockets.connect(
+        address, subprotocols=[PROTOCOL], proxy=None, max_size=None, open_timeout=120
+    ) as page:
+        comm, waiting, models, answers = os.urandom(8).hex(), {}, {}, []
+        version = {"version": "1.0.0"}
+        opened = {"comm_id": comm, "target_name": "jupyter.widget.control", "data": {}}
+        await page.send(message("comm_open", opened, version)[1])
+        asked = {"comm_id": comm, "data": {"method": "request_states"}}
+        await page.send(message("comm_msg", asked, version)[1])
+
+        async def listen():
+            async for packet in page:
+                _, header, parent, _, content, *_ = split_message(packet)
+                kind, said = json.loads(header)["msg_type"], json.loads(content)
+                if kind == "status" and said["execution_state"] == "idle":
+                    done = waiting.pop(json.loads(parent).get("msg_id"), None)
+                    if done:
+                        done.set_result(time.perf_counter())
+                elif kind == "comm_msg":
+                    models.update(said["data"].get("states", {}))
+                    if said["comm_id"] in views and "value" in said["data"].get("state", {}):
+                        answers.append(time.perf_counter())
+
+        views = set()
+        listener = asyncio.create_task(listen())
+        while not models:
+            await asyncio.sleep(0.1)
+        canvas = next(name for name, each in models.items() if each["model_name"] == "CanvasModel")
+        views |= {
+            name
+            for name, each in models.items()
+            if "mnb-reading" in each["state"].get("_dom_classes", ())
+        }
+
+        def pen(event, *points):
+            places = [{"x": x, "y": y} for x, y in points]
+            said = {"event": event, "touches": places, **(places[0] if places else {})}
+            name, packet = message(
+                "comm_msg", {"comm_id": canvas, "data": {"method": "custom", "content": said}}
+            )
+            waiting[name] = asyncio.get_running_loop().create_future()
+            return waiting[name], packet
+
+        async def timed(event, *points):
+            done, packet = pen(event, *points)
+            started = time.perf_counter()
+            await page.send(packet)
+            try:
+                taken.append(1000 * (await asyncio.wait_for(done, 10) - started))
+            except TimeoutError:
+                taken.append(np.nan)
+
+        await together.wait()
+        every = 0.05
+        for at in range(strokes):
+            await asyncio.sleep(0.5 + 0.4 * np.random.random())
+            x = 80 + 100 * (at % 5)
+            events = [asyncio.create_task(timed("mouse_down", (x, 100)))]
+            count = round(STROKE_SECONDS / every)
+            for step in range(count):
+                await asyncio.sleep(every)
+                points = [
+                    (x + 40 * step / count, 100 + 300 * step / count + y) for y in (0, 10, 20)
+                ]
+                events.append(asyncio.create_task(timed("touch_move", *points)))
+            answers.clear()
+            ended = time.perf_counter()
+            events.append(asyncio.create_task(timed("mouse_up", (x + 40, 400))))
+            await asyncio.gather(*events)
+            await asyncio.sleep(0.3)
+            answered.append(1000 * (answers[-1] - ended) if answers else np.nan)
+            every = min(0.2, max(0.05, (time.perf_counter() - ended - 0.3) / 4))
+        listener.cancel()
+
+
+async def crowd(server, visitors, strokes, beside):
+    "Visitors who all draw over websockets, while something else is done from the start on."
+    taken, answered, together = [], [], asyncio.Barrier(visitors + 1)
+    async with asyncio.TaskGroup() as hands:
+        for _ in range(visitors):
+            hands.create_task(hand(server, strokes, taken, answered, together))
+        await together.wait()
+        found = await asyncio.to_thread(beside) if beside else None
+    return taken, answered, found
+
+
+def drawing_by_websocket(visitors, strokes, seconds, digit):
+    """Times the answers to pens without browsers, which would take most of the machine: a crowd
+    alone, then beside clients of /api/predict.
+    """
+    file = io.BytesIO()
+    Image.fromarray(255 - redraw(digit)).save(file, "PNG")
+    server = Served(warm=1, visitors=2 * visitors)
+    try:
+        for name, beside in (
+            ("", None),
+            (
+                ", /api/predict beside",
+                lambda: len(asking(server, 4, seconds, file.getvalue(), "image/png")) / seconds,
+            ),
+        ):
+            taken, answered, speed = asyncio.run(crowd(server, visitors, strokes, beside))
+            show(f"{visitors} hands, an event of the pen{name}", taken, "ms", 0)
+            show(f"{visitors} hands, a stroke's end to its answer{name}", answered, "ms", 0)
+            if speed:
+                print(
+                    f"/api/predict, PNG of 280 x 280, 4 at once beside them: {speed:.0f} requests/s"
+                )
+    finally:
+        server.stop()
+
+
 def turned(page, tab, ready):
     "Turn to a page and wait until what is slow on it is there."
     page.locator(f"#pages [data-page={tab.lower()}]").click()
@@ -317,25 +450,30 @@ def main():
     parser.add_argument("--seconds", type=float, default=5, help="how long /api/predict is asked")
     parser.add_argument(
         "--only",
-        choices=["opening", "drawing", "explaining", "predicting"],
+        choices=["opening", "drawing", "crowd", "explaining", "predicting"],
         help="leave out the rest",
     )
     given = parser.parse_args()
     digit = load_test_digits()[0][0]
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as home:
         os.environ["MNIST_NB_HOME"] = home
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium") or shutil.which("google-chrome"), args=FLAGS
-        )
-        if given.only in (None, "opening"):
-            opening(browser, "warm", given.rounds, 1)
-            opening(browser, "cold", given.rounds, 0)
-        if given.only in (None, "drawing"):
-            drawing(browser, given.visitors, given.drawing, given.strokes)
-        if given.only in (None, "explaining"):
-            explaining(browser, 2 * given.rounds)
-        browser.close()
+        if given.only not in ("crowd", "predicting"):
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(
+                    executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
+                    args=FLAGS,
+                )
+                if given.only in (None, "opening"):
+                    opening(browser, "warm", given.rounds, 1)
+                    opening(browser, "cold", given.rounds, 0)
+                if given.only in (None, "drawing"):
+                    drawing(browser, given.visitors, given.drawing, given.strokes)
+                if given.only in (None, "explaining"):
+                    explaining(browser, 2 * given.rounds)
+                browser.close()
+        if given.only in (None, "crowd"):
+            drawing_by_websocket(given.visitors, given.strokes, given.seconds, digit)
         if given.only in (None, "predicting"):
             predicting(given.seconds, given.visitors, digit)
 

@@ -36,7 +36,7 @@ def needed(requirement, found):
 def main():
     settings, found = ConfigParser(), {}
     settings.read(ROOT / "settings.ini", encoding="utf8")
-    extras = ("train", "onnx", "ray", "docs", "dev")
+    extras = ("train", "onnx", "heic", "ray", "docs", "dev")
     for name in ("requirements", *(f"{extra}_requirements" for extra in extras)):
         for line in settings["DEFAULT"][name].split():
             needed(Requirement(line), found)

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from ipywidgets import HTML, GridBox, HBox, ToggleButton, ToggleButtons, VBox
 
-from ..core import NUM_CLASSES, MnistNbError
+from ..core import NUM_CLASSES, ImageError, MnistNbError
 from mnist_nb.dashboard.session import (
     Selection,
     Session,
@@ -36,12 +36,13 @@ from mnist_nb.dashboard.widgets import (
     button,
     digit_name,
     draw_sheet,
+    least_sure,
     problem_html,
     render,
     tiles_style,
 )
 from ..reader import Number, Reading
-from ..vision.preprocessing import decode
+from ..vision.preprocessing import decode, open_image
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #e341b181
 NONE_OF_THEM = "not a digit"
@@ -87,8 +88,8 @@ class CorrectionBar(VBox):
         self.offer()
 
     def offer(self, reading: Reading | Number | None = None) -> None:
-        """Begin anew with what is shown now, unless it is what was just corrected; only for a
-        picture of one digit, or of none, there is something to say.
+        """Begin anew with what is shown now, unless it is what was just corrected; of a number that
+        is one of its digits. Where nothing is drawn there is nothing to say.
         """
         single = reading if isinstance(reading, Reading) and not reading.prepared.empty else None
         same = single and self.about and np.array_equal(single.picture, self.about.picture)
@@ -133,6 +134,53 @@ class CorrectionBar(VBox):
             self.note.value = saved_html(label, reading)
             self.undo_button.layout.display = ""
             self.session.refresh()
+
+# %% ../../nbs/dashboard/82_reading_pages.ipynb #3f1c0f03
+class DigitPicker(ToggleButtons):
+    """The choice of one digit of a number; hidden where there is no choice.
+
+    Parameters
+    ----------
+    on_pick : called without arguments when another digit is chosen.
+    """
+
+    def __init__(self, on_pick: Callable[[], object]):
+        super().__init__(options=[], description="Look at")
+        self.on_pick = on_pick
+        self.offering = False
+        self.names: list[str] = []
+        self.observe(self._pick, "value")
+        add_classes(self, "mnb-digits")
+        self.offer(None)
+
+    def _pick(self, change):
+        if not self.offering and change.new is not None:
+            self.on_pick()
+
+    def offer(self, reading: Reading | Number | None) -> None:
+        "Offer the digits of a reading; what was chosen stays while there are as many."
+        digits = reading.digits if isinstance(reading, Number) else ()
+        names = [f"digit {place + 1}" for place in range(len(digits))]
+        self.offering = True
+        if names != self.names:
+            self.names = names
+            self.options = [*zip(names, range(len(names)), strict=True)]
+            self.value = least_sure(reading) if isinstance(reading, Number) and names else None
+        self.tooltips = [f"{digit.text}, {digit.confidence:.1%} sure" for digit in digits]
+        self.offering = False
+        self.layout.display = "" if len(names) > 1 else "none"
+
+    def chosen(self, reading: Reading | Number | None) -> Reading | None:
+        "The digit of a number that is chosen; a reading of one digit as it is."
+        if isinstance(reading, Number):
+            return reading.digits[self.value or 0] if reading.digits else None
+        return reading
+
+    def selection(self, reading: Reading | Number | None, words: str) -> Selection | None:
+        "What is chosen as a selection."
+        if isinstance(reading, Number) and len(reading.digits) > 1:
+            words = f"digit {1 + (self.value or 0)} of {words}"
+        return reading_selection(self.chosen(reading), words)
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #367dc0c8
 ONE_DIGIT, NUMBER = "One digit", "A number"
@@ -219,6 +267,7 @@ class DrawPage(HBox):
         self.pad = DrawingPad(self.update)
         self.examples = PictureRow(example_pictures(), self.put_example)
         self.view = ReadingView()
+        self.digits = DigitPicker(self.show_digit)
         self.correct = CorrectionBar(session, self.drawn)
         self.why = why_button(session, lambda: setattr(session, "selection", self.selection))
         self.as_number = add_classes(
@@ -231,7 +280,7 @@ class DrawPage(HBox):
         save = add_classes(HTML(render("save")), "mnb-served")
         head = add_classes(HBox([self.kind, save]), "mnb-row", "mnb-spread")
         actions = add_classes(HBox([self.why, self.as_number, self.code]), "mnb-row")
-        answer = VBox([self.view, self.correct, actions, self.code_text])
+        answer = VBox([self.view, self.digits, self.correct, actions, self.code_text])
         super().__init__(
             [
                 add_classes(VBox([head, self.pad, self.examples]), "mnb-card"),
@@ -277,21 +326,32 @@ class DrawPage(HBox):
                 reader.read_number_strokes(lines) if several else reader.read_strokes(lines)
             )
         self.pad.show_boxes(digit_boxes(self.reading) if several and self.reading else ())
-        self.view.show(self.reading, "" if reader else self.session.problem)
-        self.correct.offer(self.reading)
-        self.selection = reading_selection(self.reading, "your drawing")
-        self.why.disabled = self.code.disabled = self.selection is None
+        self.digits.offer(self.reading)
+        self.show_answer()
         self.offer_number()
+
+    def show_answer(self) -> None:
+        "Show what was read, of a number with the digit that is chosen."
+        problem = "" if self.session.reader else self.session.problem
+        self.view.show(self.reading, problem, self.digits.value)
+        self.correct.offer(self.digits.chosen(self.reading))
+        self.selection = self.digits.selection(self.reading, "your drawing")
+        self.why.disabled = self.code.disabled = self.selection is None
         self.show_code()
+
+    def show_digit(self) -> None:
+        "Look at another digit of the number."
+        self.show_answer()
+        self.session.selection = self.selection or self.session.selection
 
     def offer_number(self) -> None:
         "Where one digit is asked for and several are drawn, offer to read them as a number."
         number = None
-        if isinstance(self.reading, Reading) and not self.pad.strokes.pointer:
+        unsure = isinstance(self.reading, Reading) and self.reading.confidence < 0.9
+        if unsure and not self.pad.strokes.pointer:
             number = self.session.reader.read_number(self.pad.picture())
         likely = number is not None and len(number) > 1 and number.confidence > 0.5
-        unsure = isinstance(self.reading, Reading) and self.reading.confidence < 0.9
-        self.as_number.layout.display = "" if likely and unsure else "none"
+        self.as_number.layout.display = "" if likely else "none"
         if likely:
             self.as_number.description = f"Read it as {number}"
             self.as_number.tooltip = "read the sheet as a number"
@@ -305,9 +365,15 @@ class DrawPage(HBox):
             self.code_text.value = code_html(self.selection.prepared.picture)
 
     def drawn(self) -> tuple:
-        "What is drawn at this moment, for its correction: what is shown may be a stroke behind."
-        self.reading = self.session.reader.read_strokes(self.pad.lines)
-        return self.reading, "drawing", self.pad.lines
+        """What is drawn at this moment, for its correction: what is shown may be a stroke behind. A
+        digit of a number has no strokes of its own.
+        """
+        if self.kind.value == ONE_DIGIT:
+            self.reading = self.session.reader.read_strokes(self.pad.lines)
+            return self.reading, "drawing", self.pad.lines
+        self.reading = self.session.reader.read_number_strokes(self.pad.lines)
+        self.digits.offer(self.reading)
+        return self.digits.chosen(self.reading), "drawing", None
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #a9498634
 def digit_boxes(reading: Reading | Number) -> list:
@@ -324,6 +390,10 @@ MAX_SIDE, THUMBNAIL, MAX_PICTURES = 1500, 420, 24
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #414e5ead
 def colour_thumbnail(content: bytes, grey: np.ndarray, longest: int = THUMBNAIL) -> np.ndarray:
     "A small picture of a file in its own colours where they can be had, else in grey."
+    try:
+        open_image(content, ())
+    except ImageError:
+        return limit_size(grey, longest)
     data = np.frombuffer(content, np.uint8)
     found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if found is not None and found.ndim == 3 and found.shape[2] == 3:
@@ -388,11 +458,14 @@ class PictureCard(VBox):
         self.rotation = 0
         self.reading: Reading | Number | None = None
         self.selection: Selection | None = None
-        self.grey = limit_size(decode(content), MAX_SIDE)
+        self.grey = limit_size(decode(open_image(content, session.formats)), MAX_SIDE)
         self.thumbnail = colour_thumbnail(content, self.grey)
         self.original = HTML()
         self.view = ReadingView(nothing=("Nothing found", "There is no ink in this picture."))
-        self.correct = CorrectionBar(session, lambda: (self.reading, "picture", None))
+        self.digits = DigitPicker(self.show_answer)
+        self.correct = CorrectionBar(
+            session, lambda: (self.digits.chosen(self.reading), "picture", None)
+        )
         self.why = why_button(session, lambda: setattr(session, "selection", self.selection))
         tools = HBox(
             [
@@ -411,6 +484,7 @@ class PictureCard(VBox):
                 HTML(f'<h2 class="mnb-file">{escape(name)}</h2>'),
                 self.original,
                 self.view,
+                self.digits,
                 self.correct,
                 add_classes(tools, "mnb-row"),
             ]
@@ -443,9 +517,14 @@ class PictureCard(VBox):
         self.original.value = boxed_picture_html(
             np.rot90(self.thumbnail, quarters), grey.shape, digit_boxes(self.reading)
         )
-        self.view.show(self.reading)
-        self.correct.offer(self.reading)
-        self.selection = reading_selection(self.reading, "your picture")
+        self.digits.offer(self.reading)
+        self.show_answer()
+
+    def show_answer(self) -> None:
+        "Show what was read, of a number with the digit that is chosen."
+        self.view.show(self.reading, chosen=self.digits.value)
+        self.correct.offer(self.digits.chosen(self.reading))
+        self.selection = self.digits.selection(self.reading, "your picture")
         self.why.disabled = self.selection is None
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #129c3f80
@@ -455,7 +534,7 @@ class UploadPage(VBox):
     def __init__(self, session: Session):
         self.session = session
         self.kind = mode_buttons()
-        self.upload = ImageUpload(self.add)
+        self.upload = ImageUpload(self.add, session.formats)
         self.problems = HTML()
         self.cards = add_classes(GridBox(), "mnb-cards")
         self.clear_button = button("Remove all", self.clear, "remove all pictures from this page")

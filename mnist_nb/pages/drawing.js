@@ -1,10 +1,10 @@
 // What the browser can do better than the kernel: ink at once, few messages, scroll lock, keys, and files by drop and paste.
 // Everything works without this file, only less smoothly.
 (() => {
-  const EVERY = 33, LARGE = 1e6, SIDE = 2000, LIMIT = 8e6
+  const EVERY = 50, SLOWEST = 200, LARGE = 1e6, SIDE = 2000, LIMIT = 8e6
   const on = (types, act) => types.split(' ').forEach(type => document.addEventListener(type, act, { capture: true, passive: false }))
   const paper = event => event.target.matches?.('.mnb-sheet canvas:not(.mnb-ink)') && event.target
-  let pen = null, strokes = [], waiting = 0
+  let pen = null, strokes = [], waiting = 0, every = EVERY, lifted = 0
 
   // The pen: its points are drawn here and sent to the kernel together, as the touches of one event.
   const place = (event, canvas, box = canvas.getBoundingClientRect()) =>
@@ -43,6 +43,7 @@
     const dark = ([x, y]) => x < 0 || y < 0 || x >= canvas.width || y >= canvas.height || probe.getImageData(x / 4, y / 4, 1, 1).data[0] < 160
     if (erasing(sheet)) return void (waiting = setTimeout(() => pen || wipe(sheet), 500))
     const shown = strokes.every(points => [0, .25, .5, .75, 1].every(share => dark(points[Math.round(share * (points.length - 1))])))
+    every = Math.min(SLOWEST, Math.max(EVERY, (performance.now() - lifted) / 4))
     if (shown || !tries) wipe(sheet)
     else waiting = setTimeout(() => settle(canvas, sheet, tries - 1), 120)
   }
@@ -69,7 +70,7 @@
     line([pen.points.at(-1), ...points], pen.sheet)
     pen.points.push(...points)
     pen.unsent.push(...passed)
-    pen.timer ||= setTimeout(flush, Math.max(0, pen.sent + EVERY - performance.now()))
+    pen.timer ||= setTimeout(flush, Math.max(0, pen.sent + every - performance.now()))
   })
   on('pointerup pointercancel', event => {
     if (event.pointerId != pen?.id) return
@@ -77,6 +78,7 @@
     mouse('mouseup', event)
     const { canvas, sheet } = pen
     pen = null
+    lifted = performance.now()
     settle(canvas, sheet)
   })
   on('mousedown mousemove mouseup mouseout wheel touchstart touchmove touchend touchcancel', event => {

@@ -9,7 +9,7 @@ __all__ = ['bp', 'predict_answer', 'create_app']
 import io
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -20,6 +20,7 @@ from apiflask import APIBlueprint, APIFlask, HTTPError
 from apiflask.schema_adapters.marshmallow import parser
 from flask import Request, Response, current_app, g, request, send_file
 from flask.json.provider import DefaultJSONProvider
+from PIL import Image
 from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
@@ -93,7 +94,7 @@ from mnist_nb.serving.schemas import (
 from .streams import format_events, resume_position
 from ..training.corrections import Corrections
 from ..training.jobs import Jobs, redact_paths
-from ..vision.preprocessing import png_data_url
+from ..vision.preprocessing import open_image, png_data_url
 
 # %% ../../nbs/serving/77_api.ipynb #708f641c
 _FORM_FIELDS = "image", "file"
@@ -155,12 +156,15 @@ def _request_pictures(content_type: str, body: bytes) -> list:
 # %% ../../nbs/serving/77_api.ipynb #9d320bcc
 def _read_picture(
     reader: Reader,
-    picture: bytes | np.ndarray | list,
+    picture: bytes | np.ndarray | Image.Image | list,
     number: bool = False,
     polarity: str | None = None,
     rotation: int = 0,
+    formats: Collection[str] = (),
 ) -> Reading | Number:
     "What a picture shows; raises ImageError, or ApiError where strokes cannot be read."
+    if isinstance(picture, bytes):
+        picture = open_image(picture, formats)
     if not isinstance(picture, list):
         return (reader.read_number if number else reader.read)(picture, polarity, rotation)
     try:
@@ -214,7 +218,11 @@ def _picture_answer(reader: Reader, picture, options: dict) -> tuple[int, dict]:
 
 # %% ../../nbs/serving/77_api.ipynb #98ae54ef
 def predict_answer(
-    reader: ActiveReader, content_type: str, body: bytes, query: Mapping[str, str]
+    reader: ActiveReader,
+    content_type: str,
+    body: bytes,
+    query: Mapping[str, str],
+    formats: Collection[str] = (),
 ) -> tuple[int, dict]:
     """The answer to POST /api/predict.
 
@@ -224,6 +232,7 @@ def predict_answer(
     content_type : the request's header.
     body : the request's body, as it came.
     query : `number`, `polarity` and `rotation`, where given.
+    formats : what is read beside the five formats that always are, see `open_image`.
 
     Returns
     -------
@@ -236,6 +245,7 @@ def predict_answer(
             "number": is_on(asked["number"]),
             "polarity": asked.get("polarity"),
             "rotation": int(asked["rotation"]),
+            "formats": formats,
         }
         pictures = _request_pictures(content_type, body)
         current = reader.get()
@@ -372,7 +382,8 @@ def _predict(query_data: Mapping) -> Response:
     may hold a data URL as text.
     """
     content_type, body = request.content_type or "", request.get_data(cache=False)
-    status, answer = predict_answer(_services().reader, content_type, body, request.args)
+    formats = current_app.config["FORMATS"]
+    status, answer = predict_answer(_services().reader, content_type, body, request.args, formats)
     return _send_json(answer) if status == 200 else _send_error(status, answer)
 
 # %% ../../nbs/serving/77_api.ipynb #5e1a90b3
@@ -403,7 +414,10 @@ def _read_sheet(query_data: dict) -> Response:
         raise ApiError(422, "bad_parameters", "image: expected one picture of a table")
     accepted = request.accept_mimetypes.best_match(["application/json", "text/csv"])
     answer_format = query_data.pop("format", "csv" if accepted == "text/csv" else "json")
-    sheet = _services().reader.get().read_sheet(pictures[0], **query_data)
+    photo = pictures[0]
+    if isinstance(photo, bytes):
+        photo = open_image(photo, current_app.config["FORMATS"])
+    sheet = _services().reader.get().read_sheet(photo, **query_data)
     if answer_format == "csv":
         return Response(sheet.to_csv(), mimetype="text/csv")
     milliseconds = round(1000 * (time.perf_counter() - started), 3)
@@ -657,7 +671,8 @@ def _add_correction(json_data: dict) -> dict:
     "Say what a picture really shows."
     strokes = json_data.get("strokes")
     forms = (json_data[name] for name in ("image", "pixels", "strokes") if name in json_data)
-    reading = _read_picture(_services().reader.get(), next(forms))
+    formats = current_app.config["FORMATS"]
+    reading = _read_picture(_services().reader.get(), next(forms), formats=formats)
     if isinstance(reading, Number) or reading.prepared.empty:
         message = "there is nothing in the picture to learn from: nothing drawn"
         raise ApiError(422, "no_digit", message)
@@ -909,8 +924,8 @@ def create_app(
     reader : reads the pictures.
     registry : the versions to tell of and to choose from.
     jobs : the trainings to start, tell of and stop.
-    config : Flask's settings, e.g. `TRUSTED_HOSTS`; and `ALLOWED_ORIGINS`, whose pages may use
-        the API beside our own.
+    config : Flask's settings, e.g. `TRUSTED_HOSTS`; `ALLOWED_ORIGINS`, whose pages may use the API
+        beside our own; and `FORMATS`, what is read beside the five formats that always are.
     corrections : what was corrected; those in the program's home folder unless told otherwise.
     """
     app = APIFlask(
@@ -925,6 +940,7 @@ def create_app(
     app.config.update(
         BODY_LIMITS,
         ALLOWED_ORIGINS=frozenset(),
+        FORMATS=(),
         OPENAPI_VERSION="3.1.0",
         AUTO_404_RESPONSE=False,
         HTTP_ERROR_SCHEMA=ErrorOut,

@@ -16,7 +16,7 @@ import queue
 import re
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -68,11 +68,11 @@ class _OwnPython(KernelSpecManager):
         return {"python3": ""}
 
 # %% ../../nbs/serving/78_kernels.ipynb #aa4b5b90
-def kernel_environment(server: str, token: str) -> dict[str, str]:
+def kernel_environment(server: str, token: str, formats: Collection[str] = ()) -> dict[str, str]:
     """What a visitor's kernel finds in its environment.
 
-    It says where things are and who runs the trainings, keeps sums to one thread, and lets memory
-    go back to the machine.
+    It says where things are, who runs the trainings and which formats of pictures are read beside
+    the usual ones, keeps sums to one thread, and lets memory go back to the machine.
     """
     folders = [str(PACKAGE_FOLDER.resolve().parent), os.environ.get("PYTHONPATH", "")]
     return {
@@ -80,6 +80,7 @@ def kernel_environment(server: str, token: str) -> dict[str, str]:
         "MNIST_NB_HOME": str(home_folder().absolute()),
         "MNIST_NB_SERVER": server,
         "MNIST_NB_TOKEN": token,
+        "MNIST_NB_FORMATS": ",".join(formats),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",

@@ -55,6 +55,7 @@ from mnist_nb.serving.kernels import (
 from .pages import page_end, page_script, page_start
 from .streams import EventStreamHandler
 from ..training.jobs import Jobs
+from ..vision.preprocessing import EXTRA_FORMATS, decoder_problem
 
 # %% ../../nbs/serving/79_server.ipynb #0bfe2e7f
 MAX_CONNECTIONS = 500
@@ -175,9 +176,10 @@ class PredictHandler(BaseHandler):
     MAX_WAITING = 64
     pool, waiting = ThreadPoolExecutor(1, "predict"), 0
 
-    def initialize(self, reader: ActiveReader) -> None:
-        "Take what reads."
+    def initialize(self, reader: ActiveReader, formats: Collection[str] = ()) -> None:
+        "Take what reads, and which formats beside the usual ones."
         self.reader = reader
+        self.formats = formats
 
     async def post(self) -> None:
         "Read a picture."
@@ -190,6 +192,7 @@ class PredictHandler(BaseHandler):
             self.request.headers.get("Content-Type", ""),
             self.request.body,
             {name: values[0].decode() for name, values in query.items()},
+            self.formats,
         )
         PredictHandler.waiting += 1
         try:
@@ -282,6 +285,7 @@ class DashboardServer:
     token : asked of every request; none where empty.
     kernels : the visitors' kernels.
     allowed_origins : whose pages may use the API beside our own.
+    formats : what pictures are read beside the five formats that always are.
     """
 
     def __init__(
@@ -291,18 +295,24 @@ class DashboardServer:
         token: str,
         kernels: VisitorKernels,
         allowed_origins: Collection[str] = (),
+        formats: Collection[str] = (),
     ):
         self.url, self.kernels = server_url(host, port, token), kernels
         registry = ModelRegistry()
         self.jobs, reader = Jobs(registry=registry, server=""), ActiveReader(registry)
-        app = create_app(reader, registry, self.jobs, {"ALLOWED_ORIGINS": allowed_origins})
+        settings = {"ALLOWED_ORIGINS": allowed_origins, "FORMATS": formats}
+        app = create_app(reader, registry, self.jobs, settings)
         self.application = AccessControl(
             [
                 Rule(PathMatches("/"), PageHandler, {"page": "dashboard"}),
                 Rule(PathMatches("/train"), PageHandler, {"page": "train"}),
                 Rule(PathMatches(r"/live/([\w-]+)"), PageSocket),
                 Rule(PathMatches("/static/.*"), ScriptHandler),
-                Rule(_MethodMatches("POST", "/api/predict"), PredictHandler, {"reader": reader}),
+                Rule(
+                    _MethodMatches("POST", "/api/predict"),
+                    PredictHandler,
+                    {"reader": reader, "formats": formats},
+                ),
                 Rule(
                     _MethodMatches("GET", "/api/train/events"),
                     EventStreamHandler,
@@ -363,6 +373,17 @@ async def _stop_signal() -> None:
 # %% ../../nbs/serving/79_server.ipynb #7657c329
 _LOCAL_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
+# %% ../../nbs/serving/79_server.ipynb #3f1c0b01
+def check_formats(formats: Collection[str]) -> None:
+    """Raise ValueError unless each is one of `EXTRA_FORMATS`, MnistNbError where its decoder is not
+    installed.
+    """
+    for name in formats:
+        if name not in EXTRA_FORMATS:
+            raise ValueError(f"formats: expected some of {', '.join(EXTRA_FORMATS)}, got {name!r}")
+        if problem := decoder_problem(name):
+            raise MnistNbError(problem)
+
 # %% ../../nbs/serving/79_server.ipynb #cd74e99a
 def serve(
     host: str = "127.0.0.1",
@@ -373,6 +394,7 @@ def serve(
     visitors: int = 20,
     idle_minutes: float = 60,
     allow_origins: Collection[str] = (),
+    formats: Collection[str] = (),
 ) -> None:
     """Serve the dashboard and the API until Ctrl-C.
 
@@ -387,13 +409,16 @@ def serve(
     visitors : how many may be there at once; each costs a kernel.
     idle_minutes : after how long without use a page is closed.
     allow_origins : sites such as 'https://digits.example' whose pages may use the API.
+    formats : what pictures are read beside PNG, JPEG, GIF, BMP and WebP: 'tiff', 'avif' or 'heic'.
+        Each is one more decoder that strangers can reach.
 
     Raises
     ------
-    MnistNbError : the port is taken.
-    ValueError : an origin is none.
+    MnistNbError : the port is taken, or a format's decoder is not installed.
+    ValueError : an origin or a format is none.
     """
     allowed_origins = check_origins(allow_origins)
+    check_formats(formats)
     sockets = _listen(host, port)
     port = sockets[0].getsockname()[1]
     if token is None:
@@ -403,13 +428,13 @@ def serve(
 
     async def run() -> None:
         kernels = VisitorKernels(
-            kernel_environment(server_url(_LOCAL_ADDRESS.get(host, host), port), token),
+            kernel_environment(server_url(_LOCAL_ADDRESS.get(host, host), port), token, formats),
             visitors,
             {"dashboard": warm, "train": min(warm, 1)},
             connection_dir=connections,
             config=kernels_config(idle_minutes),
         )
-        server = DashboardServer(host, port, token, kernels, allowed_origins)
+        server = DashboardServer(host, port, token, kernels, allowed_origins, formats)
         await server.run(sockets, browser)
 
     loop = asyncio.SelectorEventLoop if sys.platform == "win32" else None

@@ -7,22 +7,25 @@ __all__ = ['PRESETS', 'TrainingConfig', 'configure', 'restore_config']
 
 # %% ../../nbs/training/59_config.ipynb #59c0ffa3
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from typing import Any
 
 from ..model.network import check_choice
 
 # %% ../../nbs/training/59_config.ipynb #4bbae321
 def option(
-    default, help: str, low: float | None = None, high: float | None = None, choices: tuple = ()
+    default,
+    help: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple = (),
+    label: str = "",
 ) -> Any:
-    """A field of the configuration whose metadata holds `help`, `type` and either `low` and `high`
-    or `choices`.
+    """A field of the configuration whose metadata holds `help`, `type`, either `low` and `high` or
+    `choices`, and the `label` of its field on the Train page; '' where it has none there.
     """
-    kind = str if choices else type(low)
-    return field(
-        default=default,
-        metadata={"help": help, "type": kind, "low": low, "high": high, "choices": choices},
-    )
+    about = {"help": help, "type": str if choices else type(low), "label": label}
+    return field(default=default, metadata=about | {"low": low, "high": high, "choices": choices})
 
 # %% ../../nbs/training/59_config.ipynb #fd086cca
 @dataclass(frozen=True)
@@ -30,23 +33,30 @@ class TrainingConfig:
     """Everything that shapes a training; the default is the documented network, trained plainly.
 
     The metadata of each field (see `dataclasses.fields`) holds its `help`, its `type`, and its
-    limits `low` and `high` or its `choices`. Command line, API and Train page are made from it.
+    limits `low` and `high` or its `choices`. Command line, API and Train page are made from it;
+    the page has a field for each that has a `label`.
 
     Raises
     ------
     ValueError : a value cannot be used; names each one, what came and what was expected.
     """
 
-    epochs: int = option(12, "How often each digit is shown.", 1, 1000)
-    batch_size: int = option(128, "Digits per step.", 1, 4096)
-    learning_rate: float = option(2e-3, "Adam's learning rate at its peak.", 1e-7, 1.0)
+    epochs: int = option(12, "How often each digit is shown.", 1, 1000, label="Epochs")
+    batch_size: int = option(128, "Digits per step.", 1, 4096, label="Digits a step")
+    learning_rate: float = option(
+        2e-3, "Adam's learning rate at its peak.", 1e-7, 1.0, label="Learning rate"
+    )
     schedule: str = option(
         "one-cycle",
         "The learning rate rises, then falls to nothing (one-cycle), or stays (constant).",
         choices=("one-cycle", "constant"),
     )
     augmentation: float = option(
-        0.0, "How much digits are turned, shifted and bent, 0 to 2.", 0.0, 2.0
+        0.0,
+        "How much digits are turned, shifted and bent, 0 to 2.",
+        0.0,
+        2.0,
+        label="Variation, 0 to 2",
     )
     ema_decay: float = option(
         0.0, "How much of the averaged weights each step keeps; 0 for no averaging.", 0.0, 0.9999
@@ -59,9 +69,15 @@ class TrainingConfig:
         None, "Stop when the validation loss has not improved for so many epochs.", 1, 1000
     )
     time_limit: float | None = option(
-        None, "Stop after so many seconds and keep the best weights.", 1.0, 1e6
+        None,
+        "Stop after so many seconds and keep the best weights.",
+        1.0,
+        1e6,
+        label="Time limit in s, 0: none",
     )
-    seed: int = option(0, "Of weights, order, augmentation and dropout.", 0, 2**31 - 1)
+    seed: int = option(
+        0, "Of weights, order, augmentation and dropout.", 0, 2**31 - 1, label="Seed"
+    )
     normalisation: str | None = option(
         None, "Normalise after each convolution.", choices=(None, "batch")
     )
@@ -70,7 +86,9 @@ class TrainingConfig:
     )
     pooling: str = option("max", "How the pooling layers pool.", choices=("max", "average"))
     dense: int = option(64, "Units of the dense layer.", 1, 4096)
-    dropout: float = option(0.5, "Share of the dense units left out at each step.", 0.0, 0.99)
+    dropout: float = option(
+        0.5, "Share of the dense units left out at each step.", 0.0, 0.99, label="Dropout, share"
+    )
     non_digits: float = option(
         0.0,
         "Pictures of no digit that are mixed in, as a share of the digits; the network then"
@@ -79,9 +97,15 @@ class TrainingConfig:
         1.0,
     )
     handwriting: float = option(
-        0.0, "Digits of simulated handwriting that are mixed in, as a share.", 0.0, 1.0
+        0.0,
+        "Digits of simulated handwriting that are mixed in, as a share.",
+        0.0,
+        1.0,
+        label="Handwriting, share",
     )
-    printed: float = option(0.0, "Printed digits that are mixed in, as a share.", 0.0, 1.0)
+    printed: float = option(
+        0.0, "Printed digits that are mixed in, as a share.", 0.0, 1.0, label="Print, share"
+    )
     teachers: int = option(
         0, "Networks trained first, whose mean answer the network then learns from.", 0, 16
     )
@@ -174,7 +198,11 @@ def configure(preset: str = "full", **changes) -> TrainingConfig:
 
     Raises ValueError as `TrainingConfig` does.
     """
-    check_choice("preset", preset, tuple(PRESETS))
+    try:
+        check_choice("preset", preset, tuple(PRESETS))
+    except ValueError as e:
+        near = get_close_matches(str(preset), PRESETS, 1)
+        raise ValueError(f"{e}; did you mean {near[0]!r}?" if near else str(e)) from None
     return replace(
         PRESETS[preset], **{name: value for name, value in changes.items() if value is not None}
     )

@@ -346,11 +346,6 @@ def run_job(
     """Run the training of a folder, from the start or from where it was interrupted; returns a
     `TrainedVersion`, or a `FineTuned` for a fine-tuning. Arguments as in `train_version`.
     """
-    from mnist_nb.data.mnist import load_mnist
-    from mnist_nb.training.config import restore_config
-    from mnist_nb.training.fine_tuning import run_fine_tuning_job
-    from mnist_nb.training.pipeline import make_version
-
     settings = read_job_settings(folder)
     event_log = EventLog(folder)
     new_commands = CommandQueue(folder)
@@ -364,7 +359,7 @@ def run_job(
         return new_commands() + [{"do": "stop"}] * bool(stop and stop())
 
     with job_lock(folder.parent, folder.name):
-        event_log(
+        report(
             {
                 "kind": "job",
                 "id": folder.name,
@@ -373,6 +368,11 @@ def run_job(
             }
         )
         with record_failure(event_log):
+            from mnist_nb.data.mnist import load_mnist
+            from mnist_nb.training.config import restore_config
+            from mnist_nb.training.fine_tuning import run_fine_tuning_job
+            from mnist_nb.training.pipeline import make_version
+
             mnist = mnist or load_mnist(data, report)
             result: TrainedVersion | FineTuned
             if settings["fine_tuning"]:

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -78,6 +79,38 @@ def test_the_answer_comes_while_the_pen_is_down(page):
     draw(page, THREE, lift=False)
     expect(answer(page)).to_have_text("3")
     page.mouse.up()
+
+
+def test_the_pen_sends_few_messages_and_fewer_where_answers_are_slow(page):
+    """Moves go out together, every 50 ms at most; after a stroke whose ink came back late, every
+    200 ms at most.
+    """
+    page.evaluate("""() => {
+        window.sent = [];
+        document.addEventListener(
+            'touchmove', () => window.sent.push(performance.now()), true);
+    }""")
+
+    def least_pause():
+        page.evaluate("() => { window.sent = []; }")
+        draw(page, THREE, pause=10)
+        times = page.evaluate("window.sent")
+        return min(b - a for a, b in pairwise(times[:-1]))
+
+    assert least_pause() >= 45
+    until(page, "() => !document.querySelector('.mnb-writing')")
+    page.evaluate("""() => {
+        const probe = OffscreenCanvasRenderingContext2D.prototype, real = probe.getImageData;
+        const late = performance.now() + 6000;
+        probe.getImageData = function (...place) {
+            const found = real.apply(this, place);
+            if (performance.now() < late) found.data.fill(255);
+            return found;
+        };
+    }""")
+    draw(page, [[(100, 100), (100, 300)]])
+    page.wait_for_timeout(3000)
+    assert least_pause() >= 150
 
 
 def test_draw_a_seven_with_a_finger(open_page):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.pen import SEVEN, THREE, draw
+from tests.browser.pen import NUMBER, SEVEN, THREE, draw
 from tests.browser.test_dashboard import answer, go, picture, upload
 from tests.serving import Served
 
@@ -65,8 +65,24 @@ def test_a_drawing_is_corrected_taken_back_and_corrected_anew(own, open_page):
     correct(page, "8")
     correct(page, "not a digit")
     expect(other.locator(".mnb-learning .mnb-tile")).to_have_text(["– → 3 ✗"], timeout=20_000)
+
+
+def test_a_digit_of_a_number_is_corrected(open_page, own):
+    page = open_page(server=own)
     page.get_by_role("button", name="A number").first.click()
-    expect(bar(page)).to_have_count(0)
+    draw(page, NUMBER)
+    digits = page.locator(".mnb-digits:visible").get_by_role("button")
+    expect(digits).to_have_text(["digit 1", "digit 2", "digit 3"])
+    for place, digit in enumerate("712"):
+        digits.nth(place).click()
+        expect(page.locator(".mnb-least")).to_contain_text(
+            re.compile(f"Digit {place + 1}.*: {digit}")
+        )
+        expect(page.locator(".mnb-bars .best b").first).to_have_text(digit)
+    correct(page, "5")
+    expect(bar(page)).to_contain_text("Kept: a 5, read as a 2.")
+    page.get_by_role("button", name="Take back").click()
+    expect(bar(page)).not_to_contain_text("Kept")
 
 
 def test_corrections_are_filtered_exported_and_forgotten(own, open_page):

@@ -1000,6 +1000,34 @@ def test_42_no_model(own, document, seven):
         )
 
 
+@pytest.mark.parametrize("kind", ["TIFF", "AVIF"])
+def test_06_more_kinds_only_where_the_server_was_told(home, client, seven, kind):
+    content = io.BytesIO()
+    Image.open(io.BytesIO(seven)).convert("RGB").save(content, kind, quality=95)
+    refused = answered(client, data=content.getvalue(), content_type=f"image/{kind.lower()}")
+    assert refused.status_code == 415 and refused.json["code"] == "unsupported_image"
+    assert refused.json["error"] == (
+        f"a {kind} picture is not read here: save it as a PNG or JPEG first, "
+        f"or start the server with `mnist_nb serve --formats {kind.lower()}`"
+    )
+    more = few_app(home, FORMATS=[kind.lower()]).test_client()
+    for path, options in (
+        ("/api/predict", {"data": content.getvalue(), "content_type": "image/*"}),
+        ("/api/predict", {"data": {"file": (io.BytesIO(content.getvalue()), "photo")}}),
+    ):
+        assert more.post(path, **options).json["digit"] == 7
+    image = base64.b64encode(content.getvalue()).decode()
+    for app, status in ((more, 201), (client.client, 415)):
+        body = {"image": image, "label": 7, "visitor": "a"}
+        assert app.post("/api/corrections", json=body).status_code == status
+    assert (
+        client.client.post(
+            "/api/read_sheet", data=content.getvalue(), content_type="image/x"
+        ).status_code
+        == 415
+    )
+
+
 def test_40_a_correction_on_a_full_disk(client, monkeypatch):
     "SQLite's own error, from a database that may not grow."
 
@@ -1150,3 +1178,14 @@ def test_the_page_needs_no_other_host(client):
     for name in ("swagger-ui.css", "swagger-ui-bundle.js", "start.js"):
         assert client("GET", f"/api/docs/{name}").status_code == 200
     assert "unsafe" not in page.headers["Content-Security-Policy"].split("style-src")[0]
+
+
+def test_the_document_begins_with_what_most_look_for(document):
+    "No group is empty, and none begins with a route that deletes."
+    groups = {tag["name"]: [] for tag in document["tags"]}
+    for operations in document["paths"].values():
+        for method, operation in operations.items():
+            (tag,) = operation["tags"]
+            groups[tag].append(method)
+    assert next(iter(groups)) == "Reading" and groups["Reading"][0] == "post"
+    assert all(methods and methods[0] != "delete" for methods in groups.values())

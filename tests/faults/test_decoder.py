@@ -13,15 +13,38 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from PIL import GifImagePlugin, Image, ImageDraw, ImageFile, PngImagePlugin, WebPImagePlugin
+from PIL import (
+    AvifImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageDraw,
+    ImageFile,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from mnist_nb.core import ImageError, ImageTooLarge, ImageUnfit, ImageUnknown
 from mnist_nb.model.network import network_input
 from mnist_nb.reader import Reader
-from mnist_nb.vision.preprocessing import decode, prepare
+from mnist_nb.vision.preprocessing import (
+    EXTRA_FORMATS,
+    PIXELS_LIMIT,
+    decode,
+    decoder_problem,
+    open_image,
+    prepare,
+)
 from tests.serving import watched
 
-KINDS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
+USUAL = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
+EXTRA = {"TIFF": "tiff", "AVIF": "avif", "HEIF": "heic"}
+EXTRA = {kind: name for kind, name in EXTRA.items() if not decoder_problem(name)}
+KINDS = (*USUAL, *EXTRA)
+if "HEIF" in EXTRA:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener(thumbnails=False)
 STRANGERS = {
     "html": b"<!doctype html><p>7",
     "pdf": b"%PDF-1.7\n1 0 obj",
@@ -101,20 +124,22 @@ def closed(monkeypatch):
 
 @pytest.mark.parametrize("name", STRANGERS)
 def test_04_no_picture(name):
-    with pytest.raises(ImageUnknown, match="expected a PNG, JPEG, GIF, BMP or WebP file"):
+    said = {"pdf": "a PDF document", "zip": "a ZIP archive", "html": "a web page"}
+    with pytest.raises(ImageUnknown, match="expected a PNG, JPEG, GIF, BMP or WebP file") as caught:
         decode(STRANGERS[name])
+    assert str(caught.value).startswith(said.get(name, ""))
 
 
 @pytest.mark.parametrize("name", SVG)
 def test_05_svg(closed, name):
-    with pytest.raises(ImageUnknown, match="expected a PNG"):
+    with pytest.raises(ImageUnknown, match="an SVG drawing; expected a PNG"):
         decode(SVG[name].encode())
 
 
 def other_kinds():
-    "Every kind of file that Pillow writes, but for the five that are read."
+    "Every kind of file that Pillow writes, but for the five that are read everywhere."
     Image.init()
-    return sorted(set(Image.SAVE) - {*KINDS, "DIB", "MPO"})
+    return sorted(set(Image.SAVE) - {*USUAL, "DIB", "MPO"})
 
 
 @pytest.mark.parametrize("kind", other_kinds())
@@ -126,11 +151,46 @@ def test_06_other_kinds_of_pictures(closed, kind):
         except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError):
             continue
         with pytest.raises(ImageUnknown):
-            decode(content.getvalue())
+            open_image(content.getvalue(), ())
+        if kind not in EXTRA:
+            with pytest.raises(ImageUnknown):
+                decode(content.getvalue())
         return
     assert kind in ("BUFR", "GRIB", "HDF5", "WMF", "PALM", "MSP", "SPIDER", "AVIF", "JPEG2000"), (
         f"no mode of {kind} can be written"
     )
+
+
+@pytest.mark.parametrize("kind", EXTRA)
+def test_06_more_kinds_where_they_are_asked_for(kind):
+    read = decode(small(kind))
+    assert np.abs(read.astype(int) - decode(small("PNG"))).mean() < 4
+    others = [name for name in EXTRA_FORMATS if name != EXTRA[kind]]
+    for formats in ((), others):
+        with pytest.raises(ImageUnknown, match=f"a {EXTRA[kind].upper()} picture is not read here"):
+            open_image(small(kind), formats)
+    assert open_image(small(kind), [EXTRA[kind]]).size == (24, 24)
+
+
+@pytest.mark.skipif("HEIF" not in EXTRA, reason="pillow-heif is not installed")
+def test_06_heic_without_its_package(monkeypatch):
+    monkeypatch.setattr("mnist_nb.vision.preprocessing.find_spec", lambda name: None)
+    with pytest.raises(ImageUnknown, match=r"pip install 'mnist_nb\[heic\]'.*PNG or JPEG"):
+        decode(small("HEIF"))
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "AVIF"])
+@pytest.mark.parametrize("note", range(1, 9))
+def test_16_more_kinds_the_right_way_up(kind, note):
+    picture = Image.open(io.BytesIO(small("PNG"))).resize((80, 60))
+    read = []
+    for each in (kind, "PNG"):
+        exif, content = Image.Exif(), io.BytesIO()
+        exif[0x0112] = note
+        picture.convert("RGB").save(content, each, exif=exif, quality=95)
+        read.append(decode(content.getvalue()).astype(int))
+    assert read[0].shape == read[1].shape
+    assert np.abs(read[0] - read[1]).mean() < 8
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -168,7 +228,14 @@ def test_08_random_bytes(head, tail):
 def undecoded(monkeypatch):
     "No pixel is decoded, and memory stays as it is."
     monkeypatch.setattr(ImageFile.ImageFile, "load", refuse)
-    monkeypatch.setattr(WebPImagePlugin.WebPImageFile, "load", refuse)
+    for plugin in (
+        WebPImagePlugin.WebPImageFile,
+        TiffImagePlugin.TiffImageFile,
+        AvifImagePlugin.AvifImageFile,
+    ):
+        monkeypatch.setattr(plugin, "load", refuse)
+    if "HEIF" in EXTRA:
+        monkeypatch.setattr(pillow_heif.as_plugin.HeifImageFile, "load", refuse)
     with watched() as memory:
         yield
     assert memory.growth < 50e6
@@ -206,6 +273,16 @@ def claiming(kind, side):
     if kind == "JPEG":
         start = content.index(b"\xff\xc0") + 5
         content[start : start + 4] = struct.pack(">HH", side, side)
+    if kind == "TIFF":
+        for tag in (256, 257):
+            start = content.index(struct.pack("<HH", tag, 4)) + 8
+            content[start : start + 4] = struct.pack("<I", side)
+    if kind in ("AVIF", "HEIF"):
+        whole = io.BytesIO()
+        Image.new("L", (64, 64), 255).save(whole, kind)
+        content = bytearray(whole.getvalue())
+        start = content.index(b"ispe") + 8
+        content[start : start + 8] = struct.pack(">II", side, side)
     if kind == "WEBP":
         two = io.BytesIO()
         Image.new("L", (24, 24), 255).save(
@@ -220,6 +297,34 @@ def claiming(kind, side):
 def test_09_a_header_that_lies(undecoded, kind):
     with pytest.raises(ImageTooLarge, match="million"):
         decode(claiming(kind, 13_000))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EXTRA if kind != "TIFF"])
+def test_09_pixels_that_lie(kind):
+    "A header says less than there is: the decoder stops at its own limit, and memory stays small."
+    content = io.BytesIO()
+    Image.new("L", (4000, 4000), 255).save(content, kind, quality=20)
+    lying = bytearray(content.getvalue())
+    start = lying.index(b"ispe") + 8
+    lying[start : start + 8] = struct.pack(">II", 100, 100)
+    with watched() as memory:
+        read_or_refused(bytes(lying))
+    assert memory.growth < PIXELS_LIMIT
+
+
+def test_10_a_tiff_that_points_at_itself():
+    content = bytearray(small("TIFF"))
+    (first,) = struct.unpack_from("<I", content, 4)
+    (entries,) = struct.unpack_from("<H", content, first)
+    struct.pack_into("<I", content, first + 2 + 12 * entries, first)
+    assert read_or_refused(bytes(content))
+    blank = io.BytesIO()
+    Image.new("L", (24, 24), 255).save(blank, "TIFF")
+    content = bytearray(blank.getvalue())
+    (first,) = struct.unpack_from("<I", content, 4)
+    (entries,) = struct.unpack_from("<H", content, first)
+    struct.pack_into("<I", content, first + 2 + 12 * entries, first)
+    assert read_or_refused(bytes(content))
 
 
 @pytest.mark.parametrize(
@@ -270,6 +375,41 @@ def test_12_the_first_frame_counts(kind):
     assert np.abs(decode(content.getvalue()).astype(int) - decode(small("PNG"))).max() < 8
 
 
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_12_the_first_frame_with_ink(kind):
+    drawn, content = Image.open(io.BytesIO(small("PNG"))), io.BytesIO()
+    blank = Image.new("L", (24, 24), 255)
+    blank.save(content, kind, save_all=True, append_images=[blank, drawn], duration=10, lossless=1)
+    assert np.abs(decode(content.getvalue()).astype(int) - decode(small("PNG"))).max() < 8
+
+
+def test_12_blank_frames_without_end(monkeypatch):
+    "As many blank frames are looked at as a large picture has pixels, and at most a hundred."
+    frame = io.BytesIO()
+    Image.new("L", (2000, 2000), 255).save(frame, "GIF")
+    frame = frame.getvalue()
+    start = frame.index(b",", 13)
+    content = frame[:-1] + frame[start:-1] * 1000 + b";"
+    met, real = [], GifImagePlugin.GifImageFile.seek
+    monkeypatch.setattr(
+        GifImagePlugin.GifImageFile, "seek", lambda self, n: (met.append(n), real(self, n))[1]
+    )
+    assert not np.ptp(decode(content))
+    assert max(met) * 2000**2 <= PIXELS_LIMIT
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_13_ink_that_differs_by_hue_alone(kind):
+    digit = np.asarray(Image.open(io.BytesIO(small("PNG"))).resize((240, 240))) < 128
+    content = io.BytesIO()
+    for ink, ground in (((200, 0, 0), (0, 102, 0)), ((0, 0, 255), (29, 29, 29))):
+        picture = np.where(digit[..., None], ink, ground).astype(np.uint8)
+        content = io.BytesIO()
+        Image.fromarray(picture).save(content, kind, quality=90)
+        reading = Reader.load().read(content.getvalue())
+        assert reading.digit == Reader.load().read(255 - 255 * digit.astype(np.uint8)).digit == 7
+
+
 def test_12_other_frames_are_not_touched(monkeypatch):
     frame = small("GIF")
     start = frame.index(b",", 13)
@@ -300,7 +440,8 @@ def test_12_hundreds_of_frames_cost_one(monkeypatch, kind, plugin, method):
     monkeypatch.setattr(
         plugin, method, lambda self, *more: (met.append(more), real(self, *more))[1]
     )
-    frames = [Image.new("L", (24, 24), level) for level in (255, *range(0, 250))] * 4
+    frames = [Image.new("L", (24, 24), level) for level in range(250)] * 4
+    frames[0] = Image.open(io.BytesIO(small("PNG")))
     frames[0].save(content, kind, save_all=True, append_images=frames[1:], duration=10)
     assert Image.open(io.BytesIO(content.getvalue())).n_frames > 200
     met.clear()

@@ -1,6 +1,7 @@
 """The real server on its one port: routes, and everything that must not come through."""
 
 import gzip
+import io
 import json
 import re
 import socket
@@ -8,8 +9,10 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -588,6 +591,25 @@ def test_30_no_origin_is_allowed_unless_it_is_named(served):
     for wrong in ("*", "digits.example", "https://digits.example/"):
         with pytest.raises(ValueError, match="allow_origin"):
             serve(allow_origins=[wrong], browser=False)
+
+
+def test_06_formats_of_a_server(home):
+    "A TIFF is read by the fast path and by Flask where the server was started with it."
+    content = io.BytesIO()
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(content, "TIFF")
+    for formats, status in ((["tiff"], 422), ([], 415)):
+        server = Served(formats=formats, warm=0)
+        try:
+            assert (
+                server.request(
+                    "POST", "/api/predict", content.getvalue(), Content_Type="image/tiff"
+                ).status
+                == status
+            )
+        finally:
+            server.stop()
+    with pytest.raises(ValueError, match="formats: expected some of tiff, avif, heic"):
+        serve(formats=["bmp"], browser=False)
 
 
 def test_the_training_page_has_a_way_back(served):
