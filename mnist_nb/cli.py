@@ -341,10 +341,10 @@ def expanded(names: tuple) -> list[str]:
 # %% ../nbs/91_cli.ipynb #8c697a56
 def read_with_hint(reader, image):
     "Read one digit, with a hint where the picture holds several."
-    from mnist_nb.reader import with_hint
+    from mnist_nb.reader import add_hint
 
     reading = reader.read(image)
-    return reading if reading.rejected else with_hint(reading, reader.read_number(image))
+    return reading if reading.rejected else add_hint(reading, reader.read_number(image))
 
 # %% ../nbs/91_cli.ipynb #3f1c0c03
 FEW_FILES = 20

@@ -35,7 +35,7 @@ from mnist_nb.vision.preprocessing import (
 from mnist_nb.vision.segmentation import (
     Line,
     Region,
-    gaps,
+    box_gaps,
     read_lines,
     read_stroke_groups,
     union,
@@ -59,7 +59,7 @@ class Reading:
 
     Attributes
     ----------
-    digit : 0 to 9, or None where the picture was refused.
+    digit : 0 to 9, or None if the picture was refused.
     confidence : probability, 0 to 1, that the picture is a digit and the one that is most probable.
     probabilities : float32 array of shape (10,), adding up to 1: of each digit, given that it is
         one; there even where refused.
@@ -68,7 +68,7 @@ class Reading:
     picture : uint8 array of shape (28, 28), ink bright: what the network saw.
     model : the version that read it.
     prepared : what was done to the picture before, and in which of several ways.
-    hint : what reads it better, where it holds several digits and was refused; else ''.
+    hint : what reads it better, if it holds several digits and was refused; else ''.
     """
 
     digit: int | None
@@ -88,7 +88,7 @@ class Reading:
 
     @property
     def text(self) -> str:
-        "The digit, or `?` where the picture was refused."
+        "The digit, or `?` if the picture was refused."
         return "?" if self.rejected else str(self.digit)
 
     def as_dict(self) -> dict:
@@ -133,7 +133,7 @@ class NumberSign:
     Attributes
     ----------
     text : one of `-`, `.`, `,`, `:` and `/`.
-    place : how many of the number's digits stand before it.
+    place : the number of digits before it.
     box : left, top, width and height in the picture's pixels.
     """
 
@@ -152,7 +152,7 @@ class Number(str):
     Parameters
     ----------
     readings : of each digit, and of what cannot be read.
-    signs : what stands between them.
+    signs : the signs between them.
     with_signs : whether the text has the signs in it.
 
     Attributes
@@ -160,7 +160,7 @@ class Number(str):
     digits : a `Reading` of each digit and of each `?`, whose `reason` says why; its `probabilities`
         are those of the ten digits, its `prepared.box` is (left, top, width, height) in the
         picture's pixels.
-    signs : a `NumberSign` for each sign that was told from digits.
+    signs : a `NumberSign` for each sign between the digits.
     signed : the text with the signs in it.
     confidence : probability, 0 to 1, that all are right, were they independent, what cannot be read
         included; 0 without digits.
@@ -192,12 +192,12 @@ class Number(str):
 
     @property
     def unread(self) -> tuple[Reading, ...]:
-        "What cannot be read."
+        "The parts that cannot be read."
         return tuple(reading for reading in self.digits if reading.rejected)
 
     @property
     def reason(self) -> str:
-        "Why it is no number, not a whole one, or hardly one that fits; else ''."
+        "Why it cannot be read, in part or at all, or hardly fits the constraints; else ''."
         if self.fit_reason:
             return self.fit_reason
         if not self.digits:
@@ -234,7 +234,7 @@ def fit_number(
     maximum: int | None = None,
     choices: Iterable[str | int] | None = None,
 ) -> Number:
-    "The most probable number that fits what is known of one that was read; as it is without that."
+    "The most probable number that satisfies the constraints; the number itself without any."
     if (length, minimum, maximum, choices) == (None, None, None, None):
         return number
     choices = check_constraints(length, minimum, maximum, choices)
@@ -243,124 +243,129 @@ def fit_number(
     rows = np.array([reading.probabilities for reading in number.digits], float)
     totals = rows.sum(1, keepdims=True)
     rows = np.where(totals > 0, rows / np.maximum(totals, 1e-12), 1 / NUM_CLASSES)
-    longest = length or (max(map(len, choices)) if choices else len(rows))
-    if longest < len(rows):
-        shares = [
+    max_length = length or (max(map(len, choices)) if choices else len(rows))
+    if max_length < len(rows):
+        digit_probabilities = [
             reading.confidence / max(reading.probabilities.max(), 1e-12)
             for reading in number.digits
         ]
-        rows *= np.minimum(1, shares)[:, None]
-    found = most_probable_number(rows, length, minimum, maximum, choices)
-    result = str.__new__(Number, found.text)
-    result.digits = tuple(number.digits[place] for place in found.places)
-    result.signs, result.signed = number.signs, found.text
-    result.confidence, result.fit_reason = found.confidence, found.reason
+        rows *= np.minimum(1, digit_probabilities)[:, None]
+    fitted = most_probable_number(rows, length, minimum, maximum, choices)
+    result = str.__new__(Number, fitted.text)
+    result.digits = tuple(number.digits[place] for place in fitted.places)
+    result.signs, result.signed = number.signs, fitted.text
+    result.confidence, result.fit_reason = fitted.confidence, fitted.reason
     return result
 
 # %% ../nbs/40_reader.ipynb #55cf877e
-def merged(page: Page, readings: list[Reading], regions: list) -> list[tuple[Reading, Region]]:
-    "Readings with their regions, parts of one piece that cannot be read taken together."
-    found: list[tuple[Reading, Region]] = []
+def merge_unreadable(
+    page: Page, readings: list[Reading], regions: list
+) -> list[tuple[Reading, Region]]:
+    "Readings with their regions; adjoining parts that cannot be read are merged into one."
+    result: list[tuple[Reading, Region]] = []
     for reading, region in zip(readings, regions, strict=True):
-        if found and reading.rejected and found[-1][0].rejected:
-            before = found[-1][1]
-            if gaps(before, region)[0] <= 1 and not region.whole:
-                region = union(before, region)
+        if result and reading.rejected and result[-1][0].rejected:
+            previous = result[-1][1]
+            if box_gaps(previous, region)[0] <= 1 and not region.fills_box:
+                region = union(previous, region)
                 prepared = page.digit(region.ink, region.box[:2])
-                reading = replace(found.pop()[0], prepared=prepared, picture=prepared.picture)
-        found.append((reading, region))
-    return found
+                reading = replace(result.pop()[0], prepared=prepared, picture=prepared.picture)
+        result.append((reading, region))
+    return result
 
 # %% ../nbs/40_reader.ipynb #55cf877f
-def numbered_signs(page: Page, line: Line, regions: Sequence, before: int) -> list[NumberSign]:
-    "The signs of a line, whose digits have these regions; so many digits stand before the line."
-    found = []
+def locate_signs(page: Page, line: Line, regions: Sequence, digits_before: int) -> list[NumberSign]:
+    "The signs of a line with their places, given the regions of its digits."
+    result = []
     for sign in line.signs:
-        place = before + sum(r.middle[0] < sign.region.middle[0] for r in regions)
+        place = digits_before + sum(r.middle[0] < sign.region.middle[0] for r in regions)
         x, y, width, height = (round(value * page.factor) for value in sign.region.box)
-        found.append(NumberSign(sign.text, place, (x, y, width, height)))
-    return found
+        result.append(NumberSign(sign.text, place, (x, y, width, height)))
+    return result
 
 # %% ../nbs/40_reader.ipynb #55cf8780
-LEAST = 0.12  # of nothing drawn each digit has a probability of 0.1
+MIN_DIGIT_CONFIDENCE = 0.12  # each digit of a blank picture has 0.1
 
 
-def unread(reading: Reading) -> Reading:
-    "A reading of a part of a number that is not taken for a digit."
+def mark_unreadable(reading: Reading) -> Reading:
+    "A reading turned into that of a part of a number which is not a digit."
     if reading.rejected:
         return reading
     confidence = min(reading.confidence, 0.5)
     return replace(reading, digit=None, rejected=True, reason="not a digit", confidence=confidence)
 
 
-def read_part(reading: Reading) -> Reading:
-    """A reading of a part of a number: a digit, or `?` where none is at all probable.
+def read_digit_part(reading: Reading) -> Reading:
+    """A reading of a part of a number: a digit, or `?` if none is at all probable.
 
-    Where digits stand, a digit is likelier than where anything may: so it takes more than for a
-    single picture until one is refused.
+    Among digits another digit is more likely than in an arbitrary picture, so a part is refused
+    less readily than a single picture.
     """
-    if reading.confidence < LEAST:
-        return unread(reading)
+    if reading.confidence < MIN_DIGIT_CONFIDENCE:
+        return mark_unreadable(reading)
     digit = int(reading.probabilities.argmax())
     return replace(reading, digit=digit, rejected=False, reason="")
 
 # %% ../nbs/40_reader.ipynb #55cf8782
-def without_text(readings: list[Reading]) -> list[Reading]:
-    "The readings of a picture; all unread where two or more are and no fewer than are read."
-    count = sum(reading.rejected for reading in readings)
-    is_text = count > 1 and 2 * count >= len(readings)
-    return [unread(reading) for reading in readings] if is_text else readings
+def reject_text(readings: list[Reading]) -> list[Reading]:
+    "The readings, all of them refused if at least two and at least half are: then it is text."
+    rejected_count = sum(reading.rejected for reading in readings)
+    is_text = rejected_count > 1 and 2 * rejected_count >= len(readings)
+    return [mark_unreadable(reading) for reading in readings] if is_text else readings
 
 # %% ../nbs/40_reader.ipynb #55cf8781
-SEVERAL = "several digits; read_number reads them"
+SEVERAL_DIGITS_HINT = "several digits; read_number reads them"
 
 
-def with_hint(reading: Reading, number: Number) -> Reading:
-    "A reading, with a hint where the picture holds a number that can be read."
-    several = len(number.digits) > 1 and not number.unread
-    return replace(reading, hint=SEVERAL) if several else reading
+def add_hint(reading: Reading, number: Number) -> Reading:
+    "A reading, with a hint if the picture holds a number that can be read."
+    is_number = len(number.digits) > 1 and not number.unread
+    return replace(reading, hint=SEVERAL_DIGITS_HINT) if is_number else reading
 
 # %% ../nbs/40_reader.ipynb #7d1f30a1
-SURE, SHIFTS = 0.98, ((-1, 0), (1, 0), (0, -1), (0, 1))
+TTA_THRESHOLD = 0.98  # probability of the best digit
+TTA_SHIFTS = (-1, 0), (1, 0), (0, -1), (0, 1)  # pixels down and right
 
 # %% ../nbs/40_reader.ipynb #7d1f30a2
-def shift_tta(outputs_of: Callable, images: np.ndarray, found: np.ndarray) -> np.ndarray:
-    "What was found in pictures (n, 28, 28, 1), averaged with their shifted twins' where unsure."
-    digits, settled = found[:, :NUM_CLASSES], found.copy()
-    unsure = np.flatnonzero(digits.max(1) <= SURE * digits.sum(1))
+def shift_tta(classify: Callable, images: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    "Outputs for pictures (n, 28, 28, 1), averaged with those for shifted copies where unsure."
+    digits, averaged = outputs[:, :NUM_CLASSES], outputs.copy()
+    unsure = np.flatnonzero(digits.max(1) <= TTA_THRESHOLD * digits.sum(1))
     if unsure.size:
-        shifted = np.concatenate([np.roll(images[unsure], shift, (1, 2)) for shift in SHIFTS])
-        settled[unsure] = (
-            found[unsure] + outputs_of(shifted).reshape(len(SHIFTS), len(unsure), -1).sum(0)
-        ) / (1 + len(SHIFTS))
-    return settled
+        shifted = np.concatenate([np.roll(images[unsure], shift, (1, 2)) for shift in TTA_SHIFTS])
+        averaged[unsure] = (
+            outputs[unsure] + classify(shifted).reshape(len(TTA_SHIFTS), len(unsure), -1).sum(0)
+        ) / (1 + len(TTA_SHIFTS))
+    return averaged
 
 # %% ../nbs/40_reader.ipynb #7d1f30a9
-def surest(outputs: np.ndarray, groups: Sequence[Sequence[PreprocessedImage]]) -> list[int]:
-    "The row of each group's candidate with the most probable digit, of a row for each candidate."
-    best, rows, start = outputs[:, :NUM_CLASSES].max(1).tolist(), [], 0
+def most_confident_rows(
+    outputs: np.ndarray, groups: Sequence[Sequence[PreprocessedImage]]
+) -> list[int]:
+    "For each group the row of the candidate whose best digit is the most probable."
+    top_probability, rows, start = outputs[:, :NUM_CLASSES].max(1).tolist(), [], 0
     for group in groups:
-        places = range(start, start + len(group))
-        rows.append(max(places, key=best.__getitem__))
-        start = places.stop
+        candidate_rows = range(start, start + len(group))
+        rows.append(max(candidate_rows, key=top_probability.__getitem__))
+        start = candidate_rows.stop
     return rows
 
 # %% ../nbs/40_reader.ipynb #ed760a78
-def stacked(pictures: Sequence[PreprocessedImage]) -> np.ndarray:
-    "Prepared pictures as one batch in the form that the network takes."
-    images = np.array([one.picture for one in pictures], np.uint8)
+def to_batch(pictures: Sequence[PreprocessedImage]) -> np.ndarray:
+    "Prepared pictures as one batch of network inputs."
+    images = np.array([picture.picture for picture in pictures], np.uint8)
     return network_input(images.reshape(-1, IMAGE_SIZE, IMAGE_SIZE))
 
 # %% ../nbs/40_reader.ipynb #ed760a79
-def answer(
+def make_reading(
     reader: "Reader",
     prepared: PreprocessedImage,
     outputs: np.ndarray,
     probabilities: np.ndarray,
-    no_digit: float,
+    non_digit_probability: float,
 ) -> Reading:
-    "What to say to a picture, given the network's outputs."
-    reason = "not a digit" if no_digit > reader.refuse_above else ""
+    "The reading of a picture, from the network's outputs."
+    reason = "not a digit" if non_digit_probability > reader.refuse_above else ""
     if prepared.empty:
         reason = "nothing drawn"
         outputs = probabilities = np.full(NUM_CLASSES, 1 / NUM_CLASSES, np.float32)
@@ -377,7 +382,7 @@ def answer(
     )
 
 # %% ../nbs/40_reader.ipynb #e13c05aa
-CHUNK = 75
+READ_BATCH_SIZE = 75  # pictures
 
 # %% ../nbs/40_reader.ipynb #537eccdb
 class Reader:
@@ -385,11 +390,11 @@ class Reader:
 
     Parameters
     ----------
-    network : LiteRTModel, or whatever has its `outputs`.
+    network : a LiteRTModel, or any object with its `outputs`.
     version : its name, which each reading carries.
-    temperature : by which its confidence is made honest, see `mnist_nb.model.evaluation.calibrate`.
-    refuse_above : the probability of being no digit above which a picture is refused.
-    looks_again : whether it takes a second look at what it is unsure of.
+    temperature : calibrates its confidence, see `mnist_nb.model.evaluation.calibrate`.
+    refuse_above : a picture is refused if its probability of not being a digit exceeds this.
+    use_tta : whether pictures of which it is unsure are read again, shifted by a pixel.
     """
 
     def __init__(
@@ -398,18 +403,18 @@ class Reader:
         version: str,
         temperature: float = 1.0,
         refuse_above: float = 1.0,
-        looks_again: bool = True,
+        use_tta: bool = True,
     ):
         self.network, self.version = network, version
         self.temperature, self.refuse_above = temperature, refuse_above
-        self.looks_again = looks_again
+        self.use_tta = use_tta
 
     def __repr__(self):
         return f"Reader({self.version!r})"
 
     @classmethod
     def load(cls, version: str | None = None, registry: ModelRegistry | None = None) -> "Reader":
-        """A reader with a version of the model; the current one unless told otherwise.
+        """A reader with a version of the model, by default the current one.
 
         Raises
         ------
@@ -428,7 +433,7 @@ class Reader:
         )
 
     def outputs(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities of the digits, and of none where the network can tell.
+        """Probabilities of the digits, and of no digit if the network has an eleventh class.
 
         Parameters
         ----------
@@ -439,18 +444,18 @@ class Reader:
         float32 array of shape (n, 10) or (n, 11), at the reader's temperature.
         """
         images = network_input(images)
-        return self._settled(images, self.network.outputs(images))
+        return self._after_tta(images, self.network.outputs(images))
 
-    def _settled(self, images: np.ndarray, found: np.ndarray) -> np.ndarray:
-        "What the network found in pictures, after a second look, at the reader's temperature."
-        if self.looks_again:
+    def _after_tta(self, images: np.ndarray, found: np.ndarray) -> np.ndarray:
+        "The network's outputs after test-time augmentation, at the reader's temperature."
+        if self.use_tta:
             found = shift_tta(self.network.outputs, images, found)
         return temperature_scale(found, self.temperature)
 
     def without_tta(self) -> "Reader":
-        "The same reader without a second look, for what reads one digit in hundreds of forms."
+        "The same reader without test-time augmentation, to read many variants of one digit."
         return Reader(
-            self.network, self.version, self.temperature, self.refuse_above, looks_again=False
+            self.network, self.version, self.temperature, self.refuse_above, use_tta=False
         )
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
@@ -464,7 +469,7 @@ class Reader:
         ----------
         image : path, bytes of an image file, PIL image, or array of uint8 (grey, RGB or RGBA) or of
             fractions from 0 to 1.
-        polarity : 'dark' or 'light' to overrule how ink was told from ground.
+        polarity : 'dark' or 'light' ink, to override the detected polarity.
         rotation : degrees to turn the picture clockwise, a multiple of 90, after its EXIF note.
 
         Returns
@@ -477,7 +482,7 @@ class Reader:
         """
         reading = self.read_candidates([candidates(image, polarity, rotation)])[0]
         if reading.reason == "not a digit":
-            return with_hint(reading, self.read_number(image, polarity, rotation))
+            return add_hint(reading, self.read_number(image, polarity, rotation))
         return reading
 
     def read_many(self, images: Iterable[Picture]) -> list[Reading]:
@@ -486,7 +491,7 @@ class Reader:
         with ThreadPoolExecutor(1) as pool:
             parts = [
                 pool.submit(self.read_candidates, part)
-                for part in iter(lambda: list(islice(prepared, CHUNK)), [])
+                for part in iter(lambda: list(islice(prepared, READ_BATCH_SIZE)), [])
             ]
             return [reading for part in parts for reading in part.result()]
 
@@ -514,31 +519,31 @@ class Reader:
         signs : whether `-`, `.`, `,`, `:` and `/` are written in the number; they are in its
             `signs` in any case.
 
-        length, minimum, maximum, choices : what is known of the number, as in
+        length, minimum, maximum, choices : constraints on the number, as in
             `mnist_nb.vision.constraints.most_probable_number`; the answer is then the most
             probable number that fits, or what was written, with the reason, where none does.
 
         Raises
         ------
         ImageError : the picture cannot be read.
-        ValueError : what is known of the number is not of a form that a number can have.
+        ValueError : no number can satisfy the constraints.
         """
-        page, first = Page.of(image, polarity, rotation), self.without_tta()
+        page, reader_without_tta = Page.of(image, polarity, rotation), self.without_tta()
         lines = written_lines(page.ink)
         parts = read_lines(
             [line.regions for line in lines],
-            lambda some: first.outputs(some)[:, :NUM_CLASSES],
+            lambda images: reader_without_tta.outputs(images)[:, :NUM_CLASSES],
         )
         prepared = [page.digit(r.ink, r.box[:2]) for regions, _ in parts for r in regions]
         found = iter(self.read_prepared(prepared))
         digits: list[Reading] = []
-        placed: list[NumberSign] = []
+        number_signs: list[NumberSign] = []
         for line, (regions, _) in zip(lines, parts, strict=True):
-            readings = [read_part(next(found)) for _ in regions]
-            rows = merged(page, readings, regions)
-            placed += numbered_signs(page, line, [region for _, region in rows], len(digits))
+            readings = [read_digit_part(next(found)) for _ in regions]
+            rows = merge_unreadable(page, readings, regions)
+            number_signs += locate_signs(page, line, [region for _, region in rows], len(digits))
             digits += [reading for reading, _ in rows]
-        number = Number(without_text(digits), placed, signs)
+        number = Number(reject_text(digits), number_signs, signs)
         return fit_number(number, length, minimum, maximum, choices)
 
     def read_number_strokes(self, strokes: Sequence, *, signs: bool = False) -> Number:
@@ -557,23 +562,23 @@ class Reader:
         ------
         ValueError : a stroke is not a list of finite points.
         """
-        points, first = stroke_points(strokes), self.without_tta()
+        points, reader_without_tta = stroke_points(strokes), self.without_tta()
 
         def classify(groups):
             pictures = [prepare_strokes([points[k] for k in group]).picture for group in groups]
-            return first.outputs(np.array(pictures))[:, :NUM_CLASSES]
+            return reader_without_tta.outputs(np.array(pictures))[:, :NUM_CLASSES]
 
         groups = read_stroke_groups(points, classify)
         prepared = [prepare_strokes([points[k] for k in group.strokes]) for group in groups]
         written = [k for k, group in enumerate(groups) if not group.sign]
         readings = self.read_prepared([prepared[k] for k in written])
-        digits = [read_part(reading) for reading in readings]
-        placed = [
+        digits = [read_digit_part(reading) for reading in readings]
+        number_signs = [
             NumberSign(group.sign, sum(w < k for w in written), prepared[k].box)
             for k, group in enumerate(groups)
             if group.sign
         ]
-        return Number(without_text(digits), placed, signs)
+        return Number(reject_text(digits), number_signs, signs)
 
     def read_form(self, photo: Picture, columns: str | None = None) -> "FormSheet":
         "Read a page of a form of our own; arguments as in `mnist_nb.vision.forms.read_form`."
@@ -587,7 +592,7 @@ class Reader:
         """Read the table in a photo; a photo of a form of our own is read as `read_form` does.
 
         Arguments and errors as in `mnist_nb.vision.sheets.read_sheet`; `rows`, `columns` and
-        `grid` do not count for a form, which says them itself.
+        `grid` are ignored for a form, which states them itself.
         """
         from mnist_nb.vision.forms import find_markers, read_form
         from mnist_nb.vision.sheets import read_sheet
@@ -598,23 +603,25 @@ class Reader:
         return read_sheet(self, grey, rows, columns, grid)
 
     def read_candidates(self, groups: Sequence[Sequence[PreprocessedImage]]) -> list[Reading]:
-        "Read one digit from each group of candidates: from the one that the network is surest of."
+        "Read one digit from each group of candidates: the one with the most probable digit."
         everything = [one for group in groups for one in group]
-        images = stacked(everything)
+        images = to_batch(everything)
         found = self.network.outputs(images)
         if len(everything) > len(groups):
-            rows = surest(temperature_scale(found, self.temperature), groups)
+            rows = most_confident_rows(temperature_scale(found, self.temperature), groups)
             everything, images, found = [everything[n] for n in rows], images[rows], found[rows]
-        return self._answers(everything, self._settled(images, found))
+        return self._make_readings(everything, self._after_tta(images, found))
 
     def read_prepared(self, pictures: list[PreprocessedImage]) -> list[Reading]:
-        "Read pictures that were prepared before."
-        return self._answers(pictures, self.outputs(stacked(pictures)))
+        "Read pictures that are already prepared."
+        return self._make_readings(pictures, self.outputs(to_batch(pictures)))
 
-    def _answers(self, pictures: list[PreprocessedImage], outputs: np.ndarray) -> list[Reading]:
-        "What to say to pictures, given the settled outputs."
+    def _make_readings(
+        self, pictures: list[PreprocessedImage], outputs: np.ndarray
+    ) -> list[Reading]:
+        "The readings of pictures, from the final outputs."
         rows = zip(pictures, outputs, *split_reject_class(outputs), strict=True)
-        return [answer(self, *each) for each in rows]
+        return [make_reading(self, *each) for each in rows]
 
 # %% ../nbs/40_reader.ipynb #5ca4b0e6
 def answer_file(
@@ -627,15 +634,15 @@ def answer_file(
     Parameters
     ----------
     read : `Reader.read` or `Reader.read_number`.
-    name : the file's path, or what to call it where `content` is given.
+    name : the file's path, or its name in the answer if `content` is given.
 
     Returns
     -------
     `image`, the name, and what `as_dict` of the answer gives, or `error`, why there is none.
     """
     try:
-        answered = read(Path(name) if content is None else content)
-        return {"image": str(name)} | answered.as_dict()
+        reading = read(Path(name) if content is None else content)
+        return {"image": str(name)} | reading.as_dict()
     except MnistNbError as e:
         return {"image": str(name), "error": str(e) if str(name) in str(e) else f"{name}: {e}"}
 
@@ -645,12 +652,12 @@ class ActiveReader:
 
     Parameters
     ----------
-    registry : where the versions are; the program's home folder unless told otherwise.
+    registry : where the versions are; by default the program's home folder.
 
     Attributes
     ----------
-    problem : why the version in use cannot be read and one used before it answers instead; empty
-        where it can.
+    problem : why the version in use cannot be read and an earlier one answers instead; empty if
+        it can be read.
     """
 
     def __init__(self, registry: ModelRegistry | None = None):
@@ -670,7 +677,7 @@ class ActiveReader:
 
 # %% ../nbs/40_reader.ipynb #894cf0af
 def load_last_working(registry: ModelRegistry, used: list[str]) -> tuple[Reader, str]:
-    "The reader of the last version that can be read, and what was wrong with the very last."
+    "The reader of the last version that can be read, and what was wrong with the last one."
     first: ModelError | None = None
     for version in dict.fromkeys(reversed(used)):
         try:
@@ -682,11 +689,11 @@ def load_last_working(registry: ModelRegistry, used: list[str]) -> tuple[Reader,
 
 # %% ../nbs/40_reader.ipynb #d161799d
 @cache
-def kept_reader(folder: Path) -> ActiveReader:
-    "The reader of the current version of a store, kept for the next time."
+def cached_reader(folder: Path) -> ActiveReader:
+    "The cached reader of the current version in a registry."
     return ActiveReader(ModelRegistry(folder))
 
 # %% ../nbs/40_reader.ipynb #a0da8e9a
 def read_digit(image: Picture) -> Reading:
     "Read one digit with the current version of the model; see `Reader.read`."
-    return kept_reader(ModelRegistry().folder).get().read(image)
+    return cached_reader(ModelRegistry().folder).get().read(image)

@@ -199,7 +199,7 @@ def test_58_what_cannot_be_read_is_said(reader, page, name, words):
 def test_58_a_layout_of_another_version(reader, monkeypatch):
     from mnist_nb.vision import forms
 
-    monkeypatch.setattr(forms, "FORMAT", 2)
+    monkeypatch.setattr(forms, "FORMAT_VERSION", 2)
     picture = form_picture(Form("id:8"))
     monkeypatch.undo()
     with pytest.raises(ImageError, match="unknown layout"):

@@ -63,13 +63,13 @@ def columns(n, strokes):
 
 def only_ways(*ways):
     "Looks of some ways alone."
-    looks = preprocessing._looks
+    looks = preprocessing._interpretations
 
     def kept(grey, polarity):
         found, polarity = looks(grey, polarity)
         return [look for look in found if look[0] in ways], polarity
 
-    return {"_looks": kept}
+    return {"_interpretations": kept}
 
 
 def no_border(ink):
@@ -78,7 +78,7 @@ def no_border(ink):
     return labels, stats, touching, np.zeros_like(touching)
 
 
-preprocessing_pieces = preprocessing._pieces
+preprocessing_pieces = preprocessing._connected_components
 
 RULES = {
     "all rules": {},
@@ -86,19 +86,19 @@ RULES = {
     "the unchanged look": only_ways("located", "whole", "plain"),
     "the whole look": only_ways("located", "plain", "unchanged"),
     "the located look": only_ways("whole", "plain", "unchanged"),
-    "a closer look at small digits": {"_CLOSE": 0},
-    "borders and lines told apart": {"_pieces": no_border},
-    "ruled lines taken out": {"_without_lines": lambda ink, strength, least: ink},
-    "frames taken out": {"_is_frame": lambda stats: np.zeros(len(stats), bool)},
+    "a closer look at small digits": {"_SMALL_DIGIT_SIZE": 0},
+    "borders and lines told apart": {"_connected_components": no_border},
+    "ruled lines taken out": {"_remove_ruled_lines": lambda ink, strength, min_strength: ink},
+    "frames taken out": {"_encloses_others": lambda stats: np.zeros(len(stats), bool)},
     "the digit told from what lies apart": {
-        "_main_group": lambda stats, keep: keep & (stats[:, 2:4].max(1) > 0)
+        "_main_group": lambda stats, selected: selected & (stats[:, 2:4].max(1) > 0)
     },
-    "a second ground, light divided out": {"_BROAD": 10**6},
+    "a second ground, light divided out": {"_MIN_SHADING_SIZE": 10**6},
     "windows of the shorter side": {
-        "_thin_polarity": lambda grey: "dark" if np.median(grey) > 127 else "light"
+        "_thin_stroke_polarity": lambda grey: "dark" if np.median(grey) > 127 else "light"
     },
-    "an even ground": {"_even_level": lambda grey, histogram: None},
-    "thin pens widened": {"_THINNEST": 0},
+    "an even ground": {"_even_background_level": lambda grey, histogram: None},
+    "thin pens widened": {"_MIN_PEN_SHARE": 0},
 }
 
 

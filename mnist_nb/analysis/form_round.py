@@ -16,7 +16,7 @@ from ..core import ImageError
 from ..data.handwriting import write_strokes
 from ..reader import Reader
 from mnist_nb.vision.forms import (
-    SURE_ABOVE,
+    SURE_FORM_CONFIDENCE,
     Form,
     FormColumn,
     FormSheet,
@@ -28,31 +28,31 @@ from mnist_nb.vision.forms import (
 )
 
 # %% ../../nbs/analysis/55_form_round.ipynb #f0c4d109
-_PIXELS_PER_MM = 10
+_PRINT_PIXELS_PER_MM = 10
 _CANVAS_MM = 12.0  # side of the square that a digit is drawn in
 
 # %% ../../nbs/analysis/55_form_round.ipynb #f0c4d10a
 def _stroke_ink(digit: str, height: float, pen: float, rng: np.random.Generator) -> np.ndarray:
     "A digit of simulated strokes, of a height in millimetres; float32, 0 to 1."
     strokes = write_strokes(digit, rng)
-    side = round(_CANVAS_MM * _PIXELS_PER_MM)
+    side = round(_CANVAS_MM * _PRINT_PIXELS_PER_MM)
     points = np.concatenate(strokes)
     middle, size = (points.max(0) + points.min(0)) / 2, np.ptp(points, axis=0)
-    scale = _PIXELS_PER_MM * min((height - pen) / max(size[1], 0.3), 6.6 / max(size[0], 0.1))
+    scale = _PRINT_PIXELS_PER_MM * min((height - pen) / max(size[1], 0.3), 6.6 / max(size[0], 0.1))
     ink = np.zeros((side, side), np.uint8)
     for stroke in strokes:
         fixed_point = np.rint(((stroke - middle) * scale + side / 2) * 16).astype(np.int32)
-        width = max(1, round(pen * _PIXELS_PER_MM))
+        width = max(1, round(pen * _PRINT_PIXELS_PER_MM))
         cv2.polylines(ink, [fixed_point[:, None]], False, 255, width, cv2.LINE_AA, 4)
     return ink / np.float32(255)
 
 # %% ../../nbs/analysis/55_form_round.ipynb #f0c4d10b
 def _sample_ink(image: np.ndarray, height: float) -> np.ndarray:
     "A digit in MNIST's form, of a height in millimetres; float32, 0 to 1."
-    side = round(_CANVAS_MM * _PIXELS_PER_MM)
-    scale = height * _PIXELS_PER_MM / 20
+    side = round(_CANVAS_MM * _PRINT_PIXELS_PER_MM)
+    scale = height * _PRINT_PIXELS_PER_MM / 20
     columns = np.flatnonzero(image.max(0) > 60)
-    scale = min(scale, 6.8 * _PIXELS_PER_MM / max(1, int(np.ptp(columns))))
+    scale = min(scale, 6.8 * _PRINT_PIXELS_PER_MM / max(1, int(np.ptp(columns))))
     middle = (columns[0] + columns[-1]) / 2, np.flatnonzero(image.max(1) > 60)[[0, -1]].mean()
     matrix = np.array(
         [[scale, 0, side / 2 - scale * middle[0]], [0, scale, side / 2 - scale * middle[1]]],
@@ -97,11 +97,11 @@ def fill_form(
     -------
     uint8 array of shape (h, w), as a scanner would see it, 10 pixels a millimetre.
     """
-    picture = form_picture(form, page, dpi=25.4 * _PIXELS_PER_MM).astype(np.float32)
+    picture = form_picture(form, page, dpi=25.4 * _PRINT_PIXELS_PER_MM).astype(np.float32)
     mean_height = rng.uniform(5.2, 7.2)
     pen = rng.uniform(0.35, 0.8)
     darkness = rng.uniform(0.6, 0.95)
-    side = round(_CANVAS_MM * _PIXELS_PER_MM)
+    side = round(_CANVAS_MM * _PRINT_PIXELS_PER_MM)
     for boxes, cells in zip(form.boxes(page), rows, strict=True):
         text = "".join(
             cell.rjust(column.digits) for cell, column in zip(cells, form.columns, strict=True)
@@ -117,12 +117,12 @@ def fill_form(
                 index = rng.choice(np.flatnonzero(labels == int(digit)))
                 ink = _sample_ink(images[index], digit_height)
             middle = np.array([left + width / 2, top + height / 2]) + rng.normal(0, 0.4, 2)
-            x, y = np.rint(middle * _PIXELS_PER_MM - side / 2).astype(int)
+            x, y = np.rint(middle * _PRINT_PIXELS_PER_MM - side / 2).astype(int)
             picture[y : y + side, x : x + side] *= 1 - darkness * ink
     return picture.astype(np.uint8)
 
 # %% ../../nbs/analysis/55_form_round.ipynb #f0c4d111
-def _shading(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def _random_shading(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     "The light on a photo, 0 to 1: falling off to one side, with the shadow of a hand or a phone."
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32) / max(shape)
     angle = rng.uniform(0, 2 * np.pi)
@@ -178,7 +178,7 @@ def phone_photo(
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_TRANSPARENT,
     )
-    bright = photo * (rng.uniform(0.7, 0.95) * _shading(shape, rng))
+    bright = photo * (rng.uniform(0.7, 0.95) * _random_shading(shape, rng))
     blurred = cv2.GaussianBlur(bright, (0, 0), rng.uniform(0.5, 1.6))
     noisy = blurred + rng.normal(0, rng.uniform(1.5, 5), shape).astype(np.float32)
     jpeg_options = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 92))]
@@ -207,7 +207,7 @@ def _id_marks(
     for cell in sheet.cells:
         if cell.column == 0 and (written := rows[cell.row][0]):
             text, confidence, reason = fitted_text(column, cell.readings)
-            sure = not reason and confidence >= SURE_ABOVE
+            sure = not reason and confidence >= SURE_FORM_CONFIDENCE
             marks.append((cell.text == written, cell.sure, text == written, sure))
     return marks
 
@@ -229,7 +229,7 @@ def _slip_marks(
             text, confidence, reason = fitted_text(
                 FormColumn("id", 8, choices=choices), cell.readings
             )
-            marks.append(not reason and confidence >= SURE_ABOVE)
+            marks.append(not reason and confidence >= SURE_FORM_CONFIDENCE)
     return marks
 
 # %% ../../nbs/analysis/55_form_round.ipynb #f0c4d121

@@ -28,7 +28,7 @@ def unit_height(strokes: list[np.ndarray]) -> list[np.ndarray]:
     return [(stroke - low) * scale for stroke in strokes]
 
 # %% ../../nbs/analysis/56_number_kinds.ipynb #55aa0008
-def sign_strokes(sign: str, rng: np.random.Generator) -> list[np.ndarray]:
+def write_sign(sign: str, rng: np.random.Generator) -> list[np.ndarray]:
     "A sign beside digits that reach from 0 to 1."
     little = partial(rng.normal, 0, 0.02)
     more = partial(rng.normal, 0, 0.06)
@@ -53,7 +53,7 @@ def write_line(
     groups = []
     for character in text:
         if character in SIGNS:
-            strokes = sign_strokes(character, rng)
+            strokes = write_sign(character, rng)
         else:
             size = rng.uniform(0.9, 1.1)
             strokes = [s * size + [0, 1 - size] for s in unit_height(write_strokes(character, rng))]
@@ -64,7 +64,7 @@ def write_line(
     return groups
 
 # %% ../../nbs/analysis/56_number_kinds.ipynb #55aa000a
-def draw_strokes(picture: np.ndarray, strokes: Sequence[np.ndarray], pen: int) -> None:
+def draw_polylines(picture: np.ndarray, strokes: Sequence[np.ndarray], pen: int) -> None:
     "Draw strokes on a picture."
     for stroke in strokes:
         fixed_point = np.rint(stroke * 16).astype(np.int32)
@@ -81,7 +81,7 @@ def draw_number(
     low = points.min(0) - margin
     width, height = (np.ptp(points, 0) + 2 * margin).astype(int)
     picture = np.full((height, width), 255, np.uint8)
-    draw_strokes(picture, [stroke - low for stroke in strokes], int(rng.integers(6, 13)))
+    draw_polylines(picture, [stroke - low for stroke in strokes], int(rng.integers(6, 13)))
     return picture, text, strokes
 
 
@@ -197,7 +197,7 @@ def digits_in_boxes(kind: str, rng: np.random.Generator) -> tuple:
         middle = np.ptp(np.concatenate(digit), 0) / 2
         place = [left + side / 2, margin + side / 2] + rng.normal(0, 6, 2)
         strokes += [stroke - middle + place for stroke in digit]
-    draw_strokes(page, strokes, pen)
+    draw_polylines(page, strokes, pen)
     return page, text, strokes
 
 # %% ../../nbs/analysis/56_number_kinds.ipynb #55aa0011

@@ -184,7 +184,7 @@ def report_download(report: Callable | None, event: dict) -> None:
 # %% ../../nbs/dashboard/81_session.ipynb #c7f2d667
 def outputs_path(reader: Reader, registry: ModelRegistry) -> Path:
     "Where a version's outputs for the test digits are kept."
-    settings = f"{reader.temperature} {reader.refuse_above} {reader.looks_again}"
+    settings = f"{reader.temperature} {reader.refuse_above} {reader.use_tta}"
     return cache_path(f"outputs-{zlib.crc32(settings.encode()):08x}", reader.version, registry)
 
 # %% ../../nbs/dashboard/81_session.ipynb #f88857d5

@@ -33,7 +33,9 @@ from ..vision.preprocessing import decode, open_image
 
 # %% ../../nbs/dashboard/87_sheet_page.ipynb #7e1a0008
 SAMPLE_NUMBERS = (("12", "305", "48"), ("7", "96", "210"), ("83", "4", "57"), ("640", "19", "2"))
-CELL_WIDTH, CELL_HEIGHT, MARGIN = 210, 130, 70
+CELL_WIDTH = 210  # pixels
+CELL_HEIGHT = 130  # pixels
+EXAMPLE_MARGIN = 70  # pixels
 
 # %% ../../nbs/dashboard/87_sheet_page.ipynb #7e1a0009
 def write_number(page: np.ndarray, text: str, left: int, top: int) -> None:
@@ -49,17 +51,22 @@ def write_number(page: np.ndarray, text: str, left: int, top: int) -> None:
 def sample_sheet() -> np.ndarray:
     "A photo of a ruled table with handwritten numbers; uint8 array of shape (height, width)."
     rows, columns = len(SAMPLE_NUMBERS), len(SAMPLE_NUMBERS[0])
-    width, height = columns * CELL_WIDTH + 2 * MARGIN, rows * CELL_HEIGHT + 2 * MARGIN
+    width, height = (
+        columns * CELL_WIDTH + 2 * EXAMPLE_MARGIN,
+        rows * CELL_HEIGHT + 2 * EXAMPLE_MARGIN,
+    )
     page = np.full((height, width), 246, np.uint8)
     for row in range(rows + 1):
-        y = MARGIN + row * CELL_HEIGHT
-        cv2.line(page, (MARGIN, y), (width - MARGIN, y), 110, 2, cv2.LINE_AA)
+        y = EXAMPLE_MARGIN + row * CELL_HEIGHT
+        cv2.line(page, (EXAMPLE_MARGIN, y), (width - EXAMPLE_MARGIN, y), 110, 2, cv2.LINE_AA)
     for column in range(columns + 1):
-        x = MARGIN + column * CELL_WIDTH
-        cv2.line(page, (x, MARGIN), (x, height - MARGIN), 110, 2, cv2.LINE_AA)
+        x = EXAMPLE_MARGIN + column * CELL_WIDTH
+        cv2.line(page, (x, EXAMPLE_MARGIN), (x, height - EXAMPLE_MARGIN), 110, 2, cv2.LINE_AA)
     for row, texts in enumerate(SAMPLE_NUMBERS):
         for column, text in enumerate(texts):
-            write_number(page, text, MARGIN + column * CELL_WIDTH, MARGIN + row * CELL_HEIGHT)
+            write_number(
+                page, text, EXAMPLE_MARGIN + column * CELL_WIDTH, EXAMPLE_MARGIN + row * CELL_HEIGHT
+            )
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     seen = corners + np.array([[34, 16], [-12, 40], [-40, -8], [10, -34]], np.float32)
     turn = cv2.getPerspectiveTransform(corners, seen)

@@ -15,7 +15,7 @@ from ..core import IMAGE_SIZE
 from ..vision.preprocessing import normalize_digit, pen_width
 
 # %% ../../nbs/data/23_augmentation.ipynb #5cece553
-MARGIN = 4  # pixels
+DIGIT_MARGIN = 4  # pixels
 MAX_BATCH_SIZE = 800  # digits
 INK_THRESHOLD = 100  # of 255
 
@@ -24,14 +24,16 @@ def stack_digits(images: np.ndarray) -> np.ndarray:
     """A batch (n, 28, 28) as one picture of n digits above each other, each with a margin; shape
     (36 n, 36).
     """
-    return np.pad(images, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))).reshape(
-        -1, IMAGE_SIZE + 2 * MARGIN
-    )
+    return np.pad(
+        images, ((0, 0), (DIGIT_MARGIN, DIGIT_MARGIN), (DIGIT_MARGIN, DIGIT_MARGIN))
+    ).reshape(-1, IMAGE_SIZE + 2 * DIGIT_MARGIN)
 
 # %% ../../nbs/data/23_augmentation.ipynb #c3cbd74f
 def unstack_digits(picture: np.ndarray) -> np.ndarray:
     "The batch (n, 28, 28) back from one tall picture."
-    return picture.reshape(-1, *[IMAGE_SIZE + 2 * MARGIN] * 2)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    return picture.reshape(-1, *[IMAGE_SIZE + 2 * DIGIT_MARGIN] * 2)[
+        :, DIGIT_MARGIN:-DIGIT_MARGIN, DIGIT_MARGIN:-DIGIT_MARGIN
+    ]
 
 # %% ../../nbs/data/23_augmentation.ipynb #b50773e1
 GRID_WEIGHTS = cv2.resize(
@@ -88,7 +90,11 @@ def warp(
     if shrink is not None:
         maps[:, :, :2] *= np.reshape(shrink, (-1, 1, 1, 1, 1)).astype(np.float32)
     sources = (
-        maps[:, :, 0] * ROWS + maps[:, :, 1] * COLUMNS + maps[:, :, 2] + IMAGE_SIZE // 2 + MARGIN
+        maps[:, :, 0] * ROWS
+        + maps[:, :, 1] * COLUMNS
+        + maps[:, :, 2]
+        + IMAGE_SIZE // 2
+        + DIGIT_MARGIN
     )
     sources += (
         GRID_WEIGHTS
@@ -97,8 +103,10 @@ def warp(
     )
     sources[:, 0] += random_stretch(n, rng, strength)[:, :, None]
     sources[:, 1] += random_stretch(n, rng, strength)[:, None, :]
-    sources = np.clip(sources, 0, IMAGE_SIZE + 2 * MARGIN - 1)
-    sources[:, 0] += (np.arange(n, dtype=np.float32) * (IMAGE_SIZE + 2 * MARGIN))[:, None, None]
+    sources = np.clip(sources, 0, IMAGE_SIZE + 2 * DIGIT_MARGIN - 1)
+    sources[:, 0] += (np.arange(n, dtype=np.float32) * (IMAGE_SIZE + 2 * DIGIT_MARGIN))[
+        :, None, None
+    ]
     source_rows, source_columns = (
         sources[:, axis].reshape(n * IMAGE_SIZE, IMAGE_SIZE) for axis in (0, 1)
     )
@@ -215,7 +223,7 @@ def centrelines(images: np.ndarray) -> np.ndarray:
     cannot be found.
     """
     doubled = cv2.resize(stack_digits(images), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
-    side = 2 * (IMAGE_SIZE + 2 * MARGIN)
+    side = 2 * (IMAGE_SIZE + 2 * DIGIT_MARGIN)
     thinned = thin((doubled > INK_THRESHOLD).astype(np.uint8).reshape(len(images), side, side))
     distance = cv2.distanceTransform(1 - thinned.reshape(doubled.shape), cv2.DIST_L2, 5) / 2
     halved = cv2.resize(distance, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)

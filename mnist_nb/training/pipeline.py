@@ -154,7 +154,7 @@ def save_version(trained: Trained, label: str, registry: ModelRegistry, mnist: M
     litert_model = LiteRTModel(content)
     check_conversion(trained.model, litert_model, mnist.test_images[:200])
     settings, reports = evaluate_splits(
-        Reader(litert_model, label, looks_again=False), evaluation_data(mnist, PRELIMINARY_DIGITS)
+        Reader(litert_model, label, use_tta=False), evaluation_data(mnist, PRELIMINARY_DIGITS)
     )
     record = training_record(trained, label)
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,7 +29,7 @@ from matplotlib.patches import Rectangle
 from ..core import ImageError, atomic_path
 from .constraints import check_constraints, most_probable_number
 from .preprocessing import Page, PreprocessedImage, decode
-from .sheets import jpeg_data_url
+from .sheets import DigitReader, jpeg_data_url
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e07
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class FormColumn:
 
     @property
     def is_constrained(self) -> bool:
-        "Whether anything is known of its numbers."
+        "Whether its numbers are constrained at all."
         return (self.minimum, self.maximum, self.choices) != (None, None, None)
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e08
-MOST_DIGITS = 12  # in a column
-_COLUMN = re.compile(
+MAX_DIGITS = 12  # in a column
+_COLUMN_PATTERN = re.compile(
     r"(?P<name>[^\W_][\w .-]{0,29}):(?P<digits>\d{1,2})(?P<bounds>([<>]=\d{1,12})*)(=(?P<path>.+))?"
 )
 
@@ -72,26 +72,28 @@ def _read_choices(path: str | os.PathLike, name: str) -> list[str]:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as e:
-        why = getattr(e, "strerror", None) or "it is no text file"
-        raise ValueError(f"columns: cannot read the numbers of {name!r} from {path}: {why}") from e
+        cause = getattr(e, "strerror", None) or "it is no text file"
+        raise ValueError(
+            f"columns: cannot read the numbers of {name!r} from {path}: {cause}"
+        ) from e
     rows = [row for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
-    head = [field.strip().lower() for field in rows[0]] if rows else []
-    at = head.index(name.lower()) if name.lower() in head else 0
-    numbers = [row[at].strip() for row in rows if len(row) > at]
+    header = [field.strip().lower() for field in rows[0]] if rows else []
+    column = header.index(name.lower()) if name.lower() in header else 0
+    numbers = [row[column].strip() for row in rows if len(row) > column]
     return numbers[1:] if numbers and not numbers[0].isdigit() else numbers
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e0a
 def _parse_column(text: str) -> FormColumn:
     "One column of a specification; raises ValueError."
-    match = _COLUMN.fullmatch(text.strip())
+    match = _COLUMN_PATTERN.fullmatch(text.strip())
     if not match:
         raise ValueError(
             "columns: expected names with a number of boxes, such as 'id:8,score:2<=25', "
             f"got {text.strip()!r}"
         )
     name, digits = match["name"].strip(), int(match["digits"])
-    if not 1 <= digits <= MOST_DIGITS:
-        raise ValueError(f"columns: expected 1 to {MOST_DIGITS} boxes for {name!r}, got {digits}")
+    if not 1 <= digits <= MAX_DIGITS:
+        raise ValueError(f"columns: expected 1 to {MAX_DIGITS} boxes for {name!r}, got {digits}")
     bounds = {sign: int(value) for sign, value in re.findall(r"([<>]=)(\d+)", match["bounds"])}
     minimum, maximum = bounds.get(">="), bounds.get("<=")
     choices = _read_choices(match["path"].strip(), name) if match["path"] else None
@@ -131,13 +133,23 @@ def parse_columns(text: str) -> tuple[FormColumn, ...]:
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e0f
 PAPERS = {"a4": (210.0, 297.0), "letter": (215.9, 279.4)}
-FORMAT = 1
-MOST_ROWS = 2000
-_MARGIN, _MARKER, _CODE = 10.0, 9.0, 22.0
-_TOP, _ROW, _HEIGHT = 46.0, 10.6, 9.0
-_PITCH, _LEAST_PITCH, _BETWEEN = 8.4, 6.4, 0.8
-_COLUMN_GAP, _LABEL, _LETTER = 6.0, 8.0, 1.9
-_MOST_CODE = 110
+FORMAT_VERSION = 1
+MAX_ROWS = 2000
+_MAX_CODE_BYTES = 110
+
+# millimetres
+_PAGE_MARGIN = 10.0
+_MARKER_SIZE = 9.0
+_CODE_SIZE = 22.0
+_FIRST_ROW_TOP = 46.0
+_ROW_PITCH = 10.6
+_BOX_HEIGHT = 9.0
+_MAX_BOX_PITCH = 8.4
+_MIN_BOX_PITCH = 6.4
+_BOX_GAP = 0.8
+_COLUMN_GAP = 6.0
+_LABEL_WIDTH = 8.0
+_LETTER_WIDTH = 1.9
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e10
 @dataclass(frozen=True)
@@ -166,15 +178,15 @@ class Form:
             raise ValueError(f"paper: expected 'a4' or 'letter', got {self.paper!r}")
         if isinstance(self.rows, bool) or not isinstance(self.rows, int):
             raise ValueError(f"rows: expected a whole number, got {self.rows!r}")
-        if not 1 <= self.rows <= MOST_ROWS:
-            raise ValueError(f"rows: expected 1 to {MOST_ROWS}, got {self.rows}")
-        if self._pitch < _LEAST_PITCH:
+        if not 1 <= self.rows <= MAX_ROWS:
+            raise ValueError(f"rows: expected 1 to {MAX_ROWS}, got {self.rows}")
+        if self._pitch < _MIN_BOX_PITCH:
             boxes = sum(column.digits for column in self.columns)
             raise ValueError(
                 f"columns: {boxes} boxes in {len(self.columns)} columns do not fit on {self.paper} "
                 "paper; take fewer or shorter columns, or shorter names"
             )
-        if len(self.code(1).encode()) > _MOST_CODE:
+        if len(self.code(1).encode()) > _MAX_CODE_BYTES:
             raise ValueError("columns: the names are too long for the code; shorten them")
 
     @property
@@ -190,8 +202,8 @@ class Form:
     @property
     def rows_per_page(self) -> int:
         "How many rows a full page has."
-        bottom = self.size[1] - _MARGIN - _MARKER - 2
-        return int((bottom - _TOP - _HEIGHT) / _ROW) + 1
+        bottom = self.size[1] - _PAGE_MARGIN - _MARKER_SIZE - 2
+        return int((bottom - _FIRST_ROW_TOP - _BOX_HEIGHT) / _ROW_PITCH) + 1
 
     @property
     def pages(self) -> int:
@@ -200,15 +212,16 @@ class Form:
 
     @cached_property
     def _pitch(self) -> float:
-        "From the left side of a box to that of the next one, narrower where there are many."
-        room = self.size[0] - 2 * (_MARGIN + 2) - _LABEL
+        "The distance between the left sides of neighbouring boxes, smaller if there are many."
+        room = self.size[0] - 2 * (_PAGE_MARGIN + 2) - _LABEL_WIDTH
 
         def needed(pitch):
-            widths = [max(c.digits * pitch, len(c.name) * _LETTER) for c in self.columns]
+            widths = [max(c.digits * pitch, len(c.name) * _LETTER_WIDTH) for c in self.columns]
             return sum(widths) + _COLUMN_GAP * (len(widths) - 1)
 
         return next(
-            (p for p in np.arange(_PITCH, _LEAST_PITCH - 0.1, -0.1) if needed(p) <= room), 0
+            (p for p in np.arange(_MAX_BOX_PITCH, _MIN_BOX_PITCH - 0.1, -0.1) if needed(p) <= room),
+            0,
         )
 
     def rows_on(self, page: int) -> range:
@@ -218,44 +231,49 @@ class Form:
 
     def column_starts(self) -> list[float]:
         "Where the first box of each column begins."
-        widths = [max(c.digits * self._pitch, len(c.name) * _LETTER) for c in self.columns]
-        free = self.size[0] - _LABEL - sum(widths) - _COLUMN_GAP * (len(widths) - 1)
+        widths = [max(c.digits * self._pitch, len(c.name) * _LETTER_WIDTH) for c in self.columns]
+        free = self.size[0] - _LABEL_WIDTH - sum(widths) - _COLUMN_GAP * (len(widths) - 1)
         ends = np.cumsum([0.0, *(width + _COLUMN_GAP for width in widths[:-1])])
-        return [float(free / 2 + _LABEL + end) for end in ends]
+        return [float(free / 2 + _LABEL_WIDTH + end) for end in ends]
 
     def boxes(self, page: int) -> np.ndarray:
         "Left, top, width and height of each box on a page; float32 (rows, boxes in a row, 4)."
         left = [
-            start + k * self._pitch + _BETWEEN / 2
+            start + k * self._pitch + _BOX_GAP / 2
             for column, start in zip(self.columns, self.column_starts(), strict=True)
             for k in range(column.digits)
         ]
-        top = _TOP + _ROW * np.arange(len(self.rows_on(page)))
-        found = np.empty((len(top), len(left), 4), np.float32)
-        found[..., 0], found[..., 1] = left, top[:, None]
-        found[..., 2:] = self._pitch - _BETWEEN, _HEIGHT
-        return found
+        top = _FIRST_ROW_TOP + _ROW_PITCH * np.arange(len(self.rows_on(page)))
+        boxes = np.empty((len(top), len(left), 4), np.float32)
+        boxes[..., 0] = left
+        boxes[..., 1] = top[:, None]
+        boxes[..., 2:] = self._pitch - _BOX_GAP, _BOX_HEIGHT
+        return boxes
 
     def markers(self) -> np.ndarray:
         "The corners of the four markers, clockwise from the left top; float32 (4, 4, 2)."
         width, height = self.size
-        near, right = _MARGIN, width - _MARGIN - _MARKER
-        low = height - _MARGIN - _MARKER
+        near, right = _PAGE_MARGIN, width - _PAGE_MARGIN - _MARKER_SIZE
+        low = height - _PAGE_MARGIN - _MARKER_SIZE
         places = np.array([[near, near], [right, near], [right, low], [near, low]], np.float32)
-        return places[:, None] + _MARKER * np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+        return places[:, None] + _MARKER_SIZE * np.array(
+            [[0, 0], [1, 0], [1, 1], [0, 1]], np.float32
+        )
 
     def code_place(self) -> tuple[float, float]:
         "The left top corner of the QR code."
-        return self.size[0] - _MARGIN - _MARKER - 4 - _CODE, _MARGIN
+        return self.size[0] - _PAGE_MARGIN - _MARKER_SIZE - 4 - _CODE_SIZE, _PAGE_MARGIN
 
     def code(self, page: int) -> str:
-        "What the QR code on a page says."
+        "The text of the QR code on a page."
         columns = ",".join(map(str, self.columns))
-        return f"mnist_nb form {FORMAT} {self.paper} {self.rows} {page}/{self.pages} {columns}"
+        return (
+            f"mnist_nb form {FORMAT_VERSION} {self.paper} {self.rows} {page}/{self.pages} {columns}"
+        )
 
     @classmethod
     def from_code(cls, code: str) -> tuple["Form", int]:
-        "The layout and the page that a QR code says; raises ImageError where it says none."
+        "The layout and the page that a QR code encodes; raises ImageError if it encodes none."
         match = re.fullmatch(
             r"mnist_nb form (\d+) (\w+) (\d+) (\d+)/(\d+) ([^=]+([<>]=[^=]+)*)", code
         )
@@ -271,7 +289,7 @@ class Form:
             form, unknown = None, str(e)
         if (
             not form
-            or int(number) != FORMAT
+            or int(number) != FORMAT_VERSION
             or form.pages != int(pages)
             or not form.rows_on(int(page))
         ):
@@ -282,30 +300,32 @@ class Form:
         return form, int(page)
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e14
-MARKERS = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
-_INK, _PALE, _BOX_COLOUR = "black", "0.45", "#9db4cb"
+MARKER_DICTIONARY = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
+_INK_COLOUR = "black"
+_LABEL_COLOUR = "0.45"
+_BOX_COLOUR = "#9db4cb"
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e15
-def _squares(cells: np.ndarray, left: float, top: float, side: float) -> list[Rectangle]:
+def _dark_squares(cells: np.ndarray, left: float, top: float, side: float) -> list[Rectangle]:
     "The dark cells of a square pattern, bool (n, n), each run of a row as one rectangle."
-    cell, found = side / len(cells), []
+    cell, rectangles = side / len(cells), []
     for row, line in enumerate(cells):
         edges = np.flatnonzero(np.diff(np.r_[0, line.astype(np.int8), 0]))
         for start, stop in edges.reshape(-1, 2):
             corner = left + start * cell, top + row * cell
-            found.append(Rectangle(corner, (stop - start) * cell + 0.01, cell + 0.01))
-    return found
+            rectangles.append(Rectangle(corner, (stop - start) * cell + 0.01, cell + 0.01))
+    return rectangles
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e16
-def _patterns(form: Form, page: int) -> list[Rectangle]:
+def _marker_and_code_patches(form: Form, page: int) -> list[Rectangle]:
     "The markers and the code of a page."
-    found = []
+    patches = []
     for number, corners in enumerate(form.markers()):
-        cells = cv2.aruco.generateImageMarker(MARKERS, number, 6) == 0
+        cells = cv2.aruco.generateImageMarker(MARKER_DICTIONARY, number, 6) == 0
         left, top = corners[0]
-        found += _squares(cells, left, top, _MARKER)
+        patches += _dark_squares(cells, left, top, _MARKER_SIZE)
     code = segno.make(form.code(page), error="m", micro=False, boost_error=False, encoding="utf-8")
-    return found + _squares(np.array(code.matrix, bool), *form.code_place(), _CODE)
+    return patches + _dark_squares(np.array(code.matrix, bool), *form.code_place(), _CODE_SIZE)
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e17
 def _draw_page(form: Form, page: int, title: str) -> Figure:
@@ -314,24 +334,28 @@ def _draw_page(form: Form, page: int, title: str) -> Figure:
     figure = Figure((width / 25.4, height / 25.4))
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
-    axes.add_collection(PatchCollection(_patterns(form, page), facecolor=_INK, linewidth=0))
+    axes.add_collection(
+        PatchCollection(_marker_and_code_patches(form, page), facecolor=_INK_COLOUR, linewidth=0)
+    )
     boxes = [Rectangle((x, y), w, h) for x, y, w, h in form.boxes(page).reshape(-1, 4)]
     style: dict[str, Any] = {"facecolor": "none", "edgecolor": _BOX_COLOUR, "linewidth": 0.9}
     axes.add_collection(PatchCollection(boxes, **style))
     starts = form.column_starts()
     for column, start in zip(form.columns, starts, strict=True):
-        place = start + _BETWEEN / 2, _TOP - 2
+        place = start + _BOX_GAP / 2, _FIRST_ROW_TOP - 2
         axes.text(*place, column.name, size=9.5, weight="bold", va="baseline", parse_math=False)
     for at, row in enumerate(form.rows_on(page)):
-        middle = starts[0] - 1.5, _TOP + at * _ROW + _HEIGHT / 2
-        axes.text(*middle, str(row + 1), size=7, color=_PALE, ha="right", va="center_baseline")
+        middle = starts[0] - 1.5, _FIRST_ROW_TOP + at * _ROW_PITCH + _BOX_HEIGHT / 2
+        axes.text(
+            *middle, str(row + 1), size=7, color=_LABEL_COLOUR, ha="right", va="center_baseline"
+        )
     words = "One digit in each box, with a dark pen.\nLeave boxes that you do not need empty."
-    left = _MARGIN + _MARKER + 5
+    left = _PAGE_MARGIN + _MARKER_SIZE + 5
     axes.text(left, 15, title, size=15, weight="bold", va="baseline", parse_math=False)
     style = {"size": 9, "color": "0.2", "linespacing": 1.5, "va": "top"}
-    axes.text(left, 19 if title else _MARGIN, words, **style)
+    axes.text(left, 19 if title else _PAGE_MARGIN, words, **style)
     number = f"page {page} of {form.pages}"
-    axes.text(width / 2, height - 13, number, size=8, color=_PALE, ha="center")
+    axes.text(width / 2, height - 13, number, size=8, color=_LABEL_COLOUR, ha="center")
     return figure
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e18
@@ -378,20 +402,20 @@ def write_form(
     """
     if Path(path).suffix.lower() != ".pdf":
         raise ValueError(f"path: expected a name that ends in .pdf, got {os.fspath(path)!r}")
-    parsed = parse_columns(columns) if isinstance(columns, str) else tuple(columns)
-    form = Form(parsed, rows, paper)
-    about = {
+    form_columns = parse_columns(columns) if isinstance(columns, str) else tuple(columns)
+    form = Form(form_columns, rows, paper)
+    metadata = {
         "Title": title or "A form to be filled in",
         "Creator": "mnist_nb",
         "CreationDate": None,
     }
-    with atomic_path(path) as temporary, PdfPages(temporary, metadata=about) as pdf:
+    with atomic_path(path) as temporary, PdfPages(temporary, metadata=metadata) as pdf:
         for page in range(1, form.pages + 1):
             pdf.savefig(_draw_page(form, page, title))
     return form
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e1d
-_LONGEST = 4000
+_MAX_SEARCH_SIZE = 4000  # pixels of the longer side
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e1e
 def find_markers(grey: np.ndarray) -> dict[int, np.ndarray]:
@@ -412,29 +436,29 @@ def find_markers(grey: np.ndarray) -> dict[int, np.ndarray]:
     """
     settings = cv2.aruco.DetectorParameters()
     settings.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
-    scale = min(1.0, _LONGEST / max(grey.shape))
+    scale = min(1.0, _MAX_SEARCH_SIZE / max(grey.shape))
     if scale < 1:
         grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    corners, numbers, _ = cv2.aruco.ArucoDetector(MARKERS, settings).detectMarkers(grey)
-    found = [int(number) for number in (() if numbers is None else numbers.ravel())]
-    ours = [(n, c[0] / np.float32(scale)) for n, c in zip(found, corners, strict=True) if n < 4]
-    if len({number for number, _ in ours}) < len(ours):
+    corners, numbers, _ = cv2.aruco.ArucoDetector(MARKER_DICTIONARY, settings).detectMarkers(grey)
+    marker_numbers = [int(number) for number in (() if numbers is None else numbers.ravel())]
+    form_markers = [
+        (n, c[0] / np.float32(scale)) for n, c in zip(marker_numbers, corners, strict=True) if n < 4
+    ]
+    if len({number for number, _ in form_markers}) < len(form_markers):
         raise ImageError("the photo shows more than one form; photograph one page at a time")
-    return dict(ours)
+    return dict(form_markers)
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e20
-def _homography(form: Form, found: dict[int, np.ndarray]) -> np.ndarray:
+def _homography(form: Form, markers: dict[int, np.ndarray]) -> np.ndarray:
     "From millimetres on the paper to pixels of the photo, (3, 3)."
-    numbers = sorted(found)
+    numbers = sorted(markers)
     paper = form.markers()[numbers].reshape(-1, 2)
-    photo = np.concatenate([found[number] for number in numbers])
+    photo = np.concatenate([markers[number] for number in numbers])
     return cv2.findHomography(paper, photo)[0]
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e21
-def _warped(
-    grey: np.ndarray, to_photo: np.ndarray, box: Sequence[float], scale: float
-) -> np.ndarray:
-    "A part of the paper, box in millimetres, `scale` pixels a millimetre; the rim goes on beyond."
+def _warp(grey: np.ndarray, to_photo: np.ndarray, box: Sequence[float], scale: float) -> np.ndarray:
+    "A part of the paper, box in millimetres, `scale` pixels per millimetre; edges are replicated."
     left, top, width, height = box
     from_pixel = np.array([[1 / scale, 0, left], [0, 1 / scale, top], [0, 0, 1]])
     size = round(width * scale), round(height * scale)
@@ -444,11 +468,11 @@ def _warped(
     )
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e23
-_QR_SIZES = range(25, 46, 4)  # squares a side, versions 2 to 7
+_QR_CODE_SIZES = range(25, 46, 4)  # squares a side, versions 2 to 7
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e24
-def _redrawn(code: np.ndarray, squares: int) -> np.ndarray:
-    "A QR code of so many squares, drawn anew from a soft picture of nothing but it."
+def _redraw_code(code: np.ndarray, squares: int) -> np.ndarray:
+    "A QR code of this many squares, redrawn from a blurred picture of it alone."
     small = cv2.resize(code, (squares, squares), interpolation=cv2.INTER_AREA)
     sharp = cv2.addWeighted(small, 2.6, cv2.blur(small, (3, 3)), -1.6, 0)
     paper = cv2.resize(cv2.GaussianBlur(code, (0, 0), len(code) / 6), sharp.shape)
@@ -457,23 +481,23 @@ def _redrawn(code: np.ndarray, squares: int) -> np.ndarray:
     return cv2.copyMakeBorder(large, 40, 40, 40, 40, cv2.BORDER_CONSTANT, value=255)
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e25
-def _code_pictures(grey: np.ndarray, found: dict[int, np.ndarray]) -> Iterator[np.ndarray]:
-    "Pictures of the place where a code should be."
+def _code_pictures(grey: np.ndarray, markers: dict[int, np.ndarray]) -> Iterator[np.ndarray]:
+    "Pictures of the area where the code should be."
     forms = [Form((FormColumn("n", 1),), 1, paper) for paper in PAPERS]
-    ways = [(_homography(form, found), *form.code_place()) for form in forms]
+    placements = [(_homography(form, markers), *form.code_place()) for form in forms]
     for scale, slack in ((10, 3), (16, 4), (7, 3)):
-        for to_photo, left, top in ways:
-            side = _CODE + 2 * slack
-            yield _warped(grey, to_photo, (left - slack, top - slack, side, side), scale)
-    for to_photo, left, top in ways:
-        code = _warped(grey, to_photo, (left, top, _CODE, _CODE), 16)
-        yield from (_redrawn(code, squares) for squares in _QR_SIZES)
+        for to_photo, left, top in placements:
+            side = _CODE_SIZE + 2 * slack
+            yield _warp(grey, to_photo, (left - slack, top - slack, side, side), scale)
+    for to_photo, left, top in placements:
+        code = _warp(grey, to_photo, (left, top, _CODE_SIZE, _CODE_SIZE), 16)
+        yield from (_redraw_code(code, squares) for squares in _QR_CODE_SIZES)
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e26
-def _read_code(grey: np.ndarray, found: dict[int, np.ndarray]) -> str:
-    "What the code on a form says; raises ImageError."
+def _read_code(grey: np.ndarray, markers: dict[int, np.ndarray]) -> str:
+    "The text of the code on a form; raises ImageError."
     detector = cv2.QRCodeDetector()
-    for picture in _code_pictures(grey, found):
+    for picture in _code_pictures(grey, markers):
         try:
             text = detector.detectAndDecode(picture)[0]
         except (cv2.error, UnicodeDecodeError):
@@ -519,10 +543,10 @@ class FormPage:
         if finer > 1.5:
             grey = cv2.resize(grey, None, fx=1 / finer, fy=1 / finer, interpolation=cv2.INTER_AREA)
             to_photo = np.diag([1 / finer, 1 / finer, 1]) @ to_photo
-        return _warped(grey, to_photo, (0, 0, width, height), scale)
+        return _warp(grey, to_photo, (0, 0, width, height), scale)
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e28
-_LEAST_MARKER = 16  # pixels
+_MIN_MARKER_SIZE = 16  # pixels
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e29
 def find_form(photo: Any) -> FormPage:
@@ -542,174 +566,197 @@ def find_form(photo: Any) -> FormPage:
         layout; or the picture cannot be read.
     """
     grey = decode(photo)
-    found = find_markers(grey)
-    if not found:
+    markers = find_markers(grey)
+    if not markers:
         raise ImageError(
-            "no form was found: none of the four square markers in its corners is to be seen"
+            "no form was found: none of the four square markers in its corners is visible"
         )
-    if len(found) < 3:
+    if len(markers) < 3:
         corners = "left top", "right top", "right bottom", "left bottom"
-        missing = " and ".join(corners[n] for n in range(4) if n not in found)
+        missing = " and ".join(corners[n] for n in range(4) if n not in markers)
         raise ImageError(
-            f"the form is cut off or covered: its markers {missing} are not to be seen, expected "
+            f"the form is cut off or covered: its markers {missing} are not visible, expected "
             "at least three of four; photograph the whole page"
         )
-    smallest = min(np.linalg.norm(np.diff(c, axis=0), axis=1).min() for c in found.values())
-    if smallest < _LEAST_MARKER:
+    side = min(np.linalg.norm(np.diff(c, axis=0), axis=1).min() for c in markers.values())
+    if side < _MIN_MARKER_SIZE:
         raise ImageError(
-            f"the form is too small in the photo: its markers have {smallest:.0f} pixels, expected "
-            f"at least {_LEAST_MARKER}; come closer"
+            f"the form is too small in the photo: its markers have {side:.0f} pixels, expected "
+            f"at least {_MIN_MARKER_SIZE}; come closer"
         )
-    form, page = Form.from_code(_read_code(grey, found))
-    return FormPage(form, page, grey, _homography(form, found))
+    form, page = Form.from_code(_read_code(grey, markers))
+    return FormPage(form, page, grey, _homography(form, markers))
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e2c
-_SCALE = 8
+_PAGE_PIXELS_PER_MM = 8
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e2d
 def _darkness(page: np.ndarray) -> np.ndarray:
     "How much darker than the paper around it each pixel of a straightened page is; uint8."
     height, width = page.shape
-    small = cv2.resize(page, (width // _SCALE, height // _SCALE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        page,
+        (width // _PAGE_PIXELS_PER_MM, height // _PAGE_PIXELS_PER_MM),
+        interpolation=cv2.INTER_AREA,
+    )
     window = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (11, 11))
     paper = cv2.blur(cv2.morphologyEx(small, cv2.MORPH_CLOSE, window), (3, 3))
     paper = np.maximum(cv2.resize(paper, (width, height), interpolation=cv2.INTER_LINEAR), 16)
     return 255 - cv2.divide(page, paper, scale=255)
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e2e
-def _sides(box: np.ndarray, darkness: np.ndarray) -> list[np.ndarray]:
-    "The bands along the four sides of a box, each so turned that its rows lie along the line."
+def _box_side_bands(box: np.ndarray, darkness: np.ndarray) -> list[np.ndarray]:
+    "The bands along the four sides of a box, each oriented with its rows along the line."
     (left, top), (right, bottom) = box[:2], box[:2] + box[2:]
-    out, into = 0.5, 1.1
-    bands = [(top - out, top + into), (bottom - into, bottom + out)]
-    rows = [tuple(round(at * _SCALE) for at in band) for band in bands]
-    bands = [(left - out, left + into), (right - into, right + out)]
-    columns = [tuple(round(at * _SCALE) for at in band) for band in bands]
-    across = slice(round((left - out) * _SCALE), round((right + out) * _SCALE))
-    down = slice(round((top - out) * _SCALE), round((bottom + out) * _SCALE))
+    outward, inward = 0.5, 1.1
+    bands = [(top - outward, top + inward), (bottom - inward, bottom + outward)]
+    rows = [tuple(round(at * _PAGE_PIXELS_PER_MM) for at in band) for band in bands]
+    bands = [(left - outward, left + inward), (right - inward, right + outward)]
+    columns = [tuple(round(at * _PAGE_PIXELS_PER_MM) for at in band) for band in bands]
+    across = slice(
+        round((left - outward) * _PAGE_PIXELS_PER_MM),
+        round((right + outward) * _PAGE_PIXELS_PER_MM),
+    )
+    down = slice(
+        round((top - outward) * _PAGE_PIXELS_PER_MM),
+        round((bottom + outward) * _PAGE_PIXELS_PER_MM),
+    )
     return [darkness[slice(*row), across] for row in rows] + [
         darkness[down, slice(*column)].T for column in columns
     ]
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e2f
-def _without_lines(darkness: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+def _remove_box_lines(darkness: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     "The darkness of a page, (h, w), without the sides of its boxes, in millimetres (n, 4)."
     result = darkness.copy()
-    sides = [side for box in boxes for side in _sides(box, result)]
-    inset = round(1.6 * _SCALE)
+    sides = [side for box in boxes for side in _box_side_bands(box, result)]
+    inset = round(1.6 * _PAGE_PIXELS_PER_MM)
     profiles = [np.median(side[:, inset:-inset], axis=1) for side in sides]
-    usual = np.median([profile.max() for profile in profiles])
+    typical_line = np.median([profile.max() for profile in profiles])
     for side, profile in zip(sides, profiles, strict=True):
-        line = np.minimum(profile, 1.3 * usual).astype(np.uint8)
+        line = np.minimum(profile, 1.3 * typical_line).astype(np.uint8)
         np.copyto(side, cv2.subtract(side, np.repeat(line[:, None], side.shape[1], 1)))
     return result
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e32
 @dataclass(frozen=True, eq=False)
 class _BoxInk:
-    "The ink of a box, uint8, where its left top corner lies in the page, and what is wrong."
+    "The ink of a box, uint8, the position of its top left corner on the page, and any objection."
 
     ink: np.ndarray | None
     place: tuple[int, int]
     reason: str = ""
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e33
-_SPECK, _SMALL = 0.8, 2.2  # millimetres
-_SPILL = 3.0
+_MAX_SPECK_SIZE = 0.8  # millimetres
+_MIN_DIGIT_SIZE = 2.2  # millimetres
+_MAX_SPILL = 3.0  # millimetres beyond a box
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e34
 def _ink_level(darkness: np.ndarray, owner: np.ndarray) -> float:
-    "How dark the writing on a page is, 60 to 255; a usual value where there is next to none."
+    "How dark the writing on a page is, 60 to 255; a typical value if there is almost none."
     counts = cv2.calcHist([darkness], [0], (owner > 0).view(np.uint8), [256], [0, 256]).ravel()
     total = np.cumsum(counts[60:])
     return 60.0 + float(np.searchsorted(total, 0.8 * total[-1])) if total[-1] > 320 else 160.0
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e35
-def _owners(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _box_numbers(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     "For each pixel of a page the number of the box it lies in, from 1 on; 0 outside."
     owner = np.zeros(shape, np.int32)
-    half = _BETWEEN / 2
+    half = _BOX_GAP / 2
     for number, (left, top, width, height) in enumerate(boxes, 1):
-        rows = slice(round((top - half) * _SCALE), round((top + height + half) * _SCALE))
-        owner[rows, round((left - half) * _SCALE) : round((left + width + half) * _SCALE)] = number
+        rows = slice(
+            round((top - half) * _PAGE_PIXELS_PER_MM),
+            round((top + height + half) * _PAGE_PIXELS_PER_MM),
+        )
+        owner[
+            rows,
+            round((left - half) * _PAGE_PIXELS_PER_MM) : round(
+                (left + width + half) * _PAGE_PIXELS_PER_MM
+            ),
+        ] = number
     return owner
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e36
 def _ink_of_boxes(darkness: np.ndarray, boxes: np.ndarray) -> list[_BoxInk]:
     "The ink of each box, from a page's darkness without lines; boxes in millimetres (n, 4)."
-    owner = _owners(boxes, darkness.shape)
+    owner = _box_numbers(boxes, darkness.shape)
     level = _ink_level(darkness, owner)
     mask = (darkness > max(30, 0.3 * level)).astype(np.uint8)
     count, labels, stats, centres = cv2.connectedComponentsWithStats(mask)
-    places = np.flatnonzero(labels)
-    label, at = labels.ravel()[places], owner.ravel()[places]
-    strongest = np.zeros(count)
-    np.maximum.at(strongest, label, darkness.ravel()[places])
-    real = (stats[:, 2:4].max(1) > _SPECK * _SCALE) & (strongest > max(45, 0.45 * level))
-    real[0] = False
-    pairs, sizes = np.unique(np.stack([label, at], 1), axis=0, return_counts=True)
-    whole, parts, stray = _shared_out(pairs, sizes, real, stats, centres, boxes)
+    ink_pixels = np.flatnonzero(labels)
+    label, box_number = labels.ravel()[ink_pixels], owner.ravel()[ink_pixels]
+    max_darkness = np.zeros(count)
+    np.maximum.at(max_darkness, label, darkness.ravel()[ink_pixels])
+    is_writing = (stats[:, 2:4].max(1) > _MAX_SPECK_SIZE * _PAGE_PIXELS_PER_MM) & (
+        max_darkness > max(45, 0.45 * level)
+    )
+    is_writing[0] = False
+    pairs, sizes = np.unique(np.stack([label, box_number], 1), axis=0, return_counts=True)
+    whole, parts, stray_boxes = _assign_components(pairs, sizes, is_writing, stats, centres, boxes)
     ink = np.clip(darkness * (255 / level), 0, 255).astype(np.uint8)
-    found = []
+    inks = []
     for number, (left, top, width, height) in enumerate(boxes, 1):
-        x, y = (max(0, round((start - _SPILL) * _SCALE)) for start in (left, top))
-        right, bottom = (round((v + _SPILL) * _SCALE) for v in (left + width, top + height))
-        reason = "writing outside the boxes" if number in stray else ""
+        x, y = (max(0, round((start - _MAX_SPILL) * _PAGE_PIXELS_PER_MM)) for start in (left, top))
+        right, bottom = (
+            round((v + _MAX_SPILL) * _PAGE_PIXELS_PER_MM) for v in (left + width, top + height)
+        )
+        reason = "writing outside the boxes" if number in stray_boxes else ""
         if number not in whole and number not in parts:
-            found.append(_BoxInk(None, (x, y), reason))
+            inks.append(_BoxInk(None, (x, y), reason))
             continue
-        near = np.s_[y:bottom, x:right]
-        mine = np.isin(labels[near], whole.get(number, []))
-        mine |= np.isin(labels[near], parts.get(number, [])) & (owner[near] == number)
-        others = (labels[near] > 0) & ~mine
-        soft = cv2.dilate(mine.astype(np.uint8), np.ones((3, 3), np.uint8)) & ~others
-        size = max(cv2.boundingRect(mine.astype(np.uint8))[2:]) / _SCALE
-        if size < _SMALL:
+        window = np.s_[y:bottom, x:right]
+        own_mask = np.isin(labels[window], whole.get(number, []))
+        own_mask |= np.isin(labels[window], parts.get(number, [])) & (owner[window] == number)
+        foreign_ink = (labels[window] > 0) & ~own_mask
+        own_ink = cv2.dilate(own_mask.astype(np.uint8), np.ones((3, 3), np.uint8)) & ~foreign_ink
+        size = max(cv2.boundingRect(own_mask.astype(np.uint8))[2:]) / _PAGE_PIXELS_PER_MM
+        if size < _MIN_DIGIT_SIZE:
             reason = "a mark too small for a digit"
-        found.append(_BoxInk(ink[near] * soft, (x, y), reason))
-    return found
+        inks.append(_BoxInk(ink[window] * own_ink, (x, y), reason))
+    return inks
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e37
-def _shared_out(
+def _assign_components(
     pairs: np.ndarray,
     sizes: np.ndarray,
-    real: np.ndarray,
+    is_writing: np.ndarray,
     stats: np.ndarray,
     centres: np.ndarray,
     boxes: np.ndarray,
 ) -> tuple[dict, dict, set]:
-    "Which pieces each box has whole, which in part, and the boxes beside which something stands."
+    "The components that lie entirely or partly in each box, and the boxes with ink beside them."
     whole: dict[int, list] = {}
     parts: dict[int, list] = {}
-    stray = set()
-    middles = boxes[:, :2] + boxes[:, 2:] / 2
+    stray_boxes = set()
+    box_centres = boxes[:, :2] + boxes[:, 2:] / 2
     low, high = boxes[:, :2].min(0), (boxes[:, :2] + boxes[:, 2:]).max(0)
-    for label in np.flatnonzero(real):
+    for label in np.flatnonzero(is_writing):
         rows = slice(*np.searchsorted(pairs[:, 0], [label, label + 1]))
         shares = dict(
             zip(pairs[rows, 1].tolist(), (sizes[rows] / stats[label, 4]).tolist(), strict=True)
         )
         outside = shares.pop(0, 0.0)
-        first = max(shares, key=shares.__getitem__, default=0)
-        if first and shares[first] > 0.75 * (1 - outside) and outside < 0.6:
-            whole.setdefault(first, []).append(label)
+        main_box = max(shares, key=shares.__getitem__, default=0)
+        if main_box and shares[main_box] > 0.75 * (1 - outside) and outside < 0.6:
+            whole.setdefault(main_box, []).append(label)
         elif outside < 0.6:
             for number in (number for number, share in shares.items() if share > 0.12):
                 parts.setdefault(number, []).append(label)
         else:
-            centre = centres[label] / _SCALE
+            centre = centres[label] / _PAGE_PIXELS_PER_MM
             if (
                 (centre > low).all()
                 and (centre < high).all()
-                and stats[label, 2:4].max() > _SMALL * _SCALE
+                and stats[label, 2:4].max() > _MIN_DIGIT_SIZE * _PAGE_PIXELS_PER_MM
             ):
-                stray.add(int(np.abs(middles - centre).sum(1).argmin()) + 1)
-    return whole, parts, stray
+                stray_boxes.add(int(np.abs(box_centres - centre).sum(1).argmin()) + 1)
+    return whole, parts, stray_boxes
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e39
 @dataclass(frozen=True, eq=False)
 class FormCell:
-    """What stands in one row of one column.
+    """The content of one row of one column.
 
     Attributes
     ----------
@@ -717,9 +764,9 @@ class FormCell:
     text : the number; '' where all boxes are blank, '?' for each digit that cannot be read.
     readings : a `Reading` for each box, None where it is blank.
     confidence : probability, 0 to 1, that the text is right.
-    sure : whether nobody need look at it.
+    sure : whether it needs no check.
     box : its four corners in the photo's pixels, clockwise from the left top of the writing.
-    reason : why it is not sure, where more than the confidence speaks against it; else ''.
+    reason : why it is not sure, if for another reason than its confidence; else ''.
     """
 
     row: int
@@ -772,7 +819,7 @@ class FormSheet:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        "What to know beside the cells: which pages of the form these are, where it has several."
+        "Remarks: which pages of the form these are, if some are missing."
         numbers, pages = [str(page.page) for page in self.pages], self.pages[0].form.pages
         if pages == len(numbers):
             return ()
@@ -809,8 +856,8 @@ class FormSheet:
     as_dict = to_dict
 
     def draw(self) -> np.ndarray:
-        "The straightened pages with what was read beside the ink; uint8 (h, w, 3), BGR."
-        return draw_answers(self)
+        "The straightened pages with the answers beside the ink; uint8 (h, w, 3), BGR."
+        return draw_form_answers(self)
 
     def _repr_html_(self):
         picture = cv2.resize(self.draw(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
@@ -818,25 +865,29 @@ class FormSheet:
         return f'<img alt="{self!r}" src="{url}" style="max-width:100%">'
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e3b
-_SURE, _UNSURE = (70, 140, 40), (0, 110, 240)  # BGR
+_SURE_COLOUR = (70, 140, 40)  # BGR
+_UNSURE_COLOUR = (0, 110, 240)
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e3c
-def draw_answers(sheet: FormSheet) -> np.ndarray:
-    "The straightened pages of a sheet with what was read in each box, and what is unsure, framed."
+def draw_form_answers(sheet: FormSheet) -> np.ndarray:
+    "The straightened pages with the answer in each box and a frame around unsure cells."
     pages, cells = [], iter(sheet.cells)
     for page in sheet.pages:
-        picture = cv2.cvtColor(page.straightened(_SCALE), cv2.COLOR_GRAY2BGR)
+        picture = cv2.cvtColor(page.straightened(_PAGE_PIXELS_PER_MM), cv2.COLOR_GRAY2BGR)
         for row in page.form.boxes(page.page):
             for _, boxes in _by_column(page.form, row):
                 cell = next(cells)
-                corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]) * _SCALE
+                corners = (
+                    np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
+                    * _PAGE_PIXELS_PER_MM
+                )
                 low, high = (corners.min(0).astype(int) - 3), (corners.max(0).astype(int) + 3)
                 if not cell.sure:
-                    cv2.rectangle(picture, low.tolist(), high.tolist(), _UNSURE, 4)
+                    cv2.rectangle(picture, low.tolist(), high.tolist(), _UNSURE_COLOUR, 4)
                 first = next((k for k, r in enumerate(cell.readings) if r is not None), 0)
                 for box, digit in zip(boxes[first:], cell.text, strict=False):
-                    right, bottom = ((box[:2] + box[2:]) * _SCALE).astype(int).tolist()
-                    colour = _SURE if cell.sure else _UNSURE
+                    right, bottom = ((box[:2] + box[2:]) * _PAGE_PIXELS_PER_MM).astype(int).tolist()
+                    colour = _SURE_COLOUR if cell.sure else _UNSURE_COLOUR
                     font = cv2.FONT_HERSHEY_SIMPLEX
                     cv2.putText(
                         picture, digit, (right - 15, bottom - 4), font, 0.7, colour, 2, cv2.LINE_AA
@@ -854,20 +905,20 @@ def _by_column(form: Form, row: np.ndarray) -> Iterator[tuple[FormColumn, np.nda
     return zip(form.columns, np.split(row, ends), strict=True)
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e3f
-SURE_ABOVE = 0.9
+SURE_FORM_CONFIDENCE = 0.9
 NO_DIGIT_ABOVE = 0.9
 BLANK_BETWEEN = "a box left blank between digits"
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e40
 def read_text(reading: Any | None) -> str:
-    "The digit in a box, or '?' where there is none or it cannot be read."
+    "The digit in a box, or '?' if the box is blank or cannot be read."
     if reading is None or reading.confidence <= 1 - NO_DIGIT_ABOVE:
         return "?"
     return str(reading.probabilities.argmax())
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e41
 def plain_text(readings: Sequence[Any | None]) -> tuple[str, float, str]:
-    "The text of some boxes, its confidence, and what speaks against it."
+    "The text of the boxes, its confidence, and the reason why it may be wrong."
     inked = [k for k, reading in enumerate(readings) if reading is not None]
     if not inked:
         return "", 1.0, ""
@@ -880,14 +931,14 @@ def plain_text(readings: Sequence[Any | None]) -> tuple[str, float, str]:
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e42
 def fitted_text(column: FormColumn, readings: Sequence[Any | None]) -> tuple[str, float, str]:
-    "The most probable number of some boxes that fits their column; as `plain_text`."
+    "The most probable number in the boxes that fits their column; otherwise as `plain_text`."
     text, confidence, reason = plain_text(readings)
     if not text or reason == BLANK_BETWEEN:
         return text, confidence, reason
     rows = np.array([reading.probabilities for reading in readings if reading is not None], float)
     rows /= rows.sum(1, keepdims=True)
-    found = most_probable_number(rows, None, column.minimum, column.maximum, column.choices)
-    return found.text, found.confidence, found.reason or reason
+    fitted = most_probable_number(rows, None, column.minimum, column.maximum, column.choices)
+    return fitted.text, fitted.confidence, fitted.reason or reason
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e43
 def _cell(
@@ -897,17 +948,17 @@ def _cell(
     inks: Sequence[_BoxInk],
     box: tuple[tuple[float, float], ...],
 ) -> FormCell:
-    "What stands in a cell, from what was read in its boxes."
+    "A cell from the readings of its boxes."
     fitted = column.is_constrained
     text, confidence, reason = fitted_text(column, readings) if fitted else plain_text(readings)
     reason = reason or next((ink.reason for ink in inks if ink.reason), "")
-    least = min((r.confidence for r in readings if r is not None), default=1.0)
-    sure = not reason and (confidence if fitted else least) >= SURE_ABOVE
+    lowest_confidence = min((r.confidence for r in readings if r is not None), default=1.0)
+    sure = not reason and (confidence if fitted else lowest_confidence) >= SURE_FORM_CONFIDENCE
     return FormCell(*place, text, tuple(readings), confidence, sure, box, reason)
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e44
 def _corners(page: FormPage, boxes: np.ndarray) -> np.ndarray:
-    "The four corners in the photo of what encloses some boxes in millimetres, (n, 4)."
+    "The four corners, in the photo, of the rectangle around boxes in millimetres, (n, 4)."
     low, high = boxes[:, :2].min(0), (boxes[:, :2] + boxes[:, 2:]).max(0)
     return page.in_photo([low, (high[0], low[1]), high, (low[0], high[1])])
 
@@ -917,35 +968,26 @@ def _in_photo(page: FormPage, prepared: PreprocessedImage) -> PreprocessedImage:
     corners = _corners(page, np.array([prepared.box])).astype(np.float32)
     return replace(prepared, box=tuple(cv2.boundingRect(corners)))
 
-# %% ../../nbs/vision/14_forms.ipynb #f0a36e46
-class DigitReader(Protocol):
-    "What a form is read with: a `Reader`, or whatever has these."
-
-    version: str
-
-    def read_prepared(self, pictures: list[PreprocessedImage]) -> list:
-        "A `Reading` of each picture."
-
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e47
 def _read_boxes(reader: DigitReader, page: FormPage, inks: Sequence[_BoxInk]) -> list[Any | None]:
     "A reading of each box with ink, all in one batch; None for a blank one."
-    source = Page(np.zeros((0, 0), np.uint8), "dark", 0, 1 / _SCALE)
+    source = Page(np.zeros((0, 0), np.uint8), "dark", 0, 1 / _PAGE_PIXELS_PER_MM)
     prepared = [source.digit(ink.ink, ink.place) for ink in inks if ink.ink is not None]
-    found = iter(reader.read_prepared([_in_photo(page, each) for each in prepared]))
-    return [None if ink.ink is None else next(found) for ink in inks]
+    readings = iter(reader.read_prepared([_in_photo(page, picture) for picture in prepared]))
+    return [None if ink.ink is None else next(readings) for ink in inks]
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e48
-def _with_knowledge(form: Form, columns: str | Sequence[FormColumn] | None) -> Form:
-    "A layout with more knowledge of its columns; raises ValueError where they are others."
+def _with_constraints(form: Form, columns: str | Sequence[FormColumn] | None) -> Form:
+    "A layout with further constraints on its columns; raises ValueError if the columns differ."
     if columns is None:
         return form
     columns = parse_columns(columns) if isinstance(columns, str) else tuple(columns)
-    came, expected = (
-        ",".join(f"{column.name}:{column.digits}" for column in some)
-        for some in (columns, form.columns)
+    given, expected = (
+        ",".join(f"{column.name}:{column.digits}" for column in parts)
+        for parts in (columns, form.columns)
     )
-    if came != expected:
-        raise ValueError(f"columns: expected those of the form, {expected}, got {came}")
+    if given != expected:
+        raise ValueError(f"columns: expected those of the form, {expected}, got {given}")
     return replace(form, columns=columns)
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e49
@@ -958,8 +1000,8 @@ def read_form(
     ----------
     reader : a `mnist_nb.reader.Reader`.
     photo : anything that `mnist_nb.vision.preprocessing.decode` takes; at any turn.
-    columns : those of the form with what else is known of their numbers, such as `id:8=roster.csv`,
-        which does not fit into the printed code; those of the code unless told.
+    columns : those of the form with further constraints, such as `id:8=roster.csv`, which do not
+        fit into the printed code. By default those of the code.
 
     Returns
     -------
@@ -971,18 +1013,18 @@ def read_form(
     ValueError : `columns` are not those of the form.
     """
     page = find_form(photo)
-    page = replace(page, form=_with_knowledge(page.form, columns))
-    picture, boxes = page.straightened(_SCALE), page.form.boxes(page.page)
-    flat = boxes.reshape(-1, 4)
-    inks = _ink_of_boxes(_without_lines(_darkness(picture), flat), flat)
+    page = replace(page, form=_with_constraints(page.form, columns))
+    picture, boxes = page.straightened(_PAGE_PIXELS_PER_MM), page.form.boxes(page.page)
+    all_boxes = boxes.reshape(-1, 4)
+    inks = _ink_of_boxes(_remove_box_lines(_darkness(picture), all_boxes), all_boxes)
     readings = _read_boxes(reader, page, inks)
     cells, width = [], boxes.shape[1]
-    for row, line in enumerate(boxes):
+    for row, row_boxes in enumerate(boxes):
         start = row * width
-        for number, (column, some) in enumerate(_by_column(page.form, line)):
-            part = slice(start, start + column.digits)
-            box = tuple(map(tuple, _corners(page, some).tolist()))
-            cells.append(_cell((row, number), column, readings[part], inks[part], box))
+        for number, (column, column_boxes) in enumerate(_by_column(page.form, row_boxes)):
+            span = slice(start, start + column.digits)
+            box = tuple(map(tuple, _corners(page, column_boxes).tolist()))
+            cells.append(_cell((row, number), column, readings[span], inks[span], box))
             start += column.digits
     return FormSheet(tuple(cells), tuple(page.form.names), (page,), reader.version)
 
@@ -1005,22 +1047,24 @@ def join_pages(sheets: Sequence[FormSheet]) -> FormSheet:
     if not sheets:
         raise ImageError("no pages were given, expected at least one")
     ordered = sorted(sheets, key=lambda sheet: sheet.pages[0].page)
-    found = [page for sheet in ordered for page in sheet.pages]
-    if any(page.form != found[0].form for page in found):
+    form_pages = [page for sheet in ordered for page in sheet.pages]
+    if any(page.form != form_pages[0].form for page in form_pages):
         raise ImageError(
-            f"pages of different forms, {', '.join(found[0].form.names)} and others; "
+            f"pages of different forms, {', '.join(form_pages[0].form.names)} and others; "
             "read each form by itself"
         )
-    numbers, pages = [page.page for page in found], found[0].form.pages
-    if twice := next((n for n in numbers if numbers.count(n) > 1), None):
-        raise ImageError(f"page {twice} is there twice; leave one of the two out")
-    if missing := [str(n) for n in range(1, pages + 1) if n not in numbers]:
+    numbers, page_count = [page.page for page in form_pages], form_pages[0].form.pages
+    if duplicate := next((n for n in numbers if numbers.count(n) > 1), None):
+        raise ImageError(f"page {duplicate} is there twice; leave one of the two out")
+    if missing := [str(n) for n in range(1, page_count + 1) if n not in numbers]:
         word = "pages" if len(missing) > 1 else "page"
-        raise ImageError(f"{word} {', '.join(missing)} of {pages} missing; photograph all of them")
-    starts = [found[0].form.rows_on(number).start for number in numbers]
+        raise ImageError(
+            f"{word} {', '.join(missing)} of {page_count} missing; photograph all of them"
+        )
+    starts = [form_pages[0].form.rows_on(number).start for number in numbers]
     cells = [
         replace(cell, row=cell.row + start)
         for sheet, start in zip(ordered, starts, strict=True)
         for cell in sheet.cells
     ]
-    return replace(ordered[0], cells=tuple(cells), pages=tuple(found))
+    return replace(ordered[0], cells=tuple(cells), pages=tuple(form_pages))

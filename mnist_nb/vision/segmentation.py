@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Region', 'lines', 'segment', 'take_boxes', 'Sign', 'split_signs', 'Line', 'written_lines', 'cuts', 'Candidate',
-           'candidates', 'read_lines', 'StrokeGroup', 'read_stroke_groups']
+           'digit_candidates', 'read_lines', 'StrokeGroup', 'read_stroke_groups']
 
 # %% ../../nbs/vision/11_segmentation.ipynb #cf51ef71
 from collections.abc import Callable, Iterable, Sequence
@@ -26,12 +26,12 @@ class Region:
     ----------
     box : left, top, width and height in the ink image.
     ink : uint8 array of shape (height, width), its own ink only.
-    whole : whether it fills a box of a form, and so is neither cut nor joined with others.
+    fills_box : whether it fills a box of a form, and so is neither cut nor joined with others.
     """
 
     box: tuple[int, int, int, int]
     ink: np.ndarray
-    whole: bool = False
+    fills_box: bool = False
 
     @property
     def middle(self) -> tuple[float, float]:
@@ -44,8 +44,8 @@ class Region:
         return f"{picture} at {self.box[:2]}"
 
 # %% ../../nbs/vision/11_segmentation.ipynb #b9ddd95e
-def region_of(ink: np.ndarray, left: int = 0, top: int = 0) -> Region | None:
-    "All ink of a picture whose corner lies at (left, top), None where there is none."
+def region_from_ink(ink: np.ndarray, left: int = 0, top: int = 0) -> Region | None:
+    "All ink of a picture whose corner lies at (left, top); None if the picture is blank."
     x, y, width, height = cv2.boundingRect((ink > 25).astype(np.uint8))
     if not width:
         return None
@@ -63,36 +63,36 @@ def union(*regions: Region) -> Region:
     return Region((left, top, right - left, bottom - top), ink)
 
 # %% ../../nbs/vision/11_segmentation.ipynb #06c0dc84
-def pieces(ink: np.ndarray, x: int = 0, y: int = 0) -> list[Region]:
+def connected_pieces(ink: np.ndarray, x: int = 0, y: int = 0) -> list[Region]:
     "Each connected piece of ink with the soft edge around it."
     mask = (ink > 64).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    found = []
+    pieces = []
     for label in range(1, count):
         left, top, width, height = (int(v) for v in stats[label, :4])
         left, top = max(0, left - 1), max(0, top - 1)
         window = np.s_[top : top + height + 2, left : left + width + 2]
-        mine = cv2.dilate((labels[window] == label).astype(np.uint8), np.ones((3, 3), np.uint8))
-        mine[(labels[window] != 0) & (labels[window] != label)] = 0
-        region = region_of(ink[window] * mine, x + left, y + top)
+        own_mask = cv2.dilate((labels[window] == label).astype(np.uint8), np.ones((3, 3), np.uint8))
+        own_mask[(labels[window] != 0) & (labels[window] != label)] = 0
+        region = region_from_ink(ink[window] * own_mask, x + left, y + top)
         assert region is not None
-        found.append(region)
-    return found
+        pieces.append(region)
+    return pieces
 
 # %% ../../nbs/vision/11_segmentation.ipynb #eb3bea26
-def in_order(regions: Sequence[Region]) -> list[Region]:
-    "All connected pieces of some regions, from left to right; what fills a box is one piece."
-    found = []
+def pieces_left_to_right(regions: Sequence[Region]) -> list[Region]:
+    "All connected pieces of the regions, from left to right; a region in a box stays whole."
+    pieces = []
     for r in regions:
-        found += [r] if r.whole else pieces(r.ink, *r.box[:2])
-    return sorted(found, key=lambda piece: piece.middle[0])
+        pieces += [r] if r.fills_box else connected_pieces(r.ink, *r.box[:2])
+    return sorted(pieces, key=lambda piece: piece.middle[0])
 
 # %% ../../nbs/vision/11_segmentation.ipynb #b025e180
-STEEPEST = np.tan(np.radians(12))
+MAX_LINE_SLOPE = np.tan(np.radians(12))
 
 
-def usual_height(regions: Sequence[Region]) -> float:
-    "The height of most digits among some regions; 0 where there are none."
+def typical_height(regions: Sequence[Region]) -> float:
+    "The typical height of digits: the upper quartile of the heights; 0 without regions."
     return float(np.percentile([r.box[3] for r in regions], 75)) if regions else 0.0
 
 # %% ../../nbs/vision/11_segmentation.ipynb #b025e181
@@ -113,34 +113,36 @@ def mean(numbers: Sequence[float]) -> float:
     return sum(numbers) / len(numbers)
 
 # %% ../../nbs/vision/11_segmentation.ipynb #b025e182
-def bands(regions: Sequence[Region], height: float, slope: float) -> list[list[Region]]:
+def group_by_line(regions: Sequence[Region], height: float, slope: float) -> list[list[Region]]:
     "Regions by line, where the lines have a known slope and most digits a known height."
-    found: list[tuple[list[float], list[Region]]] = []
+    groups: list[tuple[list[float], list[Region]]] = []
     for r in sorted(regions, key=lambda r: (r.box[3] > 2 * height, -r.box[3])):
         level = r.middle[1] - slope * r.middle[0]
-        levels, line = min(found, key=lambda each: abs(level - mean(each[0])), default=([], []))
-        part = r.box[3] if r.box[3] < height / 2 else 0
-        if not line or abs(level - mean(levels)) > line[0].box[3] / 2 + part:
+        levels, line = min(groups, key=lambda group: abs(level - mean(group[0])), default=([], []))
+        tolerance = r.box[3] if r.box[3] < height / 2 else 0
+        if not line or abs(level - mean(levels)) > line[0].box[3] / 2 + tolerance:
             levels, line = [], []
-            found.append((levels, line))
+            groups.append((levels, line))
         line.append(r)
-        if not part or len(line) == 1:
+        if not tolerance or len(line) == 1:
             levels.append(level)
-    return [line for _, line in sorted(found, key=lambda each: mean(each[0]))]
+    return [line for _, line in sorted(groups, key=lambda group: mean(group[0]))]
 
 # %% ../../nbs/vision/11_segmentation.ipynb #b025e183
-def common_slope(regions: Sequence[Region], height: float) -> float:
-    "How far the lines of some regions fall from left to right, as a share of the way."
+def text_slope(regions: Sequence[Region], height: float) -> float:
+    "The slope of the lines of text: how far they fall from left to right, per pixel."
     digits = [r for r in regions if 0.5 * height <= r.box[3] <= 2 * height]
     slopes = neighbour_slopes(np.array([r.middle for r in digits]).reshape(-1, 2), height)
     if len(slopes) < 3:
         return 0.0
-    slope = float(np.clip(np.median(slopes), -STEEPEST, STEEPEST))
+    slope = float(np.clip(np.median(slopes), -MAX_LINE_SLOPE, MAX_LINE_SLOPE))
     for _ in range(2):
-        rows = [np.array([r.middle for r in line]) for line in bands(digits, height, slope)]
+        rows = [np.array([r.middle for r in line]) for line in group_by_line(digits, height, slope)]
         across, down = np.concatenate([row - row.mean(0) for row in rows]).T
         if across.any():
-            slope = float(np.clip((across * down).sum() / (across**2).sum(), -STEEPEST, STEEPEST))
+            slope = float(
+                np.clip((across * down).sum() / (across**2).sum(), -MAX_LINE_SLOPE, MAX_LINE_SLOPE)
+            )
     return slope
 
 # %% ../../nbs/vision/11_segmentation.ipynb #b025e18d
@@ -155,12 +157,12 @@ def lines(regions: Sequence[Region]) -> list[list[Region]]:
     -------
     Lines from top to bottom, each a list of its regions from left to right.
     """
-    height = usual_height(regions)
-    found = bands(regions, height, common_slope(regions, height))
-    return [sorted(line, key=lambda r: r.middle[0]) for line in found]
+    height = typical_height(regions)
+    groups = group_by_line(regions, height, text_slope(regions, height))
+    return [sorted(line, key=lambda r: r.middle[0]) for line in groups]
 
 # %% ../../nbs/vision/11_segmentation.ipynb #e0aa3ce3
-def gaps(a: Region, b: Region) -> tuple[int, int]:
+def box_gaps(a: Region, b: Region) -> tuple[int, int]:
     "How many pixels lie between two regions, across and down; negative where they overlap."
     starts = (max(a.box[k], b.box[k]) for k in (0, 1))
     ends = (min(a.box[k] + a.box[k + 2], b.box[k] + b.box[k + 2]) for k in (0, 1))
@@ -168,43 +170,43 @@ def gaps(a: Region, b: Region) -> tuple[int, int]:
     return across, down
 
 # %% ../../nbs/vision/11_segmentation.ipynb #0ca16056
-def belong(a: Region, b: Region, height: float) -> bool:
-    "Whether two pieces in a line of some height are surely of one digit."
-    across, down = gaps(a, b)
+def belong_together(a: Region, b: Region, height: float) -> bool:
+    "Whether two pieces in a line of this height certainly belong to one digit."
+    across, down = box_gaps(a, b)
     overlap = -across > 0.3 * min(a.box[2], b.box[2])
     return min(a.box[3], b.box[3]) < 0.6 * height and overlap and down < 0.4 * height
 
 # %% ../../nbs/vision/11_segmentation.ipynb #0ca16058
 def is_thin(region: Region) -> bool:
-    "Whether a piece is ten times as long as wide."
+    "Whether a piece is more than ten times as long as it is wide."
     return min(region.box[2:]) < max(region.box[2:]) / 10
 
 # %% ../../nbs/vision/11_segmentation.ipynb #0ca16059
-LARGE_THINGS = 3
-READABLE = 12
+MAX_LARGE_PIECES = 3
+MIN_DIGIT_HEIGHT = 12  # pixels
 
 
-def digit_height(found: Sequence[Region]) -> float:
-    "How tall the digits among some pieces are; 0 where there are none."
-    thin = sorted(max(r.box[2:]) for r in found if is_thin(r))
-    drawn = [r for r in found if not is_thin(r) and max(r.box[2:]) > 2 * pen_width(r.ink)]
-    if thin and not drawn:
+def digit_height(pieces: Sequence[Region]) -> float:
+    "How tall the digits among the pieces are; 0 without pieces."
+    thin = sorted(max(r.box[2:]) for r in pieces if is_thin(r))
+    not_thin = [r for r in pieces if not is_thin(r) and max(r.box[2:]) > 2 * pen_width(r.ink)]
+    if thin and not not_thin:
         return float(thin[(len(thin) - 1) // 2])
-    heights = sorted((r.box[3] for r in drawn or found), reverse=True)
-    for k in range(1, min(LARGE_THINGS + 1, len(heights) - 1)):
+    heights = sorted((r.box[3] for r in not_thin or pieces), reverse=True)
+    for k in range(1, min(MAX_LARGE_PIECES + 1, len(heights) - 1)):
         taller, first, second = heights[k - 1 : k + 2]
-        if first < 0.2 * taller and second > max(0.5 * first, READABLE):
+        if first < 0.2 * taller and second > max(0.5 * first, MIN_DIGIT_HEIGHT):
             return float(first)
     return float(heights[0]) if heights else 0.0
 
 # %% ../../nbs/vision/11_segmentation.ipynb #8b651133
-def without_dust(found: Sequence[Region]) -> tuple[list[Region], float]:
+def filter_by_size(pieces: Sequence[Region]) -> tuple[list[Region], float]:
     "The pieces of about a digit's size, and how tall digits are."
-    tall = digit_height(found)
+    tall = digit_height(pieces)
     return [
         r
-        for r in found
-        if r.whole
+        for r in pieces
+        if r.fills_box
         or (
             r.box[3] <= 5 * tall
             and max(r.box[2:]) > 0.2 * tall
@@ -213,19 +215,19 @@ def without_dust(found: Sequence[Region]) -> tuple[list[Region], float]:
     ], tall
 
 
-def whole_lines(regions: Sequence[Region], tall: float) -> list[list[Region]]:
+def lines_with_parts_joined(regions: Sequence[Region], tall: float) -> list[list[Region]]:
     "Regions by line, with the pieces together that are surely of one digit."
     result = []
     for line in lines(regions):
         height = max(r.box[3] for r in line)
-        joined: list[Region] = []
+        parts: list[Region] = []
         for r in line:
-            apart = not joined or joined[-1].whole or r.whole
-            if not apart and belong(joined[-1], r, height):
-                joined[-1] = union(joined[-1], r)
+            apart = not parts or parts[-1].fills_box or r.fills_box
+            if not apart and belong_together(parts[-1], r, height):
+                parts[-1] = union(parts[-1], r)
             else:
-                joined.append(r)
-        result.append(joined)
+                parts.append(r)
+        result.append(parts)
     return result
 
 # %% ../../nbs/vision/11_segmentation.ipynb #8b651132
@@ -241,21 +243,24 @@ def segment(ink: np.ndarray) -> list[Region]:
     Regions in the order of writing; none where there is no ink. Digits that touch are one region:
     see `read_lines`.
     """
-    return [r for line in whole_lines(*without_dust(pieces(ink))) for r in line]
+    return [
+        r for line in lines_with_parts_joined(*filter_by_size(connected_pieces(ink))) for r in line
+    ]
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c011
-def runs(marked: np.ndarray, near: int) -> list[tuple[int, int]]:
-    "Where runs of True begin and end, those less than `near` apart taken together."
-    found: list[list[int]] = []
-    for at in np.flatnonzero(marked):
-        if found and at - found[-1][1] <= near:
-            found[-1][1] = int(at) + 1
+def find_runs(mask: np.ndarray, max_gap: int) -> list[tuple[int, int]]:
+    "Where runs of True begin and end, those up to `max_gap` apart merged."
+    spans: list[list[int]] = []
+    for position in np.flatnonzero(mask):
+        if spans and position - spans[-1][1] <= max_gap:
+            spans[-1][1] = int(position) + 1
         else:
-            found.append([int(at), int(at) + 1])
-    return [(start, stop) for start, stop in found]
+            spans.append([int(position), int(position) + 1])
+    return [(start, stop) for start, stop in spans]
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c012
-SMALLEST_BOX, WALL_HEIGHT = 20, 0.95
+MIN_BOX_SIZE = 20  # pixels
+MIN_WALL_COVERAGE = 0.95  # of the height of a box
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,38 +275,38 @@ class Frame:
     thick: int
 
 
-def frame_of(mask: np.ndarray, left: int, top: int) -> Frame | None:
-    "The boxes or the comb whose piece of ink (0 or 1) a mask shows; None where it is none."
+def detect_frame(mask: np.ndarray, left: int, top: int) -> Frame | None:
+    "The boxes or the comb that a mask (0 or 1) shows; None if it shows neither."
     height, width = mask.shape
-    length = max(SMALLEST_BOX // 2, int(0.6 * height), int(0.04 * width))
+    length = max(MIN_BOX_SIZE // 2, int(0.6 * height), int(0.04 * width))
     across = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
-    rows = runs((across > 0).mean(1) > 0.3, 2)
+    rows = find_runs((across > 0).mean(1) > 0.3, 2)
     full = [s for s in rows if across[s[0] : s[1]].any(0).mean() > 0.9]
     if not full or full[-1][1] < 0.75 * height:
         return None
     thick = min(b - a for a, b in full)
     upper, lower = full[0][0], full[-1][1]
-    closed = len(full) > 1 and lower - upper > SMALLEST_BOX
+    closed = len(full) > 1 and lower - upper > MIN_BOX_SIZE
     tooth = int(0.8 * (lower - upper - 2 * thick)) if closed else 3 * thick + 3
     upright = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((max(3, tooth), 1), np.uint8))
-    return walls_of(mask, across, upright, (left, top), (upper, lower), thick, closed)
+    return frame_from_lines(mask, across, upright, (left, top), (upper, lower), thick, closed)
 
 
-def walls_of(mask, across, upright, corner, level, thick, closed) -> Frame | None:
-    "The frame of some lines, if its walls stand as those of a form do."
+def frame_from_lines(mask, across, upright, corner, level, thick, closed) -> Frame | None:
+    "The frame with these lines, if its walls are placed like those of a form."
     width, (upper, lower) = mask.shape[1], level
-    near = thick + 2
+    tolerance = thick + 2
     band = np.s_[lower - 3 * thick - 3 : lower - thick]
-    standing = upright[upper:lower].any(0) if closed else upright[band].all(0)
+    is_wall = upright[upper:lower].any(0) if closed else upright[band].all(0)
     if closed:
-        beside = cv2.dilate(mask[upper:lower], np.ones((1, 3), np.uint8))
-        standing &= beside.mean(0) > WALL_HEIGHT
-    walls = [(a + b) // 2 for a, b in runs(standing, 2) if b - a <= 2 * thick + 2]
+        widened = cv2.dilate(mask[upper:lower], np.ones((1, 3), np.uint8))
+        is_wall &= widened.mean(0) > MIN_WALL_COVERAGE
+    walls = [(a + b) // 2 for a, b in find_runs(is_wall, 2) if b - a <= 2 * thick + 2]
     ends = np.flatnonzero(across[lower - thick : lower].any(0))
-    if not walls or walls[0] > ends[0] + 2 * near or walls[-1] < ends[-1] - 2 * near:
+    if not walls or walls[0] > ends[0] + 2 * tolerance or walls[-1] < ends[-1] - 2 * tolerance:
         return None
     if not closed:
-        walls = evenly(walls, width)
+        walls = evenly_spaced_walls(walls, width)
         if len(walls) < 4:
             return None
     lines_ink = across.copy()
@@ -313,8 +318,8 @@ def walls_of(mask, across, upright, corner, level, thick, closed) -> Frame | Non
     return Frame([x + w for w in walls], y + top, y + lower, lines_ink, corner, thick)
 
 
-def evenly(walls: Sequence[int], width: int) -> list[int]:
-    "Those of some walls that divide a width evenly, as many as can be."
+def evenly_spaced_walls(walls: Sequence[int], width: int) -> list[int]:
+    "The largest subset of the walls that divides the width evenly."
     best: list[int] = []
     for count in range(3, len(walls)):
         ideal = np.linspace(walls[0], walls[-1], count + 1)
@@ -324,7 +329,7 @@ def evenly(walls: Sequence[int], width: int) -> list[int]:
     return best
 
 # %% ../../nbs/vision/11_segmentation.ipynb #0775b110
-def without_frames(ink: np.ndarray, frames: Sequence[Frame]) -> np.ndarray:
+def remove_frames(ink: np.ndarray, frames: Sequence[Frame]) -> np.ndarray:
     "Ink without the lines of frames; what crosses them stays."
     lines_ink, thick = np.zeros_like(ink), max(frame.thick for frame in frames)
     for frame in frames:
@@ -342,26 +347,26 @@ def without_frames(ink: np.ndarray, frames: Sequence[Frame]) -> np.ndarray:
 
 # %% ../../nbs/vision/11_segmentation.ipynb #f7eb7b29
 def box_content(ink: np.ndarray, frame: Frame, left: int, right: int) -> list[Region]:
-    "What is in a box, as one region, taken out of the ink; nothing for a wide box or an empty one."
+    "The content of a box as one region, removed from the ink; none for a wide or empty box."
     width, tall = right - left, frame.bottom - frame.top
     if not (0.35 * tall < width < 1.6 * tall):
         return []
     below = frame.bottom + tall // 6
     window = np.s_[max(0, frame.top - tall // 6) : below, left + 1 : right]
     inside = ink[window].copy()
-    parts = [p for p in pieces(inside) if is_own(p, inside.shape, tall)]
+    parts = [p for p in connected_pieces(inside) if is_writing(p, inside.shape, tall)]
     ink[window] = 0
     if not parts or max(max(p.box[2:]) for p in parts) < 0.15 * tall:
         return []
-    x, y, w, h = (one := union(*parts)).box
-    return [Region((x + window[1].start, y + window[0].start, w, h), one.ink, True)]
+    x, y, w, h = (content := union(*parts)).box
+    return [Region((x + window[1].start, y + window[0].start, w, h), content.ink, fills_box=True)]
 
 # %% ../../nbs/vision/11_segmentation.ipynb #8fb7c990
-def is_own(piece: Region, shape: tuple[int, int], tall: float) -> bool:
-    "Whether a piece in a box is writing: no rest of its lines, nor a neighbour's ink at its wall."
+def is_writing(piece: Region, shape: tuple[int, int], tall: float) -> bool:
+    "Whether a piece in a box is writing, not the remains of its lines or a neighbour's ink."
     x, y, width, height = piece.box
-    rest = min(width, height) < 0.05 * tall and (x < 3 or x + width > shape[1] - 3)
-    return not rest and max(width, height) > 0.08 * tall
+    is_line_remnant = min(width, height) < 0.05 * tall and (x < 3 or x + width > shape[1] - 3)
+    return not is_line_remnant and max(width, height) > 0.08 * tall
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c013
 def take_boxes(ink: np.ndarray) -> tuple[np.ndarray, list[Region]]:
@@ -373,8 +378,8 @@ def take_boxes(ink: np.ndarray) -> tuple[np.ndarray, list[Region]]:
 
     Returns
     -------
-    (ink, digits) : the ink without boxes and without what is in them, and what is in each box that
-        is about as wide as high, as `whole` regions.
+    (ink, digits) : the ink without boxes and their contents, and the content of each box that is
+        about as wide as high, as a region that `fills_box`.
     """
     mask = (ink > 64).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
@@ -382,18 +387,18 @@ def take_boxes(ink: np.ndarray) -> tuple[np.ndarray, list[Region]]:
     for label in range(1, count):
         left, top, width, height, area = (int(v) for v in stats[label])
         hollow = area < 0.45 * width * height or width > 8 * height
-        if width < SMALLEST_BOX or height < 6 or not hollow:
+        if width < MIN_BOX_SIZE or height < 6 or not hollow:
             continue
-        mine = (labels[top : top + height, left : left + width] == label).astype(np.uint8)
-        if frame := frame_of(mine, left, top):
+        piece_mask = (labels[top : top + height, left : left + width] == label).astype(np.uint8)
+        if frame := detect_frame(piece_mask, left, top):
             frames.append(frame)
     if not frames:
         return ink, []
-    ink, found = without_frames(ink, frames), []
+    ink, digits = remove_frames(ink, frames), []
     for frame in frames:
         for left, right in zip(frame.walls, frame.walls[1:], strict=False):
-            found += box_content(ink, frame, left, right)
-    return ink, found
+            digits += box_content(ink, frame, left, right)
+    return ink, digits
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c002
 @dataclass(frozen=True, eq=False)
@@ -410,42 +415,51 @@ class Sign:
     region: Region
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c003
-SPECK = 0.3
+MAX_SPECK_SIZE = 0.3  # of the height of a line
 
 
-def surroundings(piece: Region, tall: Sequence[Region]) -> tuple[float, float]:
+def line_extent(piece: Region, tall: Sequence[Region]) -> tuple[float, float]:
     "Top and bottom of the line where a piece is: the mean of the nearest digits on each side."
     near = sorted(tall, key=lambda r: abs(r.middle[0] - piece.middle[0]))[:3]
     top = mean([r.box[1] for r in near])
     return top, mean([r.box[1] + r.box[3] for r in near])
 
 
-def is_alone(piece: Region, tall: Sequence[Region]) -> bool:
-    "Whether hardly any of a piece lies above or below a digit."
-    return all(-gaps(piece, r)[0] < 0.35 * piece.box[2] for r in tall)
+def has_nothing_above_or_below(piece: Region, tall: Sequence[Region]) -> bool:
+    "Whether almost no part of a piece lies above or below a digit."
+    return all(-box_gaps(piece, r)[0] < 0.35 * piece.box[2] for r in tall)
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c004
-def small_sign(piece: Region, tall: Sequence[Region], pen: float) -> str:
-    "Which sign a small piece is; 'o' for a speck above the foot, '' for none."
-    (top, bottom), (width, height) = surroundings(piece, tall), piece.box[2:]
+def classify_small_sign(piece: Region, tall: Sequence[Region], pen: float) -> str:
+    "The sign that a small piece is; 'o' for a speck above the baseline, '' if it is no sign."
+    (top, bottom), (width, height) = line_extent(piece, tall), piece.box[2:]
     line = bottom - top
     middle, foot = ((y - top) / line for y in (piece.middle[1], piece.box[1] + piece.box[3]))
-    level = width > 1.6 * height and height < max(SPECK * line, 1.6 * pen) and width < 1.1 * line
-    if level and 0.25 < middle < 0.8 and width > 1.5 * pen and is_alone(piece, tall):
+    is_level = (
+        width > 1.6 * height
+        and height < max(MAX_SPECK_SIZE * line, 1.6 * pen)
+        and width < 1.1 * line
+    )
+    if (
+        is_level
+        and 0.25 < middle < 0.8
+        and width > 1.5 * pen
+        and has_nothing_above_or_below(piece, tall)
+    ):
         return "-"
     if max(width, height) > 0.5 * line or width > max(0.35 * line, 2 * pen):
         return ""
     if middle > 0.75 and foot > 1.05 and height > 1.3 * width:
         return ","
-    if max(width, height) > max(SPECK * line, 1.8 * pen) or min(width, height) < 0.5 * pen:
+    if max(width, height) > max(MAX_SPECK_SIZE * line, 1.8 * pen) or min(width, height) < 0.5 * pen:
         return ""
     if middle > 0.8:
         return "."
-    return "o" if is_alone(piece, tall) and middle > 0.1 else ""
+    return "o" if has_nothing_above_or_below(piece, tall) and middle > 0.1 else ""
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c005
-def lean(piece: Region) -> float:
-    "By how much a straight stroke leans to the right, as a share of its height; 0 if it is bent."
+def stroke_slant(piece: Region) -> float:
+    "How far a straight stroke slants to the right, as a share of its height; 0 if it is bent."
     height, width = piece.ink.shape
     rows, columns = np.nonzero(piece.ink > 127)
     if len(rows) < 8 or height < 1.2 * width:
@@ -457,10 +471,11 @@ def lean(piece: Region) -> float:
     return float(-slope) if np.percentile(beside, 98) < 0.75 * pen + 0.5 else 0.0
 
 
-LEANS, BEYOND = 0.22, 0.45
+MIN_SLASH_SLANT = 0.22  # width over height
+MIN_SLASH_OVERHANG = 0.45  # of the height of the digits beside it
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c006
-def beyond(piece: Region, others: Sequence[Region]) -> tuple[float, float]:
+def overhang(piece: Region, others: Sequence[Region]) -> tuple[float, float]:
     "By how much a piece rises above its two neighbours and falls below, as shares of their height."
     near = sorted(others, key=lambda r: abs(r.middle[0] - piece.middle[0]))[:2]
     top, bottom = min(r.box[1] for r in near), max(r.box[1] + r.box[3] for r in near)
@@ -468,39 +483,34 @@ def beyond(piece: Region, others: Sequence[Region]) -> tuple[float, float]:
     return (top - piece.box[1]) / tall, (piece.box[1] + piece.box[3] - bottom) / tall
 
 
-def slashes(pieces: Sequence[Region], height: float) -> list[Region]:
-    "Which pieces of a line, from left to right, are strokes and no ones."
-    digits = [r for r in pieces if r.box[3] > 0.5 * height]
-    leaning = [r for r in digits if r.box[3] > 0.7 * height and lean(r) > LEANS]
+def find_slashes(line: Sequence[Region], height: float) -> list[Region]:
+    "Which pieces of a line, from left to right, are slashes rather than ones."
+    digits = [r for r in line if r.box[3] > 0.5 * height]
+    leaning = [r for r in digits if r.box[3] > 0.7 * height and stroke_slant(r) > MIN_SLASH_SLANT]
     others = [r for r in digits if r not in leaning]
-    found = []
+    slashes = []
     inner = [r for r in leaning if r not in (digits[0], digits[-1])]
     for r in inner if others else ():
-        above, below = beyond(r, others)
-        if above + below > BEYOND and min(above, below) > 0:
-            found.append(r)
-    return max(found, date_strokes(digits, leaning), key=len)
+        above, below = overhang(r, others)
+        if above + below > MIN_SLASH_OVERHANG and min(above, below) > 0:
+            slashes.append(r)
+    return max(slashes, find_date_slashes(digits, leaning), key=len)
 
 
-def date_strokes(digits: Sequence[Region], leaning: Sequence[Region]) -> list[Region]:
-    "Two leaning strokes that part a line as a date is parted; none where there are no such two."
-    at = [k for k, r in enumerate(digits) if r in leaning]
-    for i in at:
-        for j in at:
+def find_date_slashes(digits: Sequence[Region], leaning: Sequence[Region]) -> list[Region]:
+    "The two slanted strokes that divide a line as in a date; an empty list if there are none."
+    positions = [k for k, r in enumerate(digits) if r in leaning]
+    for i in positions:
+        for j in positions:
             days, months, years = i, j - i - 1, len(digits) - j - 1
-            alike = abs(lean(digits[i]) - lean(digits[j])) < 0.2
-            if alike and 1 <= days <= 2 and 1 <= months <= 2 and years in (2, 4):
+            are_parallel = abs(stroke_slant(digits[i]) - stroke_slant(digits[j])) < 0.2
+            if are_parallel and 1 <= days <= 2 and 1 <= months <= 2 and years in (2, 4):
                 return [digits[i], digits[j]]
     return []
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c008
-def union_boxes(regions) -> list[tuple[int, int, int, int]]:
-    "The boxes of regions."
-    return [r.box for r in regions]
-
-
-def within(region: Region, boxes: Sequence[tuple[int, int, int, int]]) -> bool:
-    "Whether a region lies wholly in one of some boxes."
+def is_within(region: Region, boxes: Sequence[tuple[int, int, int, int]]) -> bool:
+    "Whether a region lies entirely within one of the boxes."
     left, top, width, height = region.box
     return any(
         x <= left and y <= top and left + width <= x + w and top + height <= y + h
@@ -522,37 +532,37 @@ def split_signs(
     -------
     (digits, signs) : the connected pieces that are no signs, and the signs, from left to right.
     """
-    found = in_order(line)
-    height = usual_height(found)
-    tall = [r for r in found if r.box[3] >= 0.6 * height and max(r.box[2:]) > 2 * pen_width(r.ink)]
+    pieces = pieces_left_to_right(line)
+    height = typical_height(pieces)
+    tall = [r for r in pieces if r.box[3] >= 0.6 * height and max(r.box[2:]) > 2 * pen_width(r.ink)]
     if not tall:
         return list(line), []
     pen = float(np.median([pen_width(r.ink) for r in tall]))
-    signs, upper = [Sign("/", r) for r in slashes(found, height)], []
+    signs, upper_dots = [Sign("/", r) for r in find_slashes(pieces, height)], []
     slanted = [sign.region for sign in signs]
     tall = [r for r in tall if r not in slanted]
-    rest = [r for r in found if r not in slanted]
-    for piece in [r for r in rest if r not in tall] + list(specks) if tall else ():
-        text = small_sign(piece, tall, pen)
+    others = [r for r in pieces if r not in slanted]
+    for piece in [r for r in others if r not in tall] + list(specks) if tall else ():
+        text = classify_small_sign(piece, tall, pen)
         if text == "o":
-            upper.append(piece)
+            upper_dots.append(piece)
         elif text:
             signs.append(Sign(text, piece))
-    for piece in upper:
-        below = [
+    for piece in upper_dots:
+        dots_below = [
             s
             for s in signs
             if s.text in ".,:" and abs(s.region.middle[0] - piece.middle[0]) < 0.25 * height
         ]
-        lower = [r for r in upper if r is not piece and gaps(r, piece)[0] < 0]
-        if below:
-            signs.remove(below[0])
-            signs.append(Sign(":", union(piece, below[0].region)))
-        elif lower and lower[0].middle[1] > piece.middle[1]:
-            signs.append(Sign(":", union(piece, lower[0])))
-    used = union_boxes(sign.region for sign in signs)
-    rest = [r for r in rest if not within(r, used)]
-    return rest, sorted(signs, key=lambda sign: sign.region.middle[0])
+        lower_dots = [r for r in upper_dots if r is not piece and box_gaps(r, piece)[0] < 0]
+        if dots_below:
+            signs.remove(dots_below[0])
+            signs.append(Sign(":", union(piece, dots_below[0].region)))
+        elif lower_dots and lower_dots[0].middle[1] > piece.middle[1]:
+            signs.append(Sign(":", union(piece, lower_dots[0])))
+    sign_boxes = [sign.region.box for sign in signs]
+    others = [r for r in others if not is_within(r, sign_boxes)]
+    return others, sorted(signs, key=lambda sign: sign.region.middle[0])
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c020
 @dataclass(frozen=True, eq=False)
@@ -571,10 +581,10 @@ class Line:
 # %% ../../nbs/vision/11_segmentation.ipynb #701cf7d5
 def is_near(speck: Region, line: Sequence[Region]) -> bool:
     "Whether a speck lies beside or between the digits of a line."
-    height, (x, y) = usual_height(line), speck.middle
+    height, (x, y) = typical_height(line), speck.middle
     if not line[0].box[0] - height < x < line[-1].box[0] + line[-1].box[2] + height:
         return False
-    top, bottom = surroundings(speck, [r for r in line if r.box[3] > 0.5 * height])
+    top, bottom = line_extent(speck, [r for r in line if r.box[3] > 0.5 * height])
     return top - 0.3 * height < y < bottom + 0.5 * height
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c021
@@ -590,79 +600,79 @@ def written_lines(ink: np.ndarray) -> list[Line]:
     Lines from top to bottom; none where there is no ink.
     """
     ink, boxed = take_boxes(ink)
-    found = pieces(ink) + boxed
-    kept, tall = without_dust(found)
-    least = 0.04 * tall
-    dust = [r for r in found if least < max(r.box[2:]) <= 0.2 * tall]
+    pieces = connected_pieces(ink) + boxed
+    kept, tall = filter_by_size(pieces)
+    min_speck_size = 0.04 * tall
+    dust = [r for r in pieces if min_speck_size < max(r.box[2:]) <= 0.2 * tall]
     result = []
     for line in lines(kept):
-        specks = [r for r in dust if is_near(r, line)] if not line[0].whole else []
+        specks = [r for r in dust if is_near(r, line)] if not line[0].fills_box else []
         result.append(Line(*split_signs(line, specks)))
     return [line for line in result if line.regions or line.signs]
 
 # %% ../../nbs/vision/11_segmentation.ipynb #e21b1d38
-ASIDE = 0.3
-FINEST = (96, 400)
+DIAGONAL_COST = 0.3  # in pixels of full ink
+MAX_SEAM_IMAGE_SIZE = (96, 400)  # height and width in pixels
 
 # %% ../../nbs/vision/11_segmentation.ipynb #b7f2e793
 def seams(ink: np.ndarray) -> np.ndarray:
     "For each column at the bottom, the column in each row of the path that crosses least ink."
     height, width = ink.shape
     total, steps = ink[0].copy(), np.zeros((height, width), np.int64)
-    edge = np.full(1, np.inf)
+    border = np.full(1, np.inf)
     for row in range(1, height):
-        left = np.concatenate([edge, total[:-1]]) + ASIDE
-        right = np.concatenate([total[1:], edge]) + ASIDE
-        around = np.stack([left, total, right])
-        steps[row] = around.argmin(0) - 1
-        total = ink[row] + around.min(0)
+        left = np.concatenate([border, total[:-1]]) + DIAGONAL_COST
+        right = np.concatenate([total[1:], border]) + DIAGONAL_COST
+        neighbours = np.stack([left, total, right])
+        steps[row] = neighbours.argmin(0) - 1
+        total = ink[row] + neighbours.min(0)
     paths = np.tile(np.arange(width)[:, None], height)
     for row in range(height - 1, 0, -1):
         paths[:, row - 1] = paths[:, row] + steps[row, paths[:, row]]
     return paths
 
 # %% ../../nbs/vision/11_segmentation.ipynb #b7f2e794
-def reduced(ink: np.ndarray) -> tuple[np.ndarray, float]:
-    "A picture no larger than paths are looked for in, as float32 from 0 to 1; and its scale."
+def downscale_for_seams(ink: np.ndarray) -> tuple[np.ndarray, float]:
+    "A picture reduced to the size in which seams are searched, float32 from 0 to 1; and its scale."
     height, width = ink.shape
-    scale = min(1.0, FINEST[0] / height, FINEST[1] / width)
+    scale = min(1.0, MAX_SEAM_IMAGE_SIZE[0] / height, MAX_SEAM_IMAGE_SIZE[1] / width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = ink if scale == 1 else cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
     return small / np.float32(255), scale
 
 # %% ../../nbs/vision/11_segmentation.ipynb #928d820d
-def cuts(region: Region, most: int = 6) -> list[tuple[float, np.ndarray]]:
+def cuts(region: Region, max_cuts: int = 6) -> list[tuple[float, np.ndarray]]:
     """Paths along which a region may be two digits that touch.
 
     Parameters
     ----------
     region : from `segment`.
-    most : how many paths at most.
+    max_cuts : the largest number of paths.
 
     Returns
     -------
     From left to right, for each path how much ink it crosses (in pixels of full ink) and its
     column in each row of the region.
     """
-    (ink, scale), pen = reduced(region.ink), pen_width(region.ink)
+    (ink, scale), pen = downscale_for_seams(region.ink), pen_width(region.ink)
     if not ink.any():
         return []
     rows, columns = np.arange(len(ink)), np.arange(ink.shape[1])
     straight = np.tile(columns[:, None], len(rows))
     paths = np.concatenate([seams(ink), seams(ink[::-1])[:, ::-1], straight])
     paths = np.unique(paths, axis=0)
-    crossed = ink[rows, paths].sum(1) / scale
-    left = np.cumsum(ink, axis=1)[rows, paths].sum(1) / ink.sum()
+    crossed_ink = ink[rows, paths].sum(1) / scale
+    left_share = np.cumsum(ink, axis=1)[rows, paths].sum(1) / ink.sum()
     chosen: list[np.intp] = []
-    for k in np.argsort(crossed, kind="stable"):
-        if crossed[k] > 2.5 * pen or len(chosen) == most:
+    for k in np.argsort(crossed_ink, kind="stable"):
+        if crossed_ink[k] > 2.5 * pen or len(chosen) == max_cuts:
             break
-        apart = all(abs(left[k] - left[other]) > 0.05 for other in chosen)
-        if 0.1 < left[k] < 0.9 and apart:
+        is_distinct = all(abs(left_share[k] - left_share[other]) > 0.05 for other in chosen)
+        if 0.1 < left_share[k] < 0.9 and is_distinct:
             chosen.append(k)
     at = np.minimum((np.arange(region.box[3]) * scale).astype(int), len(rows) - 1)
-    chosen.sort(key=lambda k: left[k])
-    return [(float(crossed[k]), np.rint(paths[k, at] / scale).astype(int)) for k in chosen]
+    chosen.sort(key=lambda k: left_share[k])
+    return [(float(crossed_ink[k]), np.rint(paths[k, at] / scale).astype(int)) for k in chosen]
 
 # %% ../../nbs/vision/11_segmentation.ipynb #bd329c28
 @dataclass(frozen=True, eq=False)
@@ -685,107 +695,125 @@ class Candidate:
     cut: bool = False
 
 # %% ../../nbs/vision/11_segmentation.ipynb #1c0d8d36
-CUT, JOIN, GAP, LOW, WIDE, DOUBT, NONE = 2.2, 28.0, 20.0, 20.0, 15.0, 6.0, 5.0
-EACH, UNREAD, CUT_ONE = 1.0, 14.0, 5.0
-ONE_WIDE = 0.8
-CUTS_EACH = 6
-PARTS = 4
-DEAREST = 11.0
+CUT_COST = 2.2  # for each pen width of ink that is cut
+CUT_END_COST = 1.0  # for each end that is a cut
+CUT_ONE_COST = 5.0  # for reading a part as a 1
+JOIN_COST = 28.0  # for joining tall parts, by their height
+GAP_COST = 20.0  # for a gap between parts, by its width
+SHORT_COST = 20.0  # for a shape that is too low, by what it lacks
+WIDE_COST = 15.0  # for a shape that is too wide, by its excess
+DOUBT_COST = 6.0  # times -log of the highest probability
+NON_DIGIT_COST = 5.0  # times the probability of no digit
+UNREADABLE_COST = 14.0  # for each digit that stays unread
+TYPICAL_DIGIT_WIDTH = 0.8  # of the height of a line
+MAX_CUTS_PER_DIGIT = 6
+MAX_PARTS_PER_DIGIT = 4
+MAX_JOIN_COST = 11.0
 
 # %% ../../nbs/vision/11_segmentation.ipynb #54c17079
-def slices(piece: Region, pen: float, height: float, start: int) -> list[Candidate]:
+def cut_candidates(piece: Region, pen: float, height: float, start: int) -> list[Candidate]:
     "A piece, whole and cut at any two of its cuts; its left end is the place `start`."
     width, tall = piece.box[2:]
-    most = round(CUTS_EACH * max(1.0, width / tall))
-    inner = cuts(piece, most) if width > 0.45 * tall and not piece.whole else []
-    ways = [(0.0, np.zeros(tall, int)), *inner, (0.0, np.full(tall, width))]
-    columns, found = np.arange(width), [Candidate(start, start + len(ways) - 1, piece, 0.0)]
-    for i, (first, left) in enumerate(ways):
-        for j, (last, right) in enumerate(ways[i + 1 :], i + 1):
-            if j - i == len(ways) - 1:
+    max_cuts = round(MAX_CUTS_PER_DIGIT * max(1.0, width / tall))
+    inner = cuts(piece, max_cuts) if width > 0.45 * tall and not piece.fills_box else []
+    paths = [(0.0, np.zeros(tall, int)), *inner, (0.0, np.full(tall, width))]
+    columns, candidates = np.arange(width), [Candidate(start, start + len(paths) - 1, piece, 0.0)]
+    for i, (first, left) in enumerate(paths):
+        for j, (last, right) in enumerate(paths[i + 1 :], i + 1):
+            if j - i == len(paths) - 1:
                 continue
             inside = (columns >= left[:, None]) & (columns < right[:, None])
-            part = region_of(piece.ink * inside, *piece.box[:2])
-            ends = (i > 0) + (j < len(ways) - 1)
-            cost = CUT * (first + last) / pen + EACH * ends
-            if part and part.ink.max() > 127 and cost <= DEAREST:
-                found.append(Candidate(start + i, start + j, part, cost, True))
-    return found
+            part = region_from_ink(piece.ink * inside, *piece.box[:2])
+            ends = (i > 0) + (j < len(paths) - 1)
+            cost = CUT_COST * (first + last) / pen + CUT_END_COST * ends
+            if part and part.ink.max() > 127 and cost <= MAX_JOIN_COST:
+                candidates.append(Candidate(start + i, start + j, part, cost, cut=True))
+    return candidates
 
 # %% ../../nbs/vision/11_segmentation.ipynb #84eee487
-def joined(a: Candidate, b: Candidate, height: float) -> Candidate | None:
-    "Two candidates as one, in a line of some height; None where they are surely two."
-    if a.region.whole or b.region.whole:
+def join_candidates(a: Candidate, b: Candidate, height: float) -> Candidate | None:
+    "Two candidates joined to one, in a line of this height; None if they cannot be one digit."
+    if a.region.fills_box or b.region.fills_box:
         return None
-    across, down = (gap / height for gap in gaps(a.region, b.region))
+    across, down = (gap / height for gap in box_gaps(a.region, b.region))
     lower = min(a.region.box[3], b.region.box[3]) / height
-    cost = a.cost + b.cost + GAP * max(0, across, down - 0.2) + JOIN * max(0, lower - 0.4)
-    if cost > DEAREST and across > 0:
+    cost = a.cost + b.cost + GAP_COST * max(0, across, down - 0.2) + JOIN_COST * max(0, lower - 0.4)
+    if cost > MAX_JOIN_COST and across > 0:
         return None
     return Candidate(a.start, b.stop, union(a.region, b.region), cost, a.cut or b.cut)
 
 # %% ../../nbs/vision/11_segmentation.ipynb #ee9a4d05
-def candidates(regions: Sequence[Region], settled: Iterable[bool] = ()) -> list[Candidate]:
+def digit_candidates(regions: Sequence[Region], uncut: Iterable[bool] = ()) -> list[Candidate]:
     """All plausible digits in a line.
 
     Parameters
     ----------
     regions : one line, from `lines`.
-    settled : for each connected piece from left to right, whether it is surely not two digits;
-        none is unless told.
+    uncut : for each connected piece from left to right, whether it is certainly a single digit and
+        need not be cut. By default every piece may be cut.
 
     Returns
     -------
     Every part of a piece between two cuts, and every such part joined with those that follow
     where it is not too wide for a digit.
     """
-    height = usual_height(regions)
+    height = typical_height(regions)
     pen = float(np.median([pen_width(r.ink) for r in regions])) if regions else 1.0
     pen = max(1.0, min(pen, 0.25 * height))
-    found, firsts, start = [], {}, 0
-    for piece, whole in zip_longest(in_order(regions), settled):
-        whole_one = [Candidate(start, start + 1, piece, 0.0)]
-        parts = whole_one if whole else slices(piece, pen, height, start)
-        found += parts
-        firsts[start] = [part for part in parts if part.start == start]
+    candidates, by_start, start = [], {}, 0
+    for piece, keep_whole in zip_longest(pieces_left_to_right(regions), uncut):
+        whole_candidate = [Candidate(start, start + 1, piece, 0.0)]
+        parts = whole_candidate if keep_whole else cut_candidates(piece, pen, height, start)
+        candidates += parts
+        by_start[start] = [part for part in parts if part.start == start]
         start = parts[0].stop
-    last = found
-    for _ in range(PARTS - 1):
-        pairs = (joined(a, b, height) for a in last for b in firsts.get(a.stop, ()))
-        last = [c for c in pairs if c and c.region.box[2] < 1.5 * max(height, c.region.box[3])]
-        found = found + last
-    return found
+    longest = candidates
+    for _ in range(MAX_PARTS_PER_DIGIT - 1):
+        pairs = (join_candidates(a, b, height) for a in longest for b in by_start.get(a.stop, ()))
+        longest = [c for c in pairs if c and c.region.box[2] < 1.5 * max(height, c.region.box[3])]
+        candidates = candidates + longest
+    return candidates
 
 # %% ../../nbs/vision/11_segmentation.ipynb #0dba536f
-def best_chain(found: Sequence[Candidate], costs: np.ndarray) -> list[int]:
+def cheapest_chain(candidates: Sequence[Candidate], costs: np.ndarray) -> list[int]:
     "The indices of the candidates of least total cost that lead from the first place to the last."
-    best, back = {0: 0.0}, {}
-    for k in sorted(range(len(found)), key=lambda k: (found[k].start, found[k].stop)):
-        total = best.get(found[k].start, np.inf) + costs[k]
-        if total < best.get(found[k].stop, np.inf):
-            best[found[k].stop], back[found[k].stop] = total, k
+    lowest_cost, last_candidate = {0: 0.0}, {}
+    for k in sorted(
+        range(len(candidates)), key=lambda k: (candidates[k].start, candidates[k].stop)
+    ):
+        total = lowest_cost.get(candidates[k].start, np.inf) + costs[k]
+        if total < lowest_cost.get(candidates[k].stop, np.inf):
+            lowest_cost[candidates[k].stop], last_candidate[candidates[k].stop] = total, k
     chain: list[int] = []
-    place = max(best)
+    place = max(lowest_cost)
     while place:
-        chain.insert(0, back[place])
-        place = found[back[place]].start
+        chain.insert(0, last_candidate[place])
+        place = candidates[last_candidate[place]].start
     return chain
 
 # %% ../../nbs/vision/11_segmentation.ipynb #90bfaaa8
-SETTLED = 2.0
+MAX_UNCUT_COST = 2.0
 
 # %% ../../nbs/vision/11_segmentation.ipynb #1556a0ed
-def costs_of(found: Sequence[Candidate], height: float, probabilities: np.ndarray) -> np.ndarray:
-    "What it costs to take each candidate, in a line of some height, for a digit."
-    width, tall = np.array([c.region.box[2:] for c in found]).T / height
-    shape = LOW * np.maximum(0, 0.75 - tall) + WIDE * np.maximum(0, width - 0.8)
-    doubt = NONE * (1 - probabilities.sum(1)) - DOUBT * np.log(probabilities.max(1) + 1e-3)
-    whole = np.array([c.region.whole for c in found])
-    doubt += CUT_ONE * ((probabilities.argmax(1) == 1) & np.array([c.cut for c in found]))
-    return np.array([c.cost for c in found]) + np.where(whole, 0, shape) + doubt
+def reading_costs(
+    candidates: Sequence[Candidate], height: float, probabilities: np.ndarray
+) -> np.ndarray:
+    "The cost of reading each candidate as a digit, in a line of this height."
+    width, tall = np.array([c.region.box[2:] for c in candidates]).T / height
+    shape_cost = SHORT_COST * np.maximum(0, 0.75 - tall) + WIDE_COST * np.maximum(0, width - 0.8)
+    doubt_cost = NON_DIGIT_COST * (1 - probabilities.sum(1)) - DOUBT_COST * np.log(
+        probabilities.max(1) + 1e-3
+    )
+    is_boxed = np.array([c.region.fills_box for c in candidates])
+    doubt_cost += CUT_ONE_COST * (
+        (probabilities.argmax(1) == 1) & np.array([c.cut for c in candidates])
+    )
+    return np.array([c.cost for c in candidates]) + np.where(is_boxed, 0, shape_cost) + doubt_cost
 
 # %% ../../nbs/vision/11_segmentation.ipynb #1556a0ee
-def read_together(groups: Sequence[Sequence[Candidate]], classify: Callable) -> list[np.ndarray]:
+def classify_candidates(
+    groups: Sequence[Sequence[Candidate]], classify: Callable
+) -> list[np.ndarray]:
     "The probabilities of the candidates of each group, all read in one batch."
     pictures = [normalize_digit(c.region.ink) for group in groups for c in group]
     probabilities = (
@@ -795,23 +823,23 @@ def read_together(groups: Sequence[Sequence[Candidate]], classify: Callable) -> 
     return [probabilities[start:stop] for start, stop in zip(ends, ends[1:], strict=False)]
 
 # %% ../../nbs/vision/11_segmentation.ipynb #a41e7546
-def unread_costs(found: Sequence[Candidate], height: float) -> np.ndarray:
-    "What it costs to leave each candidate unread, the more the wider; no part of a piece can be."
-    wide = [max(1.0, c.region.box[2] / (ONE_WIDE * height)) for c in found]
-    ways = zip(found, wide, strict=True)
-    return np.array([np.inf if c.cut else UNREAD * digits + c.cost for c, digits in ways])
+def unreadable_costs(candidates: Sequence[Candidate], height: float) -> np.ndarray:
+    "The cost of leaving each candidate unread, by its width; infinite for a part of a piece."
+    widths = [max(1.0, c.region.box[2] / (TYPICAL_DIGIT_WIDTH * height)) for c in candidates]
+    pairs = zip(candidates, widths, strict=True)
+    return np.array([np.inf if c.cut else UNREADABLE_COST * width + c.cost for c, width in pairs])
 
 # %% ../../nbs/vision/11_segmentation.ipynb #a41e7547
-def best_reading(
-    found: Sequence[Candidate], height: float, probabilities: np.ndarray
+def cheapest_reading(
+    candidates: Sequence[Candidate], height: float, probabilities: np.ndarray
 ) -> tuple[list[Region], np.ndarray]:
-    "The regions of the best chain and their probabilities, all 0 where one stays unread."
-    costs = costs_of(found, height, probabilities)
-    unread = unread_costs(found, height)
-    chain = best_chain(found, np.minimum(costs, unread))
+    "The regions of the cheapest chain and their probabilities, all 0 for an unread region."
+    costs = reading_costs(candidates, height, probabilities)
+    skip_costs = unreadable_costs(candidates, height)
+    chain = cheapest_chain(candidates, np.minimum(costs, skip_costs))
     probabilities = probabilities[chain].copy()
-    probabilities[unread[chain] < costs[chain]] = 0
-    return [found[k].region for k in chain], probabilities
+    probabilities[skip_costs[chain] < costs[chain]] = 0
+    return [candidates[k].region for k in chain], probabilities
 
 # %% ../../nbs/vision/11_segmentation.ipynb #a41e7548
 def read_lines(
@@ -831,23 +859,30 @@ def read_lines(
     (regions, probabilities) of each line : its digits from left to right, and an array of shape
     (number of digits, 10). What cannot be read has a region too, and a row of zeros.
     """
-    heights = [usual_height(line) for line in lines]
-    wholes = [[Candidate(0, 1, piece, 0.0) for piece in in_order(line)] for line in lines]
-    sure = [
-        costs_of(*each) < SETTLED if each[0] else ()
-        for each in zip(wholes, heights, read_together(wholes, classify), strict=True)
+    heights = [typical_height(line) for line in lines]
+    whole_pieces = [
+        [Candidate(0, 1, piece, 0.0) for piece in pieces_left_to_right(line)] for line in lines
     ]
-    found = [candidates(*each) for each in zip(lines, sure, strict=True)]
+    uncut = [
+        reading_costs(*arguments) < MAX_UNCUT_COST if arguments[0] else ()
+        for arguments in zip(
+            whole_pieces, heights, classify_candidates(whole_pieces, classify), strict=True
+        )
+    ]
+    candidates = [digit_candidates(*arguments) for arguments in zip(lines, uncut, strict=True)]
     result = []
-    for parts, height, probabilities in zip(
-        found, heights, read_together(found, classify), strict=True
+    for group, height, probabilities in zip(
+        candidates, heights, classify_candidates(candidates, classify), strict=True
     ):
-        result.append(best_reading(parts, height, probabilities) if parts else ([], probabilities))
+        result.append(
+            cheapest_reading(group, height, probabilities) if group else ([], probabilities)
+        )
     return result
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c031
-STROKE_HEIGHT, STROKE_PEN = 64, 6
-MOST_STROKES = 4
+STROKE_HEIGHT = 64  # pixels
+STROKE_WIDTH = 6  # pixels
+MAX_STROKES_PER_DIGIT = 4
 
 
 def stroke_regions(strokes: Sequence[np.ndarray]) -> list[Region]:
@@ -856,59 +891,62 @@ def stroke_regions(strokes: Sequence[np.ndarray]) -> list[Region]:
     tall = float(np.percentile([np.ptp(s[:, 1]) for s in strokes], 75))
     extent = float(np.ptp(points, 0).max())
     scale = STROKE_HEIGHT / max(tall, 0.02 * extent, 1e-6)
-    found, margin = [], STROKE_PEN
+    regions, margin = [], STROKE_WIDTH
     for stroke in strokes:
-        places = (stroke - points.min(0)) * scale
-        low = np.floor(places.min(0)).astype(int) - margin
-        width, height = np.ceil(places.max(0)).astype(int) + margin - low + 1
+        points_in_picture = (stroke - points.min(0)) * scale
+        low = np.floor(points_in_picture.min(0)).astype(int) - margin
+        width, height = np.ceil(points_in_picture.max(0)).astype(int) + margin - low + 1
         ink = np.zeros((height, width), np.uint8)
-        where = np.rint((places - low) * 16).astype(np.int32)
-        where = where[[0, *range(len(where))]]
-        cv2.polylines(ink, [where], False, 255, STROKE_PEN, cv2.LINE_AA, 4)
-        region = region_of(ink, *low.tolist())
+        fixed_point = np.rint((points_in_picture - low) * 16).astype(np.int32)
+        fixed_point = fixed_point[[0, *range(len(fixed_point))]]
+        cv2.polylines(ink, [fixed_point], False, 255, STROKE_WIDTH, cv2.LINE_AA, 4)
+        region = region_from_ink(ink, *low.tolist())
         assert region is not None
-        found.append(region)
-    return found
+        regions.append(region)
+    return regions
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c032
-STROKE_GAP, STROKE_JOIN, STROKE_SPLIT, STROKE_APART = 20.0, 1.0, 8.0, 0.3
+STROKE_GAP_COST = 20.0
+STROKE_JOIN_COST = 1.0
+STROKE_SPLIT_COST = 8.0
+MIN_STROKE_ADVANCE = 0.3  # of the height of a line
 
 
-def split_cost(left: Region, right: Region, height: float) -> float:
-    "What speaks against a stroke's being of another digit than the one before: it is in its place."
+def stroke_split_cost(left: Region, right: Region, height: float) -> float:
+    "The cost of starting a new digit with a stroke: high if it has not moved on from the last one."
     ahead = (right.middle[0] - left.middle[0]) / height
-    below = gaps(left, right)[1] > 0.2 * height
-    return 0.0 if below else STROKE_SPLIT * min(1.0, max(0.0, 1 - ahead / STROKE_APART))
+    below = box_gaps(left, right)[1] > 0.2 * height
+    return 0.0 if below else STROKE_SPLIT_COST * min(1.0, max(0.0, 1 - ahead / MIN_STROKE_ADVANCE))
 
 
 def stroke_candidates(regions: Sequence[Region], height: float) -> list[Candidate]:
     "Every group of one to four strokes that follow each other and may be a digit."
-    found = []
+    candidates = []
     for start in range(len(regions)):
-        one, cost = regions[start], 0.0
+        region, cost = regions[start], 0.0
         if start:
-            cost = split_cost(regions[start - 1], one, height)
-        found.append(Candidate(start, start + 1, one, cost))
-        for stop in range(start + 2, min(start + MOST_STROKES, len(regions)) + 1):
-            across, down = (gap / height for gap in gaps(one, regions[stop - 1]))
-            cost += STROKE_GAP * max(0, across - 0.05, down - 0.2) + STROKE_JOIN
-            one = union(one, regions[stop - 1])
-            if cost > 3 * DEAREST or max(one.box[2:]) > 2 * height:
+            cost = stroke_split_cost(regions[start - 1], region, height)
+        candidates.append(Candidate(start, start + 1, region, cost))
+        for stop in range(start + 2, min(start + MAX_STROKES_PER_DIGIT, len(regions)) + 1):
+            across, down = (gap / height for gap in box_gaps(region, regions[stop - 1]))
+            cost += STROKE_GAP_COST * max(0, across - 0.05, down - 0.2) + STROKE_JOIN_COST
+            region = union(region, regions[stop - 1])
+            if cost > 3 * MAX_JOIN_COST or max(region.box[2:]) > 2 * height:
                 break
-            found.append(Candidate(start, stop, one, cost))
-    return found
+            candidates.append(Candidate(start, stop, region, cost))
+    return candidates
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c033
-def sign_strokes(regions: Sequence[Region]) -> list[tuple[str, list[int]]]:
+def find_sign_strokes(regions: Sequence[Region]) -> list[tuple[str, list[int]]]:
     "Which strokes are signs: the sign and its strokes."
-    alone = [Region(r.box, r.ink, True) for r in regions]
-    found = []
-    for line in lines(alone):
+    uncut = [Region(r.box, r.ink, fills_box=True) for r in regions]
+    sign_groups = []
+    for line in lines(uncut):
         for sign in split_signs(line)[1]:
-            mine = [k for k, r in enumerate(alone) if within(r, [sign.region.box])]
-            if len(mine) == 1 + (sign.text == ":"):
-                found.append((sign.text, mine))
-    return found
+            members = [k for k, r in enumerate(uncut) if is_within(r, [sign.region.box])]
+            if len(members) == 1 + (sign.text == ":"):
+                sign_groups.append((sign.text, members))
+    return sign_groups
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c034
 @dataclass(frozen=True, eq=False)
@@ -945,18 +983,18 @@ def read_stroke_groups(
     if not strokes:
         return []
     regions = stroke_regions(strokes)
-    signs = sign_strokes(regions)
-    used = {k for _, mine in signs for k in mine}
-    left = [k for k in range(len(strokes)) if k not in used]
-    found = [StrokeGroup(mine, np.zeros(NUM_CLASSES), text) for text, mine in signs]
-    if left:
-        height = usual_height([regions[k] for k in left])
-        groups = stroke_candidates([regions[k] for k in left], height)
-        numbers = [left[c.start : c.stop] for c in groups]
+    signs = find_sign_strokes(regions)
+    sign_members = {k for _, members in signs for k in members}
+    digit_strokes = [k for k in range(len(strokes)) if k not in sign_members]
+    groups = [StrokeGroup(members, np.zeros(NUM_CLASSES), text) for text, members in signs]
+    if digit_strokes:
+        height = typical_height([regions[k] for k in digit_strokes])
+        candidates = stroke_candidates([regions[k] for k in digit_strokes], height)
+        numbers = [digit_strokes[c.start : c.stop] for c in candidates]
         probabilities = classify(numbers)
-        costs = costs_of(groups, height, probabilities)
-        unread = unread_costs(groups, height)
-        for k in best_chain(groups, np.minimum(costs, unread)):
-            row = probabilities[k] * (costs[k] <= unread[k])
-            found.append(StrokeGroup(numbers[k], row))
-    return sorted(found, key=lambda group: group.strokes[0])
+        costs = reading_costs(candidates, height, probabilities)
+        skip_costs = unreadable_costs(candidates, height)
+        for k in cheapest_chain(candidates, np.minimum(costs, skip_costs)):
+            row = probabilities[k] * (costs[k] <= skip_costs[k])
+            groups.append(StrokeGroup(numbers[k], row))
+    return sorted(groups, key=lambda group: group.strokes[0])

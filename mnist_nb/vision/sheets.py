@@ -23,22 +23,22 @@ from ..core import NUM_CLASSES, ImageUnfit
 from .preprocessing import Page, PreprocessedImage, decode, extract_foreground
 from mnist_nb.vision.segmentation import (
     Region,
-    common_slope,
     lines,
     read_lines,
     segment,
-    usual_height,
+    text_slope,
+    typical_height,
 )
 
 # %% ../../nbs/vision/13_sheets.ipynb #dd76de67
-def drawn_sheet(
+def render_sheet(
     table: Sequence[Sequence[str]],
     glyph: Callable[[int, np.random.Generator], np.ndarray],
     rng: np.random.Generator,
     cell: tuple[int, int],
     ruled: bool,
 ) -> np.ndarray:
-    "A sheet without any fault: float32, white paper 1, with a margin of one cell all around."
+    "A flawless sheet: float32, white paper 1, with a margin of one cell on every side."
     width, height = cell
     rows, columns = len(table), max(len(row) for row in table)
     sheet = np.ones(((rows + 2) * height, (columns + 2) * width), np.float32)
@@ -60,7 +60,7 @@ def drawn_sheet(
     return np.clip(sheet, 0.05, 1)
 
 # %% ../../nbs/vision/13_sheets.ipynb #74dbd330
-def bent_and_turned(
+def warp_sheet(
     sheet: np.ndarray, size: tuple[int, int], turn: float, tilt: float, bend: float
 ) -> np.ndarray:
     "A sheet as a camera sees it: float32 of shape (height, width), grey 0.35 around the paper."
@@ -120,7 +120,7 @@ def simulate_photo(
     uint8 array of shape (height, width), dark ink on light paper.
     """
     rng = np.random.default_rng(seed)
-    photo = bent_and_turned(drawn_sheet(table, glyph, rng, cell, ruled), size, turn, tilt, bend)
+    photo = warp_sheet(render_sheet(table, glyph, rng, cell, ruled), size, turn, tilt, bend)
     across, down = np.meshgrid(np.linspace(0, 1, size[0]), np.linspace(0, 1, size[1]))
     light = 0.92 - shadow * (0.5 + 0.5 * np.tanh(6 * (across + 0.6 * down - 1)))
     photo = cv2.GaussianBlur(photo * light, (0, 0), max(blur, 1e-3)) * 255
@@ -130,7 +130,7 @@ def simulate_photo(
     )
 
 # %% ../../nbs/vision/13_sheets.ipynb #25f80492
-def reduced(grey: np.ndarray, longest: int) -> np.ndarray:
+def resize_longer_side(grey: np.ndarray, longest: int) -> np.ndarray:
     "A picture whose longer side is `longest` pixels."
     scale = longest / max(grey.shape)
     size = [max(1, round(side * scale)) for side in grey.shape[::-1]]
@@ -145,12 +145,12 @@ def ink_strength(grey: np.ndarray, window: int) -> np.ndarray:
     return cv2.bitwise_not(cv2.divide(soft, paper, scale=255))
 
 # %% ../../nbs/vision/13_sheets.ipynb #01edeed7
-SEARCHED = 1000
-WINDOW = 31
-LEVELS = 0.4, 0.2, 0.12
+SEARCH_SIZE = 1000  # pixels of the longer side
+BACKGROUND_WINDOW = 31  # pixels
+LINE_THRESHOLDS = 0.4, 0.2, 0.12  # of the strength of the darkest ink
 
 # %% ../../nbs/vision/13_sheets.ipynb #4e5a9600
-def clockwise(corners: np.ndarray) -> np.ndarray:
+def order_corners(corners: np.ndarray) -> np.ndarray:
     "Four corners, float32 (4, 2), clockwise from the one that is most to the left and top."
     corners = np.float32(corners).reshape(4, 2)
     across, down = (corners - corners.mean(0)).T
@@ -158,55 +158,60 @@ def clockwise(corners: np.ndarray) -> np.ndarray:
     return np.roll(corners, -int(corners.sum(1).argmin()), axis=0)
 
 # %% ../../nbs/vision/13_sheets.ipynb #bbd342ff
-def frames(strength: np.ndarray) -> list[np.ndarray]:
-    "Four corners of each large, connected and mostly hollow thing in a picture."
-    top, found = np.percentile(strength, 99), []
-    for level in (max(10, share * top) for share in LEVELS):
+def find_quadrilaterals(strength: np.ndarray) -> list[np.ndarray]:
+    "The four corners of each large, connected and mostly hollow shape in a picture."
+    max_strength, quadrilaterals = np.percentile(strength, 99), []
+    for level in (max(10, share * max_strength) for share in LINE_THRESHOLDS):
         mask = np.uint8(strength > level)
         mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
         _, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
         for k, (x, y, width, height, area) in enumerate(stats[1:], 1):
-            small = min(width, height) < 0.08 * max(mask.shape) or width * height < mask.size / 70
-            if small or area > 0.6 * width * height:
+            is_small = (
+                min(width, height) < 0.08 * max(mask.shape) or width * height < mask.size / 70
+            )
+            if is_small or area > 0.6 * width * height:
                 continue
             piece = np.uint8(labels[y : y + height, x : x + width] == k)
             hull = cv2.convexHull(cv2.findNonZero(piece))
             corners = cv2.approxPolyN(hull, 4, ensure_convex=True).reshape(-1, 2)
             if len(corners) == 4 and cv2.contourArea(hull) > mask.size / 100:
-                found.append(clockwise(corners + (x, y)))
-    return found
+                quadrilaterals.append(order_corners(corners + (x, y)))
+    return quadrilaterals
 
 # %% ../../nbs/vision/13_sheets.ipynb #fd33a517
-FLAT, MARGIN = 900, 24
+RECTIFIED_SIZE = 900  # pixels of the longer side
+RECTIFIED_MARGIN = 24  # pixels
 
 # %% ../../nbs/vision/13_sheets.ipynb #93895cb0
-def seen_from_above(strength: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    "What lies within four corners as a rectangle with a margin, and the homography to it."
+def rectify(strength: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    "The area within four corners as a rectangle with a margin, and the homography to it."
     sides = np.linalg.norm(corners - np.roll(corners, -1, axis=0), axis=1)
     width, height = sides[::2].mean(), sides[1::2].mean()
-    scale = FLAT / max(width, height)
+    scale = RECTIFIED_SIZE / max(width, height)
     w, h = max(60, round(width * scale)), max(60, round(height * scale))
-    target = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32) + MARGIN
+    target = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32) + RECTIFIED_MARGIN
     matrix = cv2.getPerspectiveTransform(np.float32(corners), target)
-    return cv2.warpPerspective(strength, matrix, (w + 2 * MARGIN, h + 2 * MARGIN)), matrix
+    return cv2.warpPerspective(
+        strength, matrix, (w + 2 * RECTIFIED_MARGIN, h + 2 * RECTIFIED_MARGIN)
+    ), matrix
 
 # %% ../../nbs/vision/13_sheets.ipynb #2dd5ce4a
-STRIPS = 36
-MOST_LINES = 80
-PRESENT = 0.75
+NUM_STRIPS = 36
+MAX_LINES = 80
+MIN_LINE_COVERAGE = 0.75  # of the strips
 
 # %% ../../nbs/vision/13_sheets.ipynb #83314989
-def ridges(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def ridge_strength(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "How strongly each row of each strip is a line's middle (STRIPS, h); the strips' middles."
-    inner = flat[:, MARGIN:-MARGIN]
+    inner = flat[:, RECTIFIED_MARGIN:-RECTIFIED_MARGIN]
     thick = cv2.dilate(inner, np.ones((3, 1), np.uint8))
-    runs = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((1, FLAT // 45), np.uint8))
-    edges = np.linspace(0, runs.shape[1], STRIPS + 1).astype(int)
+    runs = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((1, RECTIFIED_SIZE // 45), np.uint8))
+    edges = np.linspace(0, runs.shape[1], NUM_STRIPS + 1).astype(int)
     sums = np.add.reduceat(runs.astype(np.float32), edges[:-1], axis=1) / np.diff(edges)
     soft = cv2.sepFilter2D(sums, -1, np.ones(1), cv2.getGaussianKernel(13, 2.0))
     ridge = cv2.morphologyEx(soft, cv2.MORPH_TOPHAT, np.ones((25, 1), np.uint8))
     peaks = np.where(ridge >= cv2.dilate(ridge, np.ones((11, 1), np.uint8)), ridge, 0)
-    return np.ascontiguousarray(peaks.T), (edges[:-1] + edges[1:]) / 2 + MARGIN
+    return np.ascontiguousarray(peaks.T), (edges[:-1] + edges[1:]) / 2 + RECTIFIED_MARGIN
 
 # %% ../../nbs/vision/13_sheets.ipynb #eaaa52c5
 def best_path(score: np.ndarray, steepest: int = 2, slope_cost: float = 0.02) -> np.ndarray:
@@ -228,134 +233,144 @@ def best_path(score: np.ndarray, steepest: int = 2, slope_cost: float = 0.02) ->
     return np.array(path[::-1])
 
 # %% ../../nbs/vision/13_sheets.ipynb #9c60e3e1
-def paths_of(peaks: np.ndarray) -> np.ndarray:
+def trace_paths(peaks: np.ndarray) -> np.ndarray:
     "The row in each strip of every line, from the top to the bottom; (n, STRIPS)."
-    score, each = peaks.copy(), np.arange(STRIPS)
-    found: list[np.ndarray] = []
-    for away, share in ((1, 0.8), (2, 0.5)):
-        score[:, away:] = np.maximum(score[:, away:], share * peaks[:, :-away])
-        score[:, :-away] = np.maximum(score[:, :-away], share * peaks[:, away:])
-    usual = float(np.median(peaks.max(1)))
-    while usual >= 6 and len(found) < MOST_LINES:
-        path = best_path(score / (score + 0.1 * usual))
-        if (score[each, path] > max(3, 0.1 * usual)).mean() < PRESENT:
+    score, strips = peaks.copy(), np.arange(NUM_STRIPS)
+    paths_found: list[np.ndarray] = []
+    for distance, share in ((1, 0.8), (2, 0.5)):
+        score[:, distance:] = np.maximum(score[:, distance:], share * peaks[:, :-distance])
+        score[:, :-distance] = np.maximum(score[:, :-distance], share * peaks[:, distance:])
+    typical_ridge = float(np.median(peaks.max(1)))
+    while typical_ridge >= 6 and len(paths_found) < MAX_LINES:
+        path = best_path(score / (score + 0.1 * typical_ridge))
+        if (score[strips, path] > max(3, 0.1 * typical_ridge)).mean() < MIN_LINE_COVERAGE:
             break
-        found.append(path)
+        paths_found.append(path)
         for strip, row in enumerate(path):
             score[strip, max(0, row - 8) : row + 9] = 0
-    paths = np.array(found).reshape(-1, STRIPS)
+    paths = np.array(paths_found).reshape(-1, NUM_STRIPS)
     return paths[np.argsort(paths.mean(1))]
 
 # %% ../../nbs/vision/13_sheets.ipynb #573b6001
-def bent_alike(paths: np.ndarray, at: np.ndarray) -> np.ndarray:
-    "Paths as one smooth bend of the whole sheet has them."
-    n = len(paths)
+def fit_common_bend(paths: np.ndarray, at: np.ndarray) -> np.ndarray:
+    "The paths, fitted by one smooth bend of the whole sheet."
+    n_lines = len(paths)
     along = np.polynomial.legendre.legvander((at - at.mean()) / np.ptp(at) * 2, 3)[:, 1:]
     level = paths.mean(1)
     across = np.polynomial.legendre.legvander((level - level.mean()) / np.ptp(level) * 2, 1)
-    shape = np.einsum("ip,sq->ispq", across, along).reshape(n * STRIPS, -1)
-    basis = np.hstack([np.repeat(np.eye(n), STRIPS, axis=0), shape])
-    rows, weight = paths.ravel().astype(float), np.ones(n * STRIPS)
+    shape = np.einsum("ip,sq->ispq", across, along).reshape(n_lines * NUM_STRIPS, -1)
+    basis = np.hstack([np.repeat(np.eye(n_lines), NUM_STRIPS, axis=0), shape])
+    rows, weight = paths.ravel().astype(float), np.ones(n_lines * NUM_STRIPS)
     for _ in range(6):
-        left = (basis.T * weight) @ basis + 1e-6 * np.eye(basis.shape[1])
-        fitted = basis @ np.linalg.solve(left, (basis.T * weight) @ rows)
-        away = np.abs(fitted - rows)
-        weight = 1 / (1 + (away / max(1, 2 * np.median(away))) ** 2)
-    return fitted.reshape(n, STRIPS)
+        normal_matrix = (basis.T * weight) @ basis + 1e-6 * np.eye(basis.shape[1])
+        fitted = basis @ np.linalg.solve(normal_matrix, (basis.T * weight) @ rows)
+        residual = np.abs(fitted - rows)
+        weight = 1 / (1 + (residual / max(1, 2 * np.median(residual))) ** 2)
+    return fitted.reshape(n_lines, NUM_STRIPS)
 
 # %% ../../nbs/vision/13_sheets.ipynb #37ce863b
-def drawn_to_ridges(path: np.ndarray, peaks: np.ndarray, at: np.ndarray, reach: int) -> np.ndarray:
+def snap_to_ridges(path: np.ndarray, peaks: np.ndarray, at: np.ndarray, reach: int) -> np.ndarray:
     "A smooth path moved to the ridges within reach of it."
-    each, rows = np.arange(STRIPS), np.rint(path).astype(int)
+    strips, rows = np.arange(NUM_STRIPS), np.rint(path).astype(int)
     near = np.clip(rows[:, None] + np.arange(-reach, reach + 1), 0, peaks.shape[1] - 1)
-    heights = peaks[each[:, None], near]
-    there = heights.max(1) > 0.3 * np.median(heights.max(1)) + 1e-3
-    off = np.where(there, near[each, heights.argmax(1)] - path, 0)
+    heights = peaks[strips[:, None], near]
+    has_ridge = heights.max(1) > 0.3 * np.median(heights.max(1)) + 1e-3
+    offsets = np.where(has_ridge, near[strips, heights.argmax(1)] - path, 0)
     basis = np.polynomial.legendre.legvander((at - at.mean()) / np.ptp(at) * 2, 5)
-    weight = there.astype(float)
+    weight = has_ridge.astype(float)
     for _ in range(3):
-        left = (basis.T * weight) @ basis + np.diag([0.5] + 5 * [2.0])
-        moved = basis @ np.linalg.solve(left, (basis.T * weight) @ off)
-        away = np.abs(moved - off)
-        weight = there * (away < max(1.5, 3 * np.median(away)))
-    return path + moved
+        normal_matrix = (basis.T * weight) @ basis + np.diag([0.5] + 5 * [2.0])
+        correction = basis @ np.linalg.solve(normal_matrix, (basis.T * weight) @ offsets)
+        residual = np.abs(correction - offsets)
+        weight = has_ridge * (residual < max(1.5, 3 * np.median(residual)))
+    return path + correction
 
 # %% ../../nbs/vision/13_sheets.ipynb #9a8660e3
 def trace_lines(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     "The rows of each level line (n, STRIPS), from the top, and the columns that they are for."
-    peaks, at = ridges(flat)
-    paths = paths_of(peaks)
+    peaks, at = ridge_strength(flat)
+    paths = trace_paths(peaks)
     if len(paths) < 2:
         return paths.astype(float), at
-    smooth = bent_alike(paths, at) if len(paths) > 3 else paths.astype(float)
+    smooth = fit_common_bend(paths, at) if len(paths) > 3 else paths.astype(float)
     reach = int(np.clip(0.1 * np.median(np.diff(smooth.mean(1))), 3, 8))
-    return np.array([drawn_to_ridges(path, peaks, at, reach) for path in smooth]), at
+    return np.array([snap_to_ridges(path, peaks, at, reach) for path in smooth]), at
 
 # %% ../../nbs/vision/13_sheets.ipynb #df18b127
-def share_between(
+def line_coverage_between(
     flat: np.ndarray, upright: np.ndarray, at: np.ndarray, first: float, last: float
 ) -> float:
-    "Of some upright lines the share that is between two rows as dark as it usually is."
-    wide = cv2.dilate(flat, np.ones((1, 7), np.uint8))
+    "The share of the upright lines that are as dark between two rows as they usually are."
+    widened = cv2.dilate(flat, np.ones((1, 7), np.uint8))
 
     def along(line, start, stop):
         rows = np.linspace(start, stop, 41)
         places = np.stack([np.interp(rows, at, line), rows], 1)
-        x, y = np.clip(np.rint(places).astype(int), 0, np.array(wide.shape[::-1]) - 1).T
-        return wide[y, x].astype(float)
+        x, y = np.clip(np.rint(places).astype(int), 0, np.array(widened.shape[::-1]) - 1).T
+        return widened[y, x].astype(float)
 
-    quarter, there = (last - first) / 4, []
+    quarter, is_dark = (last - first) / 4, []
     for line in upright:
-        usual = np.median(along(line, at[0], at[-1]))
-        dark = along(line, first + quarter, last - quarter) > max(4, 0.3 * usual)
-        there.append(dark.mean() > 0.7)
-    return float(np.mean(there))
+        typical_darkness = np.median(along(line, at[0], at[-1]))
+        dark = along(line, first + quarter, last - quarter) > max(4, 0.3 * typical_darkness)
+        is_dark.append(dark.mean() > 0.7)
+    return float(np.mean(is_dark))
 
 # %% ../../nbs/vision/13_sheets.ipynb #46643862
-def without_strangers(
+def drop_unconnected_lines(
     flat: np.ndarray, across: np.ndarray, x_at: np.ndarray, upright: np.ndarray, y_at: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    "Lines without the outer ones that the lines across do not reach."
-    sides, views = [across, upright], [flat, np.ascontiguousarray(flat.T)]
+    "The lines without the outer ones that the lines across do not reach."
+    directions, views = [across, upright], [flat, np.ascontiguousarray(flat.T)]
     for turn in (0, 1, 0, 1):
-        found, others, at = sides[turn], sides[1 - turn], (y_at, x_at)[turn]
-        while len(found) > 2:
-            levels = found.mean(1)
-            if share_between(views[turn], others, at, levels[0], levels[1]) < 0.5:
-                found = found[1:]
-            elif share_between(views[turn], others, at, levels[-2], levels[-1]) < 0.5:
-                found = found[:-1]
+        lines_here, lines_across, positions = (
+            directions[turn],
+            directions[1 - turn],
+            (y_at, x_at)[turn],
+        )
+        while len(lines_here) > 2:
+            levels = lines_here.mean(1)
+            if (
+                line_coverage_between(views[turn], lines_across, positions, levels[0], levels[1])
+                < 0.5
+            ):
+                lines_here = lines_here[1:]
+            elif (
+                line_coverage_between(views[turn], lines_across, positions, levels[-2], levels[-1])
+                < 0.5
+            ):
+                lines_here = lines_here[:-1]
             else:
                 break
-        sides[turn] = found
-    return sides[0], sides[1]
+        directions[turn] = lines_here
+    return directions[0], directions[1]
 
 # %% ../../nbs/vision/13_sheets.ipynb #fd110885
-def evenly(paths: np.ndarray, count: int | None) -> np.ndarray:
-    "Lines without doubles and with those between that were not seen; `count` of them where known."
+def complete_lines(paths: np.ndarray, count: int | None) -> np.ndarray:
+    "The lines without duplicates, missing ones filled in; exactly `count` of them if it is given."
     if len(paths) < 2:
         return paths
-    usual = float(np.median(np.diff(paths.mean(1))))
+    typical_gap = float(np.median(np.diff(paths.mean(1))))
     kept = [paths[0]]
     for path in paths[1:]:
-        if path.mean() - kept[-1].mean() > 0.3 * usual:
+        if path.mean() - kept[-1].mean() > 0.3 * typical_gap:
             kept.append(path)
     paths = np.array(kept)
     widths = np.diff(paths.mean(1))
     shares = widths / np.median(widths) if len(widths) else widths
-    even = len(widths) >= 4 and (np.abs(shares - 1) < 0.15).mean() >= 0.6
-    if even and (np.abs(shares - np.rint(shares)) < 0.2).all():
-        full: list = [paths[:1]]
+    is_evenly_spaced = len(widths) >= 4 and (np.abs(shares - 1) < 0.15).mean() >= 0.6
+    if is_evenly_spaced and (np.abs(shares - np.rint(shares)) < 0.2).all():
+        completed: list = [paths[:1]]
         for first, last, n in zip(paths, paths[1:], np.rint(shares).astype(int), strict=False):
-            full.append([first + (last - first) * k / n for k in range(1, n + 1)])
-        paths = np.concatenate(full)
+            completed.append([first + (last - first) * k / n for k in range(1, n + 1)])
+        paths = np.concatenate(completed)
     if count and len(paths) != count:
-        paths = counted(paths, count)
+        paths = fit_line_count(paths, count)
     return paths
 
 # %% ../../nbs/vision/13_sheets.ipynb #9fc6aba2
-def counted(paths: np.ndarray, count: int) -> np.ndarray:
-    "As many lines as there must be: the most evenly spaced, or put between the outermost."
+def fit_line_count(paths: np.ndarray, count: int) -> np.ndarray:
+    "Exactly `count` lines: the most evenly spaced ones, or evenly placed between the outermost."
     if len(paths) > count:
         starts = range(len(paths) - count + 1)
         spread = [np.ptp(np.diff(paths[k : k + count].mean(1))) for k in starts]
@@ -373,8 +388,8 @@ class Grid:
     ----------
     crossings : float array of shape (rows + 1, columns + 1, 2): where its lines cross, x and y in
         the photo's pixels.
-    ruled : whether its lines were seen; else they were put between what is written.
-    cut_off : whether it seems to go on beyond the photo.
+    ruled : whether its lines were seen; if not, they were placed between the writing.
+    cut_off : whether it seems to extend beyond the photo.
     sides_seen : the share of its cells' sides that were seen, 0 to 1.
     """
 
@@ -418,81 +433,82 @@ class Grid:
 
 # %% ../../nbs/vision/13_sheets.ipynb #e7832942
 class GridMissing(ImageUnfit):
-    "No table was found in a photo, or not as many as asked for."
+    "No table was found in a photo, or fewer than asked for."
 
 # %% ../../nbs/vision/13_sheets.ipynb #c3063d0a
-def inter(at: float, xs: np.ndarray, ys: np.ndarray) -> float:
-    "Linear interpolation, which goes on beyond both ends."
+def extrapolating_interp(at: float, xs: np.ndarray, ys: np.ndarray) -> float:
+    "Linear interpolation that extrapolates beyond both ends."
     k = int(np.clip(np.searchsorted(xs, at), 1, len(xs) - 1))
     return ys[k - 1] + (at - xs[k - 1]) * (ys[k] - ys[k - 1]) / (xs[k] - xs[k - 1])
 
 # %% ../../nbs/vision/13_sheets.ipynb #87b23842
-def crossings_of(
+def line_crossings(
     across: np.ndarray, x_at: np.ndarray, upright: np.ndarray, y_at: np.ndarray
 ) -> np.ndarray:
     "Where level and upright lines cross; (levels, uprights, 2)."
-    found = np.zeros((len(across), len(upright), 2))
+    crossings = np.zeros((len(across), len(upright), 2))
     for i, level in enumerate(across):
         for j, line in enumerate(upright):
             x = line.mean()
             for _ in range(3):
-                y = inter(x, x_at, level)
-                x = inter(y, y_at, line)
-            found[i, j] = x, y
-    return found
+                y = extrapolating_interp(x, x_at, level)
+                x = extrapolating_interp(y, y_at, line)
+            crossings[i, j] = x, y
+    return crossings
 
 # %% ../../nbs/vision/13_sheets.ipynb #ef76d483
-SIDES_SEEN = 0.75
+MIN_SIDES_SEEN = 0.75
 
 # %% ../../nbs/vision/13_sheets.ipynb #8becbff5
-def sides_seen(flat: np.ndarray, crossings: np.ndarray) -> float:
-    "Of the sides of all cells, whose corners are at (rows, columns, 2), the share that is dark."
+def share_of_sides_seen(flat: np.ndarray, crossings: np.ndarray) -> float:
+    "The share of the sides of all cells that are dark; `crossings` has shape (rows, columns, 2)."
     dark = cv2.dilate(flat, np.ones((7, 7), np.uint8)) > max(6, 0.08 * np.percentile(flat, 99))
-    share, seen = np.linspace(0.15, 0.85, 15)[:, None], []
+    position, is_seen = np.linspace(0.15, 0.85, 15)[:, None], []
     for first, last in (
         (crossings[:, :-1], crossings[:, 1:]),
         (crossings[:-1], crossings[1:]),
     ):
         start, stop = first.reshape(-1, 1, 2), last.reshape(-1, 1, 2)
-        places = np.rint(start + (stop - start) * share).astype(int)
+        places = np.rint(start + (stop - start) * position).astype(int)
         x, y = np.clip(places, 0, np.array(flat.shape[::-1]) - 1).transpose(2, 0, 1)
-        seen.append(dark[y, x].mean(1) > 0.8)
-    return float(np.concatenate(seen).mean())
+        is_seen.append(dark[y, x].mean(1) > 0.8)
+    return float(np.concatenate(is_seen).mean())
 
 # %% ../../nbs/vision/13_sheets.ipynb #d4aafb3e
-def grid_within(
+def grid_in_quadrilateral(
     strength: np.ndarray, corners: np.ndarray, rows: int | None, columns: int | None
 ) -> Grid | None:
-    "The grid within four corners, None where there is none of at least two cells."
-    flat, matrix = seen_from_above(strength, corners)
+    "The grid within four corners; None if it has fewer than two cells."
+    flat, matrix = rectify(strength, corners)
     across, x_at = trace_lines(flat)
     upright, y_at = trace_lines(np.ascontiguousarray(flat.T))
     if min(len(across), len(upright)) < 2:
         return None
-    across, upright = without_strangers(flat, across, x_at, upright, y_at)
-    known = [rows, columns]
-    found = [len(evenly(paths, None)) - 1 for paths in (across, upright)]
-    off = [
-        sum(abs(n - m) for n, m in zip(way, found, strict=True) if n)
-        for way in (known, known[::-1])
+    across, upright = drop_unconnected_lines(flat, across, x_at, upright, y_at)
+    expected = [rows, columns]
+    counts = [len(complete_lines(paths, None)) - 1 for paths in (across, upright)]
+    differences = [
+        sum(abs(n - m) for n, m in zip(order, counts, strict=True) if n)
+        for order in (expected, expected[::-1])
     ]
-    if off[1] < off[0]:
-        known.reverse()
+    if differences[1] < differences[0]:
+        expected.reverse()
     across, upright = (
-        evenly(paths, n and n + 1) for paths, n in zip((across, upright), known, strict=True)
+        complete_lines(paths, n and n + 1)
+        for paths, n in zip((across, upright), expected, strict=True)
     )
     if (len(across) - 1) * (len(upright) - 1) < 2:
         return None
-    points = crossings_of(across, x_at, upright, y_at)
-    seen = sides_seen(flat, points)
-    if seen < SIDES_SEEN:
+    points = line_crossings(across, x_at, upright, y_at)
+    seen = share_of_sides_seen(flat, points)
+    if seen < MIN_SIDES_SEEN:
         return None
     back = cv2.perspectiveTransform(points.reshape(1, -1, 2), np.linalg.inv(matrix))
     crossings = back.reshape(points.shape)
-    return Grid(crossings, True, goes_on(corners, crossings, strength.shape), seen)
+    return Grid(crossings, True, is_cut_off(corners, crossings, strength.shape), seen)
 
 # %% ../../nbs/vision/13_sheets.ipynb #ec590f2f
-def goes_on(corners: np.ndarray, crossings: np.ndarray, shape: tuple[int, int]) -> bool:
+def is_cut_off(corners: np.ndarray, crossings: np.ndarray, shape: tuple[int, int]) -> bool:
     "Whether a frame goes on from a grid's outermost lines to the photo's edge."
     size = np.array(shape[::-1])
     step = np.abs(np.diff(crossings, axis=0)).mean() + np.abs(np.diff(crossings, axis=1)).mean()
@@ -503,18 +519,24 @@ def goes_on(corners: np.ndarray, crossings: np.ndarray, shape: tuple[int, int]) 
     return bool((before | after).any())
 
 # %% ../../nbs/vision/13_sheets.ipynb #db0528cd
-def without_copies(grids: Iterable[Grid]) -> list[Grid]:
-    "Grids, largest first; of those that overlap one: the larger, unless one has more cells."
+def suppress_overlaps(grids: Iterable[Grid]) -> list[Grid]:
+    "Grids, largest first; of overlapping ones only the larger, unless the other has more cells."
     kept: list[Grid] = []
     for grid in sorted(grids, key=lambda grid: -grid.area):
         middle = tuple(float(v) for v in grid.corners.mean(0))
         for k, other in enumerate(kept):
             if cv2.pointPolygonTest(np.float32(other.corners), middle, False) >= 0:
-                more = grid.rows * grid.columns > other.rows * other.columns
-                clearer = grid.sides_seen > other.sides_seen + 0.03
-                finer = grid.rows * grid.columns >= 3 * other.rows * other.columns
-                truer = grid.area > 0.8 * other.area and grid.sides_seen > other.sides_seen + 0.05
-                if truer or more and (grid.area > 0.6 * other.area or clearer or finer):
+                has_more_cells = grid.rows * grid.columns > other.rows * other.columns
+                is_clearer = grid.sides_seen > other.sides_seen + 0.03
+                is_much_finer = grid.rows * grid.columns >= 3 * other.rows * other.columns
+                fits_better = (
+                    grid.area > 0.8 * other.area and grid.sides_seen > other.sides_seen + 0.05
+                )
+                if (
+                    fits_better
+                    or has_more_cells
+                    and (grid.area > 0.6 * other.area or is_clearer or is_much_finer)
+                ):
                     kept[k] = grid
                 break
         else:
@@ -522,10 +544,10 @@ def without_copies(grids: Iterable[Grid]) -> list[Grid]:
     return kept
 
 # %% ../../nbs/vision/13_sheets.ipynb #27fb4ce6
-def distinct(found: Sequence[np.ndarray]) -> list[np.ndarray]:
-    "Corners without those that nearly are others'."
+def distinct_corners(quadrilaterals: Sequence[np.ndarray]) -> list[np.ndarray]:
+    "Quadrilaterals without near duplicates."
     kept: list[np.ndarray] = []
-    for corners in found:
+    for corners in quadrilaterals:
         if all(np.abs(corners - other).max() > 3 for other in kept):
             kept.append(corners)
     return kept
@@ -537,59 +559,64 @@ def find_grids(grey: np.ndarray, rows: int | None = None, columns: int | None = 
     Parameters
     ----------
     grey : uint8 array of shape (h, w), from `decode`, dark lines on light paper; of any size.
-    rows, columns : how many each has, where that is known.
+    rows, columns : the size of each table, if known.
 
     Returns
     -------
-    Grids of at least two cells, largest first; none where there is none.
+    Grids of at least two cells, largest first; an empty list if none was found.
     """
-    small = reduced(grey, SEARCHED)
-    factor, strength = max(grey.shape) / SEARCHED, ink_strength(small, WINDOW)
-    found = [
-        grid_within(strength, corners, rows, columns) for corners in distinct(frames(strength))
+    reduced_photo = resize_longer_side(grey, SEARCH_SIZE)
+    factor, strength = max(grey.shape) / SEARCH_SIZE, ink_strength(reduced_photo, BACKGROUND_WINDOW)
+    grids = [
+        grid_in_quadrilateral(strength, corners, rows, columns)
+        for corners in distinct_corners(find_quadrilaterals(strength))
     ]
     return [
         replace(grid, crossings=(grid.crossings + 0.5) * factor - 0.5)
-        for grid in without_copies(grid for grid in found if grid)
+        for grid in suppress_overlaps(grid for grid in grids if grid)
     ]
 
 # %% ../../nbs/vision/13_sheets.ipynb #e40462f2
-def with_grid(grey: np.ndarray, grid: Grid) -> np.ndarray:
+def draw_grid(grey: np.ndarray, grid: Grid) -> np.ndarray:
     "A photo with a grid drawn on it; uint8 (h, w, 3)."
-    seen = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
-    thick = max(1, round(max(grey.shape) / 500))
-    for lines_ in (grid.crossings, grid.crossings.transpose(1, 0, 2)):
-        for line in lines_:
-            cv2.polylines(seen, [np.int32(np.rint(line))], False, (40, 40, 220), thick, cv2.LINE_AA)
-    return seen
+    drawing = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+    thickness = max(1, round(max(grey.shape) / 500))
+    for paths in (grid.crossings, grid.crossings.transpose(1, 0, 2)):
+        for line in paths:
+            cv2.polylines(
+                drawing, [np.int32(np.rint(line))], False, (40, 40, 220), thickness, cv2.LINE_AA
+            )
+    return drawing
 
 # %% ../../nbs/vision/13_sheets.ipynb #eabf8704
-WIDEST_CELL = 12
-LEAST_FILLED = 0.3
+MAX_DIGITS_PER_CELL = 12
+MIN_FILLED_SHARE = 0.3
 
 # %% ../../nbs/vision/13_sheets.ipynb #44162223
-def gaps_between(starts: np.ndarray, ends: np.ndarray, least: float) -> list[tuple[float, float]]:
-    "Width and middle of each gap, wider than the least, that no interval reaches into."
-    order, found, reached = np.argsort(starts), [], None
+def gaps_between(
+    starts: np.ndarray, ends: np.ndarray, min_width: float
+) -> list[tuple[float, float]]:
+    "Width and middle of each gap wider than `min_width` that no interval reaches into."
+    order, gaps, right_edge = np.argsort(starts), [], None
     for k in order:
-        if reached is not None and starts[k] - reached > least:
-            found.append((starts[k] - reached, (starts[k] + reached) / 2))
-        reached = ends[k] if reached is None else max(reached, ends[k])
-    return found
+        if right_edge is not None and starts[k] - right_edge > min_width:
+            gaps.append((starts[k] - right_edge, (starts[k] + right_edge) / 2))
+        right_edge = ends[k] if right_edge is None else max(right_edge, ends[k])
+    return gaps
 
 # %% ../../nbs/vision/13_sheets.ipynb #48f86e30
 def aligned_grid(grey: np.ndarray, rows: int | None, columns: int | None) -> Grid | None:
-    "The grid that writing without lines stands in, None where it does not stand in one."
+    "The grid in which writing without ruled lines is arranged; None if it is not in a grid."
     ink, _ = extract_foreground(grey)
     regions = segment(ink)
-    height, factor = usual_height(regions), max(grey.shape) / max(ink.shape)
+    height, factor = typical_height(regions), max(grey.shape) / max(ink.shape)
     if len(regions) < 2 or len(regions) > 2000:
         return None
-    slope = common_slope(regions, height)
+    slope = text_slope(regions, height)
     shear = np.array([[1, slope], [-slope, 1]]) / (1 + slope**2)
-    low = np.array([region.box[:2] for region in regions])
+    top_left = np.array([region.box[:2] for region in regions])
     size = np.array([region.box[2:] for region in regions])
-    middles = (low + size / 2) @ shear.T
+    middles = (top_left + size / 2) @ shear.T
     x0, x1 = middles[:, 0] - size[:, 0] / 2, middles[:, 0] + size[:, 0] / 2
     levels = sorted(
         float(np.mean([-slope * r.middle[0] + r.middle[1] for r in line])) / (1 + slope**2)
@@ -601,38 +628,43 @@ def aligned_grid(grey: np.ndarray, rows: int | None, columns: int | None) -> Gri
     down = [(a + b) / 2 for a, b in zip(levels, levels[1:], strict=False)]
     down = [levels[0] - height, *down, levels[-1] + height]
     right = [x0.min() - height / 2, *sorted(middle for _, middle in gaps), x1.max() + height / 2]
-    n, m = len(down) - 1, len(right) - 1
-    cell = np.searchsorted(down[1:-1], middles[:, 1]) * m + np.searchsorted(
+    rows_found, columns_found = len(down) - 1, len(right) - 1
+    cell = np.searchsorted(down[1:-1], middles[:, 1]) * columns_found + np.searchsorted(
         right[1:-1], middles[:, 0]
     )
-    filled, crowd = np.unique(cell, return_counts=True)
-    wrong = (rows and rows != n) or (columns and columns != m)
-    if wrong or n * m < 2 or len(filled) < LEAST_FILLED * n * m or np.median(crowd) > WIDEST_CELL:
+    filled, digits_per_cell = np.unique(cell, return_counts=True)
+    has_other_size = (rows and rows != rows_found) or (columns and columns != columns_found)
+    if (
+        has_other_size
+        or rows_found * columns_found < 2
+        or len(filled) < MIN_FILLED_SHARE * rows_found * columns_found
+        or np.median(digits_per_cell) > MAX_DIGITS_PER_CELL
+    ):
         return None
-    if n < 2 or len(regions) < 4:
+    if rows_found < 2 or len(regions) < 4:
         return None
-    places = np.stack(np.meshgrid(right, down), -1) @ np.array([[1, slope], [-slope, 1]])
-    return Grid((places + 0.5) * factor - 0.5, ruled=False)
+    crossings = np.stack(np.meshgrid(right, down), -1) @ np.array([[1, slope], [-slope, 1]])
+    return Grid((crossings + 0.5) * factor - 0.5, ruled=False)
 
 # %% ../../nbs/vision/13_sheets.ipynb #10806f0c
-def grid_of(grey: np.ndarray, rows: int | None, columns: int | None, number: int) -> Grid:
-    "The table of a photo with some number, 0 for the largest; raises GridMissing."
-    found = find_grids(grey, rows, columns)
-    if not found:
-        found = [grid for grid in [aligned_grid(grey, rows, columns)] if grid]
+def select_grid(grey: np.ndarray, rows: int | None, columns: int | None, number: int) -> Grid:
+    "The table of a photo with this number, 0 for the largest; raises GridMissing."
+    grids = find_grids(grey, rows, columns)
+    if not grids:
+        grids = [grid for grid in [aligned_grid(grey, rows, columns)] if grid]
     size = f"{rows or 'any number of'} rows and {columns or 'any number of'} columns"
-    if not found:
+    if not grids:
         raise GridMissing(
             f"there is no table in the picture. Looked for {size}, dark on light, with ruled lines"
             " or without; take the photo so that the whole table is in it, sharp and without much"
             " else"
         )
-    if not 0 <= number < len(found):
+    if not 0 <= number < len(grids):
         raise GridMissing(
-            f"grid: asked for number {number}, but the picture has {len(found)}, numbered from 0, "
+            f"grid: asked for number {number}, but the picture has {len(grids)}, numbered from 0, "
             "the largest first"
         )
-    return found[number]
+    return grids[number]
 
 # %% ../../nbs/vision/13_sheets.ipynb #989e429d
 @dataclass(frozen=True, eq=False)
@@ -657,12 +689,14 @@ class StraightSheet:
         return float(min(np.median(np.diff(self.xs)), np.median(np.diff(self.ys))))
 
 # %% ../../nbs/vision/13_sheets.ipynb #e8416269
-CELL_SIDE, MANY_CELLS, SIDE_OF_MANY = 64, 150, 48
-EDGE = 0.3
-LARGEST = 6000
+CELL_SIZE = 64  # pixels
+SMALL_CELL_SIZE = 48  # pixels, in a table of many cells
+MANY_CELLS = 150
+BORDER_SHARE = 0.3  # of the size of a cell
+MAX_SHEET_SIZE = 6000  # pixels
 
 # %% ../../nbs/vision/13_sheets.ipynb #081bc6fc
-def weights_between(at: np.ndarray, length: int) -> np.ndarray:
+def interpolation_weights(at: np.ndarray, length: int) -> np.ndarray:
     "For each pixel how much of each line it has, linearly between two lines; (length, lines)."
     pixels = np.arange(length)
     k = np.clip(np.searchsorted(at, pixels, "right") - 1, 0, len(at) - 2)
@@ -683,67 +717,70 @@ def straighten(grey: np.ndarray, grid: Grid) -> StraightSheet:
     crossings = grid.crossings
     widths = np.linalg.norm(np.diff(crossings, axis=1), axis=2).mean(0)
     heights = np.linalg.norm(np.diff(crossings, axis=0), axis=2).mean(1)
-    side = CELL_SIDE if grid.rows * grid.columns <= MANY_CELLS else SIDE_OF_MANY
+    side = CELL_SIZE if grid.rows * grid.columns <= MANY_CELLS else SMALL_CELL_SIZE
     scale = side / min(np.median(widths), np.median(heights))
-    scale = min(scale, LARGEST / max(widths.sum(), heights.sum()))
-    edge = round(EDGE * side)
+    scale = min(scale, MAX_SHEET_SIZE / max(widths.sum(), heights.sum()))
+    edge = round(BORDER_SHARE * side)
     xs, ys = (
         np.rint(np.concatenate([[0], np.cumsum(np.maximum(sides * scale, 4))])).astype(int) + edge
         for sides in (widths, heights)
     )
     if scale < 0.7:
-        small = reduced(grey, round(max(grey.shape) * scale * 1.2))
+        small = resize_longer_side(grey, round(max(grey.shape) * scale * 1.2))
         factor = max(small.shape) / max(grey.shape)
         grey, crossings = small, (crossings + 0.5) * factor - 0.5
-    rows, columns = weights_between(ys, ys[-1] + edge), weights_between(xs, xs[-1] + edge)
+    rows, columns = (
+        interpolation_weights(ys, ys[-1] + edge),
+        interpolation_weights(xs, xs[-1] + edge),
+    )
     maps = [rows @ crossings[..., k].astype(np.float32) @ columns.T for k in (0, 1)]
     picture = cv2.remap(grey, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return StraightSheet(picture, xs, ys, grid)
 
 # %% ../../nbs/vision/13_sheets.ipynb #fcf4e107
-LINE_SHARE = 0.35
+LINE_QUANTILE = 0.35
 
 
-def row_levels(part: np.ndarray) -> np.ndarray:
-    "What `np.percentile` says of each row, in a third of its time."
-    place = LINE_SHARE * (part.shape[1] - 1)
-    low, high = int(place), min(int(place) + 1, part.shape[1] - 1)
-    ordered = np.partition(part, (low, high), axis=1).astype(float)
-    return ordered[:, low] + (place - low) * (ordered[:, high] - ordered[:, low])
+def row_quantiles(pixels: np.ndarray) -> np.ndarray:
+    "The same as `np.percentile` of each row, in a third of the time."
+    position = LINE_QUANTILE * (pixels.shape[1] - 1)
+    low, high = int(position), min(int(position) + 1, pixels.shape[1] - 1)
+    partitioned = np.partition(pixels, (low, high), axis=1).astype(float)
+    return partitioned[:, low] + (position - low) * (partitioned[:, high] - partitioned[:, low])
 
 # %% ../../nbs/vision/13_sheets.ipynb #fcf4e108
-def side_offsets(
-    strength: np.ndarray, at: np.ndarray, between: np.ndarray, reach: int
+def line_offsets(
+    strength: np.ndarray, line_rows: np.ndarray, columns: np.ndarray, reach: int
 ) -> np.ndarray:
-    "How far below its place each segment of each level line is; nan where it is not seen."
-    found = np.full((len(at), len(between) - 1), np.nan)
-    for i, row in enumerate(at):
-        for j, (first, last) in enumerate(zip(between, between[1:], strict=False)):
+    "How far each segment of each level line lies below its expected row; nan if it is not seen."
+    offsets = np.full((len(line_rows), len(columns) - 1), np.nan)
+    for i, row in enumerate(line_rows):
+        for j, (first, last) in enumerate(zip(columns, columns[1:], strict=False)):
             part = strength[max(0, row - reach) : row + reach + 1, first + 3 : last - 3]
-            profile = row_levels(part) if part.size else np.zeros(1)
+            profile = row_quantiles(part) if part.size else np.zeros(1)
             weight = (
                 np.maximum(0, profile - 0.5 * profile.max()) if profile.max() > 12 else profile * 0
             )
             if weight.any() and len(profile) == 2 * reach + 1:
-                found[i, j] = (weight * np.arange(-reach, reach + 1)).sum() / weight.sum()
-    return found
+                offsets[i, j] = (weight * np.arange(-reach, reach + 1)).sum() / weight.sum()
+    return offsets
 
 # %% ../../nbs/vision/13_sheets.ipynb #f29877ee
-def at_crossings(offsets: np.ndarray) -> np.ndarray:
+def average_at_crossings(offsets: np.ndarray) -> np.ndarray:
     "Offsets of segments (n, m) as those of their ends (n, m + 1): means of what was seen."
     ends = np.stack(
         [np.pad(offsets, ((0, 0), side), constant_values=np.nan) for side in ((1, 0), (0, 1))]
     )
-    seen = ~np.isnan(ends)
-    return np.where(seen, ends, 0).sum(0) / np.maximum(1, seen.sum(0))
+    is_seen = ~np.isnan(ends)
+    return np.where(is_seen, ends, 0).sum(0) / np.maximum(1, is_seen.sum(0))
 
 # %% ../../nbs/vision/13_sheets.ipynb #4fb4a0c4
-def refined(sheet: StraightSheet) -> Grid:
+def refine_grid(sheet: StraightSheet) -> Grid:
     "A sheet's grid with its crossings moved to where the lines of the straightened picture cross."
     strength = ink_strength(sheet.picture, round(0.6 * sheet.cell) | 1)
     reach = max(3, round(0.14 * sheet.cell))
-    down = at_crossings(side_offsets(strength, sheet.ys, sheet.xs, reach))
-    right = at_crossings(side_offsets(strength.T, sheet.xs, sheet.ys, reach)).T
+    down = average_at_crossings(line_offsets(strength, sheet.ys, sheet.xs, reach))
+    right = average_at_crossings(line_offsets(strength.T, sheet.xs, sheet.ys, reach)).T
     crossings = sheet.grid.crossings
     by_row = np.gradient(crossings, sheet.ys, axis=0)
     by_column = np.gradient(crossings, sheet.xs, axis=1)
@@ -752,74 +789,80 @@ def refined(sheet: StraightSheet) -> Grid:
     )
 
 # %% ../../nbs/vision/13_sheets.ipynb #0d2379af
-LEAST_INK = 12, 0.16
+MIN_INK_LEVEL = 12  # of 255
+MIN_INK_SHARE = 0.16  # of the strength of the darkest ink
 
 # %% ../../nbs/vision/13_sheets.ipynb #d2652bd8
 def line_bands(
-    strength: np.ndarray, level: float, at: np.ndarray, between: np.ndarray, reach: int
+    strength: np.ndarray, level: float, line_rows: np.ndarray, columns: np.ndarray, reach: int
 ) -> list[tuple[int, int, int, int]]:
     "For each segment of level lines its first row, the one after its last, and its columns."
-    found = []
-    for row in at:
+    segments = []
+    for row in line_rows:
         top = max(0, row - reach)
-        for first, last in zip(between, between[1:], strict=False):
+        for first, last in zip(columns, columns[1:], strict=False):
             part = strength[top : row + reach + 1, first + 3 : last - 3]
             if not part.size:
                 continue
-            dark = np.flatnonzero(row_levels(part) > level)
+            dark = np.flatnonzero(row_quantiles(part) > level)
             if not len(dark):
                 continue
             runs = np.split(dark, np.flatnonzero(np.diff(dark) > 1) + 1)
-            run = min(runs, key=lambda run: np.abs(run + top - row).min())
-            start, stop = max(1, top + run[0] - 1), min(len(strength) - 1, top + run[-1] + 2)
-            found.append((int(start), int(stop), int(first), int(last)))
-    return found
+            nearest_run = min(runs, key=lambda nearest_run: np.abs(nearest_run + top - row).min())
+            start, stop = (
+                max(1, top + nearest_run[0] - 1),
+                min(len(strength) - 1, top + nearest_run[-1] + 2),
+            )
+            segments.append((int(start), int(stop), int(first), int(last)))
+    return segments
 
 # %% ../../nbs/vision/13_sheets.ipynb #124128aa
-def without_lines(strength: np.ndarray, level: float, sheet: StraightSheet) -> np.ndarray:
+def remove_table_lines(strength: np.ndarray, level: float, sheet: StraightSheet) -> np.ndarray:
     "The strength without a table's lines, and with the ink that crosses them."
     reach = max(3, round(0.14 * min(np.diff(sheet.xs).min(), np.diff(sheet.ys).min())))
-    views = (strength, sheet.ys, sheet.xs), (strength.T, sheet.xs, sheet.ys)
-    bands = [line_bands(view, level, at, between, reach) for view, at, between in views]
-    gone = np.zeros(strength.shape, bool)
-    for mask, found in zip((gone, gone.T), bands, strict=True):
-        for start, stop, first, last in found:
+    orientations = (strength, sheet.ys, sheet.xs), (strength.T, sheet.xs, sheet.ys)
+    bands = [line_bands(view, level, at, between, reach) for view, at, between in orientations]
+    is_line = np.zeros(strength.shape, bool)
+    for mask, segments in zip((is_line, is_line.T), bands, strict=True):
+        for start, stop, first, last in segments:
             mask[start:stop, max(0, first - reach) : last + reach] = True
-    left = np.where(gone, 0, strength).astype(np.uint8)
-    result = left.copy()
-    for k, found in enumerate(bands):
-        source, free, target = (x.T if k else x for x in (strength, left, result))
-        for start, stop, first, last in found:
-            near = np.ones((1, 2 * ((stop - start) // 3) + 1), np.uint8)
-            above, below = free[start - 1, first:last], free[stop, first:last]
-            bridge = cv2.min(cv2.dilate(above[None], near), cv2.dilate(below[None], near))
+    remaining = np.where(is_line, 0, strength).astype(np.uint8)
+    result = remaining.copy()
+    for k, segments in enumerate(bands):
+        source, remaining_view, target = (x.T if k else x for x in (strength, remaining, result))
+        for start, stop, first, last in segments:
+            reach_beside = np.ones((1, 2 * ((stop - start) // 3) + 1), np.uint8)
+            above, below = remaining_view[start - 1, first:last], remaining_view[stop, first:last]
+            bridge = cv2.min(
+                cv2.dilate(above[None], reach_beside), cv2.dilate(below[None], reach_beside)
+            )
             bridge = np.where(bridge > level, np.minimum(bridge, source[start:stop, first:last]), 0)
             part = target[start:stop, first:last]
             np.maximum(part, bridge, out=part)
     return result
 
 # %% ../../nbs/vision/13_sheets.ipynb #3d1b40ac
-def ink_of(sheet: StraightSheet) -> tuple[np.ndarray, float]:
-    "The strength of a sheet's ink without its lines, and the level above which it is any."
+def sheet_ink(sheet: StraightSheet) -> tuple[np.ndarray, float]:
+    "The strength of a sheet's ink without its lines, and the level above which it counts as ink."
     strength = ink_strength(sheet.picture, round(0.6 * sheet.cell) | 1)
-    level = max(LEAST_INK[0], LEAST_INK[1] * float(np.percentile(strength, 99.5)))
-    return without_lines(strength, level, sheet) if sheet.grid.ruled else strength, level
+    level = max(MIN_INK_LEVEL, MIN_INK_SHARE * float(np.percentile(strength, 99.5)))
+    return remove_table_lines(strength, level, sheet) if sheet.grid.ruled else strength, level
 
 # %% ../../nbs/vision/13_sheets.ipynb #30163d7e
 @dataclass(frozen=True, eq=False)
 class CellInk:
-    "The writing in one cell: its strength, which pixels are its own, and where its picture begins."
+    "The writing in one cell: its strength, which pixels are its own, and its top left corner."
 
     row: int
     column: int
     ink: np.ndarray
-    mine: np.ndarray
-    place: tuple[int, int]
+    own_mask: np.ndarray
+    corner: tuple[int, int]
     peak: float
-    share: float
+    relative_strength: float
 
 # %% ../../nbs/vision/13_sheets.ipynb #e18d6918
-def owners(mask: np.ndarray, sheet: StraightSheet) -> np.ndarray:
+def cell_numbers(mask: np.ndarray, sheet: StraightSheet) -> np.ndarray:
     "The number of the cell, row by row, that each ink pixel belongs to; -1 for none."
     rows, columns, slack = len(sheet.ys) - 1, len(sheet.xs) - 1, round(0.06 * sheet.cell)
     place_y, place_x = (
@@ -831,26 +874,26 @@ def owners(mask: np.ndarray, sheet: StraightSheet) -> np.ndarray:
     outside[
         sheet.ys[0] - slack : sheet.ys[-1] + slack, sheet.xs[0] - slack : sheet.xs[-1] + slack
     ] = False
-    nowhere = rows * columns
-    cell[outside] = nowhere
+    no_cell = rows * columns
+    cell[outside] = no_cell
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
-    own = mask > 0
+    is_ink = mask > 0
     pairs, pixels = np.unique(
-        labels[own].astype(np.int64) * (nowhere + 1) + cell[own], return_counts=True
+        labels[is_ink].astype(np.int64) * (no_cell + 1) + cell[is_ink], return_counts=True
     )
-    label, home = np.divmod(pairs, nowhere + 1)
+    label, cell_number = np.divmod(pairs, no_cell + 1)
     order = np.argsort(pixels, kind="stable")
-    most, where = np.zeros(count, np.int64), np.full(count, -1)
-    most[label[order]], where[label[order]] = pixels[order], home[order]
-    whole = most >= 0.65 * stats[:, 4]
-    whole &= stats[:, 2] < 1.3 * np.diff(sheet.xs).max()
-    whole &= stats[:, 3] < 1.3 * np.diff(sheet.ys).max()
-    owner = np.where(whole[labels], where[labels], cell)
-    return np.where(own & (owner < nowhere), owner, -1)
+    largest_share, main_cell = np.zeros(count, np.int64), np.full(count, -1)
+    largest_share[label[order]], main_cell[label[order]] = pixels[order], cell_number[order]
+    is_kept_whole = largest_share >= 0.65 * stats[:, 4]
+    is_kept_whole &= stats[:, 2] < 1.3 * np.diff(sheet.xs).max()
+    is_kept_whole &= stats[:, 3] < 1.3 * np.diff(sheet.ys).max()
+    owner = np.where(is_kept_whole[labels], main_cell[labels], cell)
+    return np.where(is_ink & (owner < no_cell), owner, -1)
 
 # %% ../../nbs/vision/13_sheets.ipynb #3ba16614
 @dataclass(frozen=True, eq=False)
-class Pieces:
+class CellPieces:
     "The connected pieces of ink in a cell's picture; index 0 is the paper."
 
     row: int
@@ -863,121 +906,138 @@ class Pieces:
     longer: np.ndarray
 
     @property
-    def first(self) -> int:
-        "The tallest and darkest."
+    def largest(self) -> int:
+        "The number of the tallest and darkest piece."
         return int(np.argmax(self.stats[:, 3] * self.peaks))
 
 # %% ../../nbs/vision/13_sheets.ipynb #0be9e509
-def pieces_in(
+def pieces_in_cell(
     ink: np.ndarray, owner: np.ndarray, sheet: StraightSheet, row: int, column: int
-) -> Pieces:
-    "The pieces of one cell; the peak of what is a line's rest is 0."
-    edge, cell = round(EDGE * sheet.cell), sheet.cell
+) -> CellPieces:
+    "The pieces of one cell; the remains of a line have a peak of 0."
+    edge, cell = round(BORDER_SHARE * sheet.cell), sheet.cell
     x0, y0 = max(0, sheet.xs[column] - edge), max(0, sheet.ys[row] - edge)
     window = np.s_[y0 : sheet.ys[row + 1] + edge, x0 : sheet.xs[column + 1] + edge]
-    mine = np.uint8(owner[window] == row * (len(sheet.xs) - 1) + column)
-    count, labels, stats, middles = cv2.connectedComponentsWithStats(mine)
-    part, peaks = ink[window], np.zeros(count)
+    own_mask = np.uint8(owner[window] == row * (len(sheet.xs) - 1) + column)
+    count, labels, stats, centres = cv2.connectedComponentsWithStats(own_mask)
+    cell_ink, peaks = ink[window], np.zeros(count)
     width, height = np.diff(sheet.xs)[column], np.diff(sheet.ys)[row]
     for k in range(1, count):
-        x, y = middles[k] + (x0 - sheet.xs[column], y0 - sheet.ys[row])
-        rest = min(x, width - x) < 0.16 * cell and stats[k, 2] < 0.14 * cell
-        rest |= min(y, height - y) < 0.16 * cell and stats[k, 3] < 0.14 * cell
-        if not rest and stats[k, 2:4].max() >= 0.1 * cell and stats[k, 4] > 3:
-            peaks[k] = np.percentile(part[labels == k], 90)
+        x, y = centres[k] + (x0 - sheet.xs[column], y0 - sheet.ys[row])
+        is_line_remnant = min(x, width - x) < 0.16 * cell and stats[k, 2] < 0.14 * cell
+        is_line_remnant |= min(y, height - y) < 0.16 * cell and stats[k, 3] < 0.14 * cell
+        if not is_line_remnant and stats[k, 2:4].max() >= 0.1 * cell and stats[k, 4] > 3:
+            peaks[k] = np.percentile(cell_ink[labels == k], 90)
     longer = stats[:, 2:4].max(1) * (peaks > 0)
-    return Pieces(row, column, (int(x0), int(y0)), part, labels, stats, peaks, longer)
+    return CellPieces(row, column, (int(x0), int(y0)), cell_ink, labels, stats, peaks, longer)
 
 # %% ../../nbs/vision/13_sheets.ipynb #ed12d03f
-FAINTEST, SHORTEST = 0.2, 0.45
+MIN_PIECE_STRENGTH = 0.2  # of the usual strength of writing
+MIN_DIGIT_HEIGHT_SHARE = 0.45  # of the usual height of digits
 
 # %% ../../nbs/vision/13_sheets.ipynb #a57d0333
-def writing_of(pieces: Pieces, height: float, strong: float) -> CellInk | None:
+def cell_writing(pieces: CellPieces, digit_height: float, typical_peak: float) -> CellInk | None:
     "The writing among a cell's pieces, where digits have some height and strength; None if blank."
-    seen = pieces.peaks > FAINTEST * strong
-    big = np.flatnonzero(seen & (pieces.longer >= SHORTEST * height))
-    if not big.size:
+    is_strong = pieces.peaks > MIN_PIECE_STRENGTH * typical_peak
+    main_pieces = np.flatnonzero(
+        is_strong & (pieces.longer >= MIN_DIGIT_HEIGHT_SHARE * digit_height)
+    )
+    if not main_pieces.size:
         return None
-    first = int(big[np.argmax((pieces.stats[:, 3] * pieces.peaks)[big])])
+    first = int(main_pieces[np.argmax((pieces.stats[:, 3] * pieces.peaks)[main_pieces])])
     low, high = pieces.stats[:, :2], pieces.stats[:, :2] + pieces.stats[:, 2:4]
-    group = [first]
-    for k in sorted(np.flatnonzero(seen).tolist(), key=lambda k: -pieces.longer[k]):
-        gap = np.maximum(low[group] - high[k], low[k] - high[group]).max(1).min()
-        like = pieces.longer[k] >= 0.6 * height
-        near = pieces.longer[k] >= 0.15 * height and gap < 0.2 * height
-        if k != first and pieces.peaks[k] > 0.5 * pieces.peaks[first] and (like or near):
-            group.append(k)
-    own = np.isin(pieces.labels, group)
-    soft = cv2.dilate(np.uint8(own), np.ones((3, 3), np.uint8))
-    mine = soft * np.uint8((pieces.labels == 0) | own)
-    peak = float(np.percentile(pieces.ink[own], 90))
+    members = [first]
+    for k in sorted(np.flatnonzero(is_strong).tolist(), key=lambda k: -pieces.longer[k]):
+        gap = np.maximum(low[members] - high[k], low[k] - high[members]).max(1).min()
+        is_large = pieces.longer[k] >= 0.6 * digit_height
+        is_close = pieces.longer[k] >= 0.15 * digit_height and gap < 0.2 * digit_height
+        if k != first and pieces.peaks[k] > 0.5 * pieces.peaks[first] and (is_large or is_close):
+            members.append(k)
+    own_pixels = np.isin(pieces.labels, members)
+    widened = cv2.dilate(np.uint8(own_pixels), np.ones((3, 3), np.uint8))
+    own_mask = widened * np.uint8((pieces.labels == 0) | own_pixels)
+    peak = float(np.percentile(pieces.ink[own_pixels], 90))
     return CellInk(
-        pieces.row, pieces.column, pieces.ink, mine, pieces.place, peak, peak / max(1, strong)
+        pieces.row,
+        pieces.column,
+        pieces.ink,
+        own_mask,
+        pieces.place,
+        peak,
+        peak / max(1, typical_peak),
     )
 
 # %% ../../nbs/vision/13_sheets.ipynb #44c9400b
 def written_cells(sheet: StraightSheet) -> tuple[list[CellInk], np.ndarray]:
-    "The writing of each cell that has some; and the ink of the whole sheet."
-    ink, level = ink_of(sheet)
-    owner = owners((ink > level).astype(np.uint8), sheet)
-    found = [
-        pieces_in(ink, owner, sheet, row, column)
+    "The writing of each cell that is not blank; and the ink of the whole sheet."
+    ink, level = sheet_ink(sheet)
+    owner = cell_numbers((ink > level).astype(np.uint8), sheet)
+    cell_pieces = [
+        pieces_in_cell(ink, owner, sheet, row, column)
         for row in range(len(sheet.ys) - 1)
         for column in range(len(sheet.xs) - 1)
     ]
-    main = [(p, p.first) for p in found if p.longer[p.first] > 0.25 * sheet.cell]
-    if not main:
+    largest = [(p, p.largest) for p in cell_pieces if p.longer[p.largest] > 0.25 * sheet.cell]
+    if not largest:
         return [], ink
-    height = float(np.median([p.stats[k, 3] for p, k in main]))
-    strong = float(np.median([p.peaks[k] for p, k in main]))
-    cells = (writing_of(pieces, height, strong) for pieces in found)
+    digit_height = float(np.median([p.stats[k, 3] for p, k in largest]))
+    typical_peak = float(np.median([p.peaks[k] for p, k in largest]))
+    cells = (cell_writing(pieces, digit_height, typical_peak) for pieces in cell_pieces)
     return [cell for cell in cells if cell], ink
 
 # %% ../../nbs/vision/13_sheets.ipynb #5a624b74
-SOFT, SHARP, SHARPER = (0.4, 1.1), (0.2, 0.85), (0.2, 0.7)
-LENS, STRONG_LENS = (0.035, 8), (0.045, 40)
+SOFT_RANGE = (0.4, 1.1)  # of the strength of the ink, shown as 0 to 255
+SHARP_RANGE = (0.2, 0.85)
+SHARPEST_RANGE = (0.2, 0.7)
+MILD_DEBLUR = (0.035, 8)  # sigma as a share of a cell, and iterations
+STRONG_DEBLUR = (0.045, 40)
 
 # %% ../../nbs/vision/13_sheets.ipynb #cf3212e9
-def sharpened(ink: np.ndarray, sigma: float, times: int) -> np.ndarray:
+def richardson_lucy(ink: np.ndarray, sigma: float, iterations: int) -> np.ndarray:
     "Ink without the blur of a lens, by Richardson and Lucy; float32."
-    seen = ink.astype(np.float32) + 1
-    guess = seen.copy()
-    for _ in range(times):
-        expected = cv2.GaussianBlur(guess, (0, 0), sigma)
-        guess *= cv2.GaussianBlur(seen / expected, (0, 0), sigma)
-    return guess
+    observed = ink.astype(np.float32) + 1
+    estimate = observed.copy()
+    for _ in range(iterations):
+        expected = cv2.GaussianBlur(estimate, (0, 0), sigma)
+        estimate *= cv2.GaussianBlur(observed / expected, (0, 0), sigma)
+    return estimate
 
 # %% ../../nbs/vision/13_sheets.ipynb #3239fadb
-def look(cell: CellInk, ink: np.ndarray, between: tuple[float, float]) -> np.ndarray:
+def stretched_ink(
+    cell: CellInk, ink: np.ndarray, strength_range: tuple[float, float]
+) -> np.ndarray:
     "A cell's own ink as uint8, stretched between two shares of its strength."
-    own = (cell.mine > 0) & (cell.ink > 0.4 * cell.peak)
-    peak = float(np.percentile(ink[own], 90))
-    low, high = (share * peak for share in between)
+    is_own_ink = (cell.own_mask > 0) & (cell.ink > 0.4 * cell.peak)
+    peak = float(np.percentile(ink[is_own_ink], 90))
+    low, high = (share * peak for share in strength_range)
     picture = np.clip((ink.astype(np.float32) - low) * (255 / max(1, high - low)), 0, 255)
-    return picture.astype(np.uint8) * cell.mine
+    return picture.astype(np.uint8) * cell.own_mask
 
 # %% ../../nbs/vision/13_sheets.ipynb #4ec489b2
-def prepared(picture: np.ndarray, place: tuple[float, float] = (0, 0)) -> PreprocessedImage:
-    "All ink of a look as one digit; its box is in the straightened sheet's pixels."
+def prepare_ink(picture: np.ndarray, place: tuple[float, float] = (0, 0)) -> PreprocessedImage:
+    "All ink of a cell's picture as one digit; its box is in the straightened sheet's pixels."
     return Page(picture, "dark", 0, 1.0).digit(picture, place)
 
 # %% ../../nbs/vision/13_sheets.ipynb #7b2e00df
-def looks_at(
+def soft_and_sharp_pictures(
     cells: Sequence[CellInk], ink: np.ndarray, side: float
 ) -> list[list[PreprocessedImage]]:
-    "For each cell its soft and its sharp look."
-    sharp, found = sharpened(ink, LENS[0] * side, LENS[1]), []
+    "For each cell its soft and its sharpened picture, prepared."
+    sharp, result = richardson_lucy(ink, MILD_DEBLUR[0] * side, MILD_DEBLUR[1]), []
     for cell in cells:
-        left, top = cell.place
+        left, top = cell.corner
         height, width = cell.ink.shape
-        window = sharp[top : top + height, left : left + width]
-        pictures = look(cell, cell.ink, SOFT), look(cell, window, SHARP)
-        found.append([prepared(picture, cell.place) for picture in pictures])
-    return found
+        sharp_ink = sharp[top : top + height, left : left + width]
+        pictures = (
+            stretched_ink(cell, cell.ink, SOFT_RANGE),
+            stretched_ink(cell, sharp_ink, SHARP_RANGE),
+        )
+        result.append([prepare_ink(picture, cell.corner) for picture in pictures])
+    return result
 
 # %% ../../nbs/vision/13_sheets.ipynb #23a1f5d8
 class DigitReader(Protocol):
-    "What reads digits: see `mnist_nb.reader.Reader`."
+    "Anything that reads digits, such as `mnist_nb.reader.Reader`."
 
     version: str
 
@@ -988,66 +1048,76 @@ class DigitReader(Protocol):
     def without_tta(self) -> "DigitReader": ...
 
 # %% ../../nbs/vision/13_sheets.ipynb #4e2424ad
-def shares_of(readings: Sequence) -> np.ndarray:
-    "The probability of being a digit, and each one; float (n, 10)."
+def digit_probabilities(readings: Sequence) -> np.ndarray:
+    "The probability of each digit, times that of being a digit at all; float (n, 10)."
     certain = [r.confidence / max(float(r.probabilities.max()), 1e-9) for r in readings]
     chances = np.array([r.probabilities for r in readings]).reshape(-1, NUM_CLASSES)
     return chances * np.array(certain)[:, None]
 
 # %% ../../nbs/vision/13_sheets.ipynb #b43fba70
-ALIKE = 0.1
+SIMILARITY_SCALE = 0.1
 
 # %% ../../nbs/vision/13_sheets.ipynb #1440851d
-def agreed(shares: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+def average_over_similar(shares: np.ndarray, pictures: np.ndarray) -> np.ndarray:
     "Probabilities (n, 10) averaged over pictures (n, 28, 28) that look alike, the sure ones most."
-    soft = [cv2.GaussianBlur(np.float32(picture), (0, 0), 1.0).ravel() for picture in pictures]
-    ways = np.array(soft) / np.maximum(1e-6, np.linalg.norm(soft, axis=1, keepdims=True))
-    weight = np.exp((ways @ ways.T - 1) / ALIKE**2) * shares.max(1)
+    blurred = [cv2.GaussianBlur(np.float32(picture), (0, 0), 1.0).ravel() for picture in pictures]
+    unit_vectors = np.array(blurred) / np.maximum(
+        1e-6, np.linalg.norm(blurred, axis=1, keepdims=True)
+    )
+    weight = np.exp((unit_vectors @ unit_vectors.T - 1) / SIMILARITY_SCALE**2) * shares.max(1)
     return weight @ shares / np.maximum(weight.sum(1, keepdims=True), 1e-9)
 
 # %% ../../nbs/vision/13_sheets.ipynb #fcdbfb8b
-DOUBTFUL, BLOB = 0.6, 0.5
+SHARPEN_BELOW = 0.6  # probability
+MIN_READING_CONFIDENCE = 0.5
 
 # %% ../../nbs/vision/13_sheets.ipynb #215dd957
-def read_singles(
+def read_single_digits(
     reader: DigitReader,
     cells: Sequence[CellInk],
-    looks: Sequence[Sequence[PreprocessedImage]],
+    pictures: Sequence[Sequence[PreprocessedImage]],
     side: float,
 ) -> list:
-    "A reading of each cell as one digit, from two looks or three, and from cells that look alike."
+    "A reading of each cell as one digit, from two or three pictures and from similar cells."
     if not cells:
         return []
-    readings = reader.read_prepared([one for pair in looks for one in pair])
-    shares = shares_of(readings).reshape(len(cells), -1, NUM_CLASSES).mean(1)
-    unsure = np.flatnonzero(shares.max(1) < DOUBTFUL)
-    if unsure.size:
-        sharper = [
-            prepared(
-                look(
+    readings = reader.read_prepared([picture for pair in pictures for picture in pair])
+    probabilities = digit_probabilities(readings).reshape(len(cells), -1, NUM_CLASSES).mean(1)
+    unsure_cells = np.flatnonzero(probabilities.max(1) < SHARPEN_BELOW)
+    if unsure_cells.size:
+        sharpest = [
+            prepare_ink(
+                stretched_ink(
                     cells[k],
-                    sharpened(cells[k].ink, STRONG_LENS[0] * side, STRONG_LENS[1]),
-                    SHARPER,
+                    richardson_lucy(cells[k].ink, STRONG_DEBLUR[0] * side, STRONG_DEBLUR[1]),
+                    SHARPEST_RANGE,
                 )
             )
-            for k in unsure.tolist()
+            for k in unsure_cells.tolist()
         ]
-        shares[unsure] = (2 * shares[unsure] + shares_of(reader.read_prepared(sharper))) / 3
-    shares = agreed(shares, np.array([pair[0].picture for pair in looks]))
-    return [as_reading(readings[k * len(looks[0])], row) for k, row in enumerate(shares)]
+        probabilities[unsure_cells] = (
+            2 * probabilities[unsure_cells] + digit_probabilities(reader.read_prepared(sharpest))
+        ) / 3
+    probabilities = average_over_similar(
+        probabilities, np.array([pair[0].picture for pair in pictures])
+    )
+    return [
+        with_probabilities(readings[k * len(pictures[0])], row)
+        for k, row in enumerate(probabilities)
+    ]
 
 # %% ../../nbs/vision/13_sheets.ipynb #fc403ed5
-ODDS_IN_A_CELL = 0.1
-UNREADABLE = 0.9
+NON_DIGIT_ODDS = 0.1
+UNREADABLE_ABOVE = 0.9
 
 # %% ../../nbs/vision/13_sheets.ipynb #c8eb05a7
 def is_unreadable(shares: np.ndarray) -> bool:
     "Whether ink in a cell is no digit, given its ten probabilities."
-    other = max(0.0, 1 - float(shares.sum())) * ODDS_IN_A_CELL
-    return other > UNREADABLE * (other + float(shares.sum()))
+    other = max(0.0, 1 - float(shares.sum())) * NON_DIGIT_ODDS
+    return other > UNREADABLE_ABOVE * (other + float(shares.sum()))
 
 # %% ../../nbs/vision/13_sheets.ipynb #e6b17bff
-def as_reading(reading: Any, shares: np.ndarray) -> Any:
+def with_probabilities(reading: Any, shares: np.ndarray) -> Any:
     "A reading with other probabilities of being each digit."
     digit, refused = int(shares.argmax()), is_unreadable(shares)
     return replace(
@@ -1060,91 +1130,106 @@ def as_reading(reading: Any, shares: np.ndarray) -> Any:
     )
 
 # %% ../../nbs/vision/13_sheets.ipynb #af500417
-def parts_of(reader: DigitReader, pictures: Sequence[np.ndarray]) -> list[list[Region]]:
-    "The digits of each of some looks, in order, all looks read together."
-    first = reader.without_tta()
-    grouped = [lines(segment(picture)) for picture in pictures]
-    found = iter(
+def segment_pictures(reader: DigitReader, pictures: Sequence[np.ndarray]) -> list[list[Region]]:
+    "The digits of each picture, in order; all pictures are read in one batch."
+    reader_without_tta = reader.without_tta()
+    line_groups = [lines(segment(picture)) for picture in pictures]
+    digit_regions = iter(
         read_lines(
-            [line for group in grouped for line in group],
-            lambda some: first.outputs(some)[:, :NUM_CLASSES],
+            [line for group in line_groups for line in group],
+            lambda images: reader_without_tta.outputs(images)[:, :NUM_CLASSES],
         )
     )
-    return [[part for _ in group for part in next(found)[0]] for group in grouped]
+    return [[part for _ in group for part in next(digit_regions)[0]] for group in line_groups]
 
 # %% ../../nbs/vision/13_sheets.ipynb #5520c3f0
 def read_numbers(reader: DigitReader, cells: Sequence[CellInk]) -> list[list]:
     "The readings of the digits of each cell."
-    parts = parts_of(reader, [look(cell, cell.ink, SOFT) for cell in cells])
-    flat = [
-        prepared(part.ink, (cell.place[0] + part.box[0], cell.place[1] + part.box[1]))
-        for cell, group in zip(cells, parts, strict=True)
-        for part in group
+    groups = segment_pictures(reader, [stretched_ink(cell, cell.ink, SOFT_RANGE) for cell in cells])
+    images = [
+        prepare_ink(part.ink, (cell.corner[0] + part.box[0], cell.corner[1] + part.box[1]))
+        for cell, parts in zip(cells, groups, strict=True)
+        for part in parts
     ]
-    readings = iter(reader.read_prepared(flat)) if flat else iter(())
-    shown = (as_reading(reading, shares_of([reading])[0]) for reading in readings)
-    return [[next(shown) for _ in group] for group in parts]
+    readings = iter(reader.read_prepared(images)) if images else iter(())
+    adjusted = (
+        with_probabilities(reading, digit_probabilities([reading])[0]) for reading in readings
+    )
+    return [[next(adjusted) for _ in parts] for parts in groups]
 
 # %% ../../nbs/vision/13_sheets.ipynb #d482ee01
-STAIN, FAINT = 0.33, 0.5
-WIDE = 1.1
+MIN_CELL_STRENGTH = 0.33  # of the usual strength of writing
+FAINT_CELL_STRENGTH = 0.5
+MULTI_DIGIT_ASPECT = 1.1  # width over height
 
 # %% ../../nbs/vision/13_sheets.ipynb #01d0a76a
 def read_cells(
     reader: DigitReader, cells: Sequence[CellInk], ink: np.ndarray, side: float
 ) -> list[list]:
-    "The readings of each cell: of one digit or several, or none where there is but a stain."
-    looks = looks_at(cells, ink, side)
-    singles = read_singles(reader, cells, looks, side)
-    found = [[reading] for reading in singles]
-    several = []
+    "The readings of each cell: of one digit or several, or none if it holds only a stain."
+    pictures = soft_and_sharp_pictures(cells, ink, side)
+    single_readings = read_single_digits(reader, cells, pictures, side)
+    readings = [[reading] for reading in single_readings]
+    multi_digit = []
     for k, cell in enumerate(cells):
-        crowd = len(segment(look(cell, cell.ink, SOFT))) > 1
-        width, height = looks[k][0].box[2:]
-        if crowd or (width > WIDE * height and singles[k].confidence < BLOB):
-            several.append(k)
-    numbers = read_numbers(reader, [cells[k] for k in several])
-    for k, number in zip(several, numbers, strict=True):
-        whole = float(np.prod([reading.confidence for reading in number]))
-        if number and (whole > BLOB or whole > singles[k].confidence):
-            found[k] = number
+        has_several_pieces = len(segment(stretched_ink(cell, cell.ink, SOFT_RANGE))) > 1
+        width, height = pictures[k][0].box[2:]
+        if has_several_pieces or (
+            width > MULTI_DIGIT_ASPECT * height
+            and single_readings[k].confidence < MIN_READING_CONFIDENCE
+        ):
+            multi_digit.append(k)
+    numbers = read_numbers(reader, [cells[k] for k in multi_digit])
+    for k, digits in zip(multi_digit, numbers, strict=True):
+        number_confidence = float(np.prod([reading.confidence for reading in digits]))
+        if digits and (
+            number_confidence > MIN_READING_CONFIDENCE
+            or number_confidence > single_readings[k].confidence
+        ):
+            readings[k] = digits
     for k, cell in enumerate(cells):
-        certain = max(reading.confidence for reading in found[k])
-        if cell.share < STAIN or certain < BLOB * (1 - cell.share / FAINT):
-            found[k] = []
-    return found
+        confidence = max(reading.confidence for reading in readings[k])
+        if cell.relative_strength < MIN_CELL_STRENGTH or confidence < MIN_READING_CONFIDENCE * (
+            1 - cell.relative_strength / FAINT_CELL_STRENGTH
+        ):
+            readings[k] = []
+    return readings
 
 # %% ../../nbs/vision/13_sheets.ipynb #e7dd9e11
-SAMPLED, READS_WELL, MARGIN_OF_TURN = 24, 0.9, 0.3
+ORIENTATION_SAMPLE = 24  # cells
+READS_WELL_ABOVE = 0.9  # mean confidence
+UNTURNED_BONUS = 0.3  # in log confidence
 
 # %% ../../nbs/vision/13_sheets.ipynb #78605793
 def legibility(reader: DigitReader, pictures: Sequence[np.ndarray]) -> np.ndarray:
-    "How surely each look reads as a digit, or as several in one line: geometric mean, (n,)."
+    "The confidence of reading each picture as digits in one line: geometric mean, (n,)."
     regions = [segment(picture) for picture in pictures]
-    several = [k for k, found in enumerate(regions) if len(found) > 1]
-    parts = iter(parts_of(reader, [pictures[k] for k in several]))
+    several = [k for k, pieces in enumerate(regions) if len(pieces) > 1]
+    parts = iter(segment_pictures(reader, [pictures[k] for k in several]))
     groups = [
-        [part.ink for part in next(parts)] if len(found) > 1 else [picture]
-        for picture, found in zip(pictures, regions, strict=True)
+        [part.ink for part in next(parts)] if len(pieces) > 1 else [picture]
+        for picture, pieces in zip(pictures, regions, strict=True)
     ]
-    views = [prepared(picture) for group in groups for picture in group]
-    readings = reader.without_tta().read_prepared(views)
+    images = [prepare_ink(picture) for group in groups for picture in group]
+    readings = reader.without_tta().read_prepared(images)
     logs = iter(np.log([reading.confidence + 1e-3 for reading in readings]))
-    certain = [np.exp(np.mean([next(logs) for _ in group] or [-5.0])) for group in groups]
-    return np.array(certain) / [max(1, len(lines(found))) ** 2 for found in regions]
+    confidences = [np.exp(np.mean([next(logs) for _ in group] or [-5.0])) for group in groups]
+    return np.array(confidences) / [max(1, len(lines(pieces))) ** 2 for pieces in regions]
 
 # %% ../../nbs/vision/13_sheets.ipynb #78605794
 def best_turn(reader: DigitReader, cells: Sequence[CellInk], turns: Sequence[int]) -> int:
-    "How many quarter turns anticlockwise make the writing in some cells read best."
-    some = cells[:: max(1, len(cells) // SAMPLED)]
-    pictures, scores = [look(cell, cell.ink, SOFT) for cell in some], {}
-    if not some:
+    "The number of anticlockwise quarter turns at which the writing in the cells reads best."
+    sample = cells[:: max(1, len(cells) // ORIENTATION_SAMPLE)]
+    pictures, scores = [stretched_ink(cell, cell.ink, SOFT_RANGE) for cell in sample], {}
+    if not sample:
         return turns[0]
     for turn in turns:
         views = [np.ascontiguousarray(np.rot90(picture, turn)) for picture in pictures]
-        certain = legibility(reader, views)
-        scores[turn] = float(np.log(certain + 1e-3).mean()) + MARGIN_OF_TURN * (turn == turns[0])
-        if turn == turns[0] and certain.mean() > READS_WELL:
+        confidences = legibility(reader, views)
+        scores[turn] = float(np.log(confidences + 1e-3).mean()) + UNTURNED_BONUS * (
+            turn == turns[0]
+        )
+        if turn == turns[0] and confidences.mean() > READS_WELL_ABOVE:
             break
     return max(scores, key=scores.__getitem__)
 
@@ -1170,7 +1255,7 @@ class SheetCell:
     text : the digits; '?' in the place of what cannot be read; '' for a blank cell.
     readings : a `Reading` of each digit; its `prepared.box` is in the straightened picture.
     confidence : probability, 0 to 1, that the text is right.
-    sure : whether it is so probable that nobody need look.
+    sure : whether it is probable enough to need no check.
     box : its four corners in the photo's pixels, clockwise from the left top of the writing.
     """
 
@@ -1197,14 +1282,14 @@ class SheetCell:
         }
 
 # %% ../../nbs/vision/13_sheets.ipynb #269d19d2
-SURE_ABOVE = 0.9
+SURE_CELL_CONFIDENCE = 0.9
 
 # %% ../../nbs/vision/13_sheets.ipynb #a2d06962
-def cell_of(grid: Grid, row: int, column: int, readings: Sequence, stained: bool) -> SheetCell:
+def make_cell(grid: Grid, row: int, column: int, readings: Sequence, stained: bool) -> SheetCell:
     "A cell with what was read in it."
     text = "".join("?" if reading.rejected else str(reading.digit) for reading in readings)
     confidence = float(np.prod([reading.confidence for reading in readings]))
-    sure = confidence >= SURE_ABOVE and "?" not in text and not stained
+    sure = confidence >= SURE_CELL_CONFIDENCE and "?" not in text and not stained
     return SheetCell(row, column, text, tuple(readings), confidence, sure, grid.box(row, column))
 
 # %% ../../nbs/vision/13_sheets.ipynb #9962dfc2
@@ -1217,7 +1302,7 @@ class Sheet:
     cells : each `SheetCell`, row by row.
     straight : the table laid flat.
     model : the version that read it.
-    notes : what to know beside the cells, such as that the table goes on beyond the photo.
+    notes : remarks, such as that the table extends beyond the photo.
     """
 
     cells: tuple[SheetCell, ...]
@@ -1261,7 +1346,7 @@ class Sheet:
 
     def draw(self) -> np.ndarray:
         "The straightened photo with each answer in its cell; uint8 (h, w, 3), BGR."
-        return with_answers(self)
+        return draw_sheet_answers(self)
 
     def _repr_html_(self):
         picture = jpeg_data_url(self.draw())
@@ -1271,10 +1356,11 @@ class Sheet:
         return f'<img src="{picture}" alt="{said}" style="max-width:100%"><p>{said}</p>'
 
 # %% ../../nbs/vision/13_sheets.ipynb #060bd829
-GREEN, RED = (60, 130, 0), (30, 30, 220)
+SURE_COLOUR = (60, 130, 0)  # BGR
+UNSURE_COLOUR = (30, 30, 220)
 
 # %% ../../nbs/vision/13_sheets.ipynb #5a1676b0
-def with_answers(sheet: Sheet) -> np.ndarray:
+def draw_sheet_answers(sheet: Sheet) -> np.ndarray:
     "A sheet's picture with the answers written at the left bottom of the cells, unsure ones red."
     straight = sheet.straight
     picture = cv2.cvtColor(straight.picture, cv2.COLOR_GRAY2BGR)
@@ -1283,9 +1369,9 @@ def with_answers(sheet: Sheet) -> np.ndarray:
     for cell in sheet.cells:
         left, right = straight.xs[cell.column], straight.xs[cell.column + 1]
         top, bottom = straight.ys[cell.row], straight.ys[cell.row + 1]
-        colour = GREEN if cell.sure else RED
+        colour = SURE_COLOUR if cell.sure else UNSURE_COLOUR
         if not cell.sure:
-            cv2.rectangle(picture, (left + 2, top + 2), (right - 2, bottom - 2), RED, 2)
+            cv2.rectangle(picture, (left + 2, top + 2), (right - 2, bottom - 2), UNSURE_COLOUR, 2)
         cv2.putText(
             picture, cell.text, (left + 3, bottom - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.6 * size,
             colour, max(1, round(2 * size)), cv2.LINE_AA,
@@ -1299,15 +1385,15 @@ def jpeg_data_url(picture: np.ndarray) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(content).decode()
 
 # %% ../../nbs/vision/13_sheets.ipynb #6cfcdc73
-MOST_CELLS = 200
+MAX_CELLS_PER_SIDE = 200
 
 # %% ../../nbs/vision/13_sheets.ipynb #f21a9c3c
-def check_count(name: str, value: int | None, low: int) -> None:
+def check_count(name: str, value: int | None, minimum: int) -> None:
     "Raise ValueError unless a number is None or a whole one within bounds."
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if value is not None and not (whole and low <= value <= MOST_CELLS):
+    is_whole_number = isinstance(value, int) and not isinstance(value, bool)
+    if value is not None and not (is_whole_number and minimum <= value <= MAX_CELLS_PER_SIDE):
         raise ValueError(
-            f"{name}: expected a whole number from {low} to {MOST_CELLS}, got {value!r}"
+            f"{name}: expected a whole number from {minimum} to {MAX_CELLS_PER_SIDE}, got {value!r}"
         )
 
 # %% ../../nbs/vision/13_sheets.ipynb #373e41c1
@@ -1323,58 +1409,57 @@ def read_sheet(
     Parameters
     ----------
     reader : a `mnist_nb.reader.Reader`.
-    photo : anything that `mnist_nb.vision.preprocessing.decode` takes, at any of four turns; the
-    ink and
-        the lines dark.
-    rows, columns : how many the table has as it is read, where that is known.
+    photo : anything that `mnist_nb.vision.preprocessing.decode` takes, with dark ink and lines; it
+        may be turned by any number of quarter turns.
+    rows, columns : the size of the table as it is read, if known.
     grid : which table, the largest being 0.
 
     Raises
     ------
-    GridMissing : there is no table in the photo, or not so many.
+    GridMissing : the photo has no table, or fewer than asked for.
     ImageError : the photo cannot be read.
-    ValueError : `rows`, `columns` or `grid` is no such number.
+    ValueError : `rows`, `columns` or `grid` is out of range or not a whole number.
     """
     check_count("rows", rows, 1)
     check_count("columns", columns, 1)
     check_count("grid", grid, 0)
     grey = decode(photo)
-    found = grid_of(grey, rows, columns, grid)
-    if found.ruled:
-        found = refined(straighten(grey, found))
-    straight = straighten(grey, found)
+    located = select_grid(grey, rows, columns, grid)
+    if located.ruled:
+        located = refine_grid(straighten(grey, located))
+    straight = straighten(grey, located)
     cells, ink = written_cells(straight)
-    turn = best_turn(reader, cells, possible_turns(found, rows, columns))
+    turn = best_turn(reader, cells, possible_turns(located, rows, columns))
     if turn:
-        straight = straighten(grey, found.turned(turn))
+        straight = straighten(grey, located.turned(turn))
         cells, ink = written_cells(straight)
-    texts = dict(
+    readings_by_cell = dict(
         zip(
             [(cell.row, cell.column) for cell in cells],
             read_cells(reader, cells, ink, straight.cell),
             strict=True,
         )
     )
-    places = np.ndindex(straight.grid.rows, straight.grid.columns)
+    cell_indices = np.ndindex(straight.grid.rows, straight.grid.columns)
     return Sheet(
         tuple(
-            cell_of(
+            make_cell(
                 straight.grid,
                 row,
                 column,
-                texts.get((row, column), []),
-                texts.get((row, column)) == [],
+                readings_by_cell.get((row, column), []),
+                readings_by_cell.get((row, column)) == [],
             )
-            for row, column in places
+            for row, column in cell_indices
         ),
         straight,
         reader.version,
-        notes_on(straight.grid),
+        grid_notes(straight.grid),
     )
 
 # %% ../../nbs/vision/13_sheets.ipynb #16e1cfc7
-def notes_on(grid: Grid) -> tuple[str, ...]:
-    "What to know of a grid beside its cells."
+def grid_notes(grid: Grid) -> tuple[str, ...]:
+    "Remarks on a grid: whether it is cut off, and whether its lines were found."
     notes = []
     if grid.cut_off:
         notes.append("the table goes on beyond the photo's edge; what is cut off is not read")
