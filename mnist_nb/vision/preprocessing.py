@@ -737,18 +737,13 @@ def _bounding_box(ink: np.ndarray) -> tuple[int, int, int, int]:
     left, top, width, height = cv2.boundingRect((ink > level).view(np.uint8))
     return left, top, width, height
 
-# %% ../../nbs/vision/10_preprocessing.ipynb #7be1d0c2
-def _reduced_pen_width(ink: np.ndarray) -> float:
-    "`pen_width` of tightly cropped ink, measured after reduction to 100 pixels."
-    return pen_width(_reduced(ink, 100)) * max(1, max(ink.shape) / 100)
-
 # %% ../../nbs/vision/10_preprocessing.ipynb #12673d55
-def _thicken_pen(ink: np.ndarray, pen: float) -> np.ndarray:
+def _thicken_pen(ink: np.ndarray) -> np.ndarray:
     "A digit's tightly cropped ink, its pen widened if it would fade when reduced."
     longer = max(ink.shape)
     if longer <= 3 * DIGIT_SIZE:
         return ink
-    widening = round(_MIN_PEN_SHARE * longer - pen)
+    widening = round(_MIN_PEN_SHARE * longer - pen_width(ink))
     if widening < 1:
         return ink
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (widening + 1, widening + 1))
@@ -769,10 +764,10 @@ def _centre_mass(picture: np.ndarray) -> np.ndarray:
     )
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #895c5888
-def _normalize_cropped(cropped: np.ndarray, pen: float) -> np.ndarray:
+def _normalize_cropped(cropped: np.ndarray) -> np.ndarray:
     "A digit's tightly cropped ink in MNIST's form."
     if abs(max(cropped.shape) - DIGIT_SIZE) > 1:
-        cropped = _thicken_pen(cropped, pen)
+        cropped = _thicken_pen(cropped)
         left, top, width, height = _bounding_box(cropped)
         cropped = cropped[top : top + height, left : left + width]
         scale = DIGIT_SIZE / max(width, height)
@@ -801,8 +796,7 @@ def normalize_digit(ink: np.ndarray) -> np.ndarray:
     left, top, width, height = _bounding_box(ink)
     if not width:
         return np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-    part = ink[top : top + height, left : left + width]
-    return _normalize_cropped(part, _reduced_pen_width(part))
+    return _normalize_cropped(ink[top : top + height, left : left + width])
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #361a0a97
 def png_data_url(picture: np.ndarray) -> str:
@@ -890,11 +884,11 @@ class Page:
         if not width:
             return _blank_digit(self.polarity, self.rotation)
         cropped = part[top : top + height, left : left + width]
-        pen = _reduced_pen_width(cropped)
+        pen = pen_width(_reduced(cropped, 100)) * max(1, max(width, height) / 100)
         corner = left + place[0], top + place[1]
         x, y, w, h = (round(value * self.factor) for value in (*corner, width, height))
         scale = DIGIT_SIZE / max(width, height) / self.factor
-        picture = _normalize_cropped(cropped, pen)
+        picture = _normalize_cropped(cropped)
         return PreprocessedImage(
             picture,
             False,
