@@ -478,10 +478,11 @@ class PageSocket(KernelWebsocketHandler):
         )
         self.session = self.get_query_argument("session_id", "") or secrets.token_hex(8)
         connection.session.session = self.session
-        self.connection = connection
         await connection.prepare()
-        if self.is_closed:
+        if self.is_closed:  # not before: what prepares must not be cut off
+            connection.disconnect()
             raise Finish
+        self.connection = connection
         await WebSocketHandler.get(self, visit)
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:

@@ -23,13 +23,23 @@ import webbrowser
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import cast
 
 from tornado.http1connection import HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    HTTPServerRequest,
+    RequestStartLine,
+    ResponseStartLine,
+)
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.routing import PathMatches, Rule
+from tornado.web import stream_request_body
 from tornado.wsgi import WSGIContainer
 
 from ..core import MnistNbError, one_line
@@ -144,12 +154,45 @@ class PageHandler(BaseHandler):
         "Say what kind of answer there would be, without starting a kernel."
         self.set_header("Content-Type", "text/html; charset=UTF-8")
 
+# %% ../../nbs/serving/79_server.ipynb #c0a8be11
+class _UnparsedRequest(HTTPMessageDelegate):
+    "Collects a request for Flask. Tornado would parse a form too, and refuse one without a body."
+
+    def __init__(self, container: "ApiContainer", connection: HTTPConnection):
+        self.container, self.connection = container, connection
+        self.body = bytearray()
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> None:
+        "Begin a request."
+        self.request = HTTPServerRequest(
+            connection=self.connection,
+            start_line=cast(RequestStartLine, start_line),
+            headers=headers,
+        )
+
+    def data_received(self, chunk: bytes) -> None:
+        "Add to the body."
+        self.body += chunk
+
+    def finish(self) -> None:
+        "Answer the request."
+        self.request.body = bytes(self.body)
+        self.container(self.request)
+
 # %% ../../nbs/serving/79_server.ipynb #c0447262
-class ApiContainer(WSGIContainer):
+class ApiContainer(WSGIContainer, HTTPServerConnectionDelegate):
     """Flask in a pool of threads.
 
     It is told that a body in chunks has an end, without which Flask would not read it.
     """
+
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> "_UnparsedRequest":
+        "Collect a request, to be answered by Flask."
+        return _UnparsedRequest(self, request_conn)
 
     def __init__(self, app, threads: int = 8):
         super().__init__(app, ThreadPoolExecutor(threads, "api"))
@@ -170,6 +213,7 @@ class _MethodMatches(PathMatches):
         return super().match(request) if request.method == self.method else None
 
 # %% ../../nbs/serving/79_server.ipynb #fa75cb47
+@stream_request_body
 class PredictHandler(BaseHandler):
     "POST /api/predict without Flask; refuses what would have to wait too long."
 
@@ -180,6 +224,11 @@ class PredictHandler(BaseHandler):
         "Take what reads, and which formats beside the usual ones."
         self.reader = reader
         self.formats = formats
+        self.body = bytearray()
+
+    def data_received(self, chunk: bytes) -> None:
+        "Add to the body, which is parsed where it is read."
+        self.body += chunk
 
     async def post(self) -> None:
         "Read a picture."
@@ -190,7 +239,7 @@ class PredictHandler(BaseHandler):
         arguments = (
             self.reader,
             self.request.headers.get("Content-Type", ""),
-            self.request.body,
+            bytes(self.body),
             {name: values[0].decode() for name, values in query.items()},
             self.formats,
         )

@@ -680,8 +680,15 @@ def run_child(folder: str | os.PathLike, registry: str | os.PathLike) -> None:
     """
     from mnist_nb.model.registry import ModelRegistry
 
+    interrupted = threading.Event()
+
     def interrupt(*_):
+        interrupted.set()
         raise KeyboardInterrupt
+
+    def interrupt_again(event):
+        if interrupted.is_set():  # the import of a library may have swallowed it
+            raise KeyboardInterrupt
 
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
         if hasattr(signal, name):
@@ -689,7 +696,7 @@ def run_child(folder: str | os.PathLike, registry: str | os.PathLike) -> None:
     if hasattr(os, "nice"):
         os.nice(5)
     threading.Thread(target=interrupt_at_eof, daemon=True).start()
-    run_job(Path(folder), ModelRegistry(registry))
+    run_job(Path(folder), ModelRegistry(registry), on_event=interrupt_again)
 
 # %% ../../nbs/training/64_jobs.ipynb #5655729e
 def spawn_child(folder: Path, registry: Path) -> subprocess.Popen:
