@@ -28,7 +28,14 @@ from pathlib import Path
 import click
 
 from . import __version__
-from .core import ImageError, MnistNbError, ProgressBars, home_folder, versions
+from mnist_nb.core import (
+    ImageError,
+    MnistNbError,
+    ProgressBars,
+    confidence_text,
+    home_folder,
+    versions,
+)
 from .training.config import TrainingConfig, configure
 
 # %% ../nbs/91_cli.ipynb #7b17f72d
@@ -368,11 +375,6 @@ def answers_to(names: list[str], version: str | None, number: bool, ray: bool, h
     for name in names:
         yield answer_file(read, name, sys.stdin.buffer.read() if name == "-" else None)
 
-# %% ../nbs/91_cli.ipynb #5421eb67
-def certainty(confidence: float) -> str:
-    "A confidence in percent, never 100."
-    return f"{confidence:.1%}" if confidence < 0.9995 else "> 99.9%"
-
 # %% ../nbs/91_cli.ipynb #3f1c0c02
 def line(answer: dict) -> str:
     "An answer, for people."
@@ -380,7 +382,10 @@ def line(answer: dict) -> str:
     if answer["rejected"]:
         return f"{answer['image']}: {answer['reason']}{hint and f' ({hint})'}"
     found = answer.get("number", answer.get("digit"))
-    notes = [f"{certainty(answer['confidence'])} sure", *filter(None, [answer["reason"], hint])]
+    notes = [
+        f"{confidence_text(answer['confidence'])} sure",
+        *filter(None, [answer["reason"], hint]),
+    ]
     if answer.get("signs"):
         notes.append(f"with signs {answer['signed']}")
     return f"{answer['image']}: {found} ({'; '.join(notes)})"

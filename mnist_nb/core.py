@@ -186,6 +186,11 @@ def one_line(error: BaseException) -> str:
     "An error's text as one line of at most 200 characters, for use within another."
     return " ".join((str(error) or type(error).__name__).split())[:200]
 
+# %% ../nbs/00_core.ipynb #5421eb67
+def confidence_text(confidence: float) -> str:
+    "A confidence, 0 to 1, in percent, never 100."
+    return f"{confidence:.1%}" if confidence < 0.9995 else "> 99.9%"
+
 # %% ../nbs/00_core.ipynb #9c4e4dc7
 @contextmanager
 def locked(path: str | os.PathLike, seconds: float = -1) -> Iterator[None]:
