@@ -17,6 +17,7 @@ from mnist_nb.reader import Reader
 from mnist_nb.vision.preprocessing import candidates
 from tests.browser.conftest import ARTIFACTS
 from tests.browser.test_accessibility import faults
+from tests.serving import patience
 
 WIDTH, HEIGHT = 320, 240
 SEVEN = [[(105, 55), (205, 55), (150, 190)]]
@@ -287,7 +288,8 @@ def test_examples_are_written_and_read_and_what_is_no_digit_is_refused(open_file
 
 def test_an_example_is_written_stroke_by_stroke_and_a_pen_stops_it(page):
     page.get_by_role("button", name="8", exact=True).click()
-    page.wait_for_function("mnist_nb.strokes().flat().length > 3")
+    with patience() as until:
+        until(lambda: page.evaluate("mnist_nb.strokes().flat().length") > 3)
     page.mouse.move(300, 300)
     page.mouse.down()
     drawn = page.evaluate("mnist_nb.strokes()")
