@@ -29,7 +29,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["mnist_nb", "mnist_nb.*"]),
-    package_data={"mnist_nb": ["pretrained/*", "pages/*"]},
+    package_data={"mnist_nb": ["pretrained/*", "pretrained_sequence/*", "pages/*"]},
     python_requires=f">={settings['min_python']}",
     install_requires=listed("requirements"),
     extras_require=extras | {"dev": listed("dev_requirements") + sum(extras.values(), [])},

@@ -28,6 +28,7 @@ from mnist_nb.core import (
 from .model.evaluation import temperature_scale
 from .model.network import LiteRTModel, network_input, split_reject_class
 from .model.registry import ModelRegistry, read_network, read_record
+from .model.sequence import read_row
 from .vision.constraints import check_constraints, most_probable_number
 from mnist_nb.vision.preprocessing import (
     Page,
@@ -41,6 +42,7 @@ from mnist_nb.vision.preprocessing import (
 from mnist_nb.vision.segmentation import (
     Line,
     Region,
+    RowReading,
     box_gaps,
     read_lines,
     read_stroke_groups,
@@ -567,9 +569,11 @@ class Reader:
         parts = read_lines(
             [line.regions for line in lines],
             lambda images: reader_without_tta.outputs(images)[:, :NUM_CLASSES],
+            self.read_row,
         )
-        prepared = [page.digit(r.ink, r.box[:2]) for regions, _ in parts for r in regions]
-        found = iter(self.read_prepared(prepared))
+        all_regions = [region for regions, _ in parts for region in regions]
+        prepared = [page.digit(region.ink, region.box[:2]) for region in all_regions]
+        found = iter(self.read_regions(prepared, all_regions))
         digits: list[Reading] = []
         number_signs: list[NumberSign] = []
         for line, (regions, _) in zip(lines, parts, strict=True):
@@ -649,6 +653,21 @@ class Reader:
     def read_prepared(self, pictures: list[PreprocessedImage]) -> list[Reading]:
         "Read pictures that are already prepared."
         return self._make_readings(pictures, self.outputs(to_batch(pictures)))
+
+    def read_row(self, ink: np.ndarray) -> RowReading | None:
+        "What ink says that may be several digits, see `mnist_nb.model.sequence.read_row`."
+        return read_row(ink)
+
+    def read_regions(
+        self, pictures: list[PreprocessedImage], regions: Sequence[Region]
+    ) -> list[Reading]:
+        "Read the prepared pictures of regions; what a sequence network said of a region stands."
+        outputs = self.outputs(to_batch(pictures))
+        for row, region in zip(outputs, regions, strict=True):
+            if region.outputs is not None:
+                row[:NUM_CLASSES] = region.outputs[:NUM_CLASSES]
+                row[NUM_CLASSES:] = 1 - region.outputs[:NUM_CLASSES].sum()
+        return self._make_readings(pictures, outputs)
 
     def _make_readings(
         self, pictures: list[PreprocessedImage], outputs: np.ndarray

@@ -23,6 +23,7 @@ from ..core import NUM_CLASSES, ImageUnfit
 from .preprocessing import Page, PreprocessedImage, decode, extract_foreground
 from mnist_nb.vision.segmentation import (
     Region,
+    RowReading,
     lines,
     read_lines,
     segment,
@@ -1045,6 +1046,12 @@ class DigitReader(Protocol):
 
     def read_prepared(self, pictures: list[PreprocessedImage]) -> list: ...
 
+    def read_row(self, ink: np.ndarray) -> RowReading | None: ...
+
+    def read_regions(
+        self, pictures: list[PreprocessedImage], regions: Sequence[Region]
+    ) -> list: ...
+
     def without_tta(self) -> "DigitReader": ...
 
 # %% ../../nbs/vision/13_sheets.ipynb #4e2424ad
@@ -1138,6 +1145,7 @@ def segment_pictures(reader: DigitReader, pictures: Sequence[np.ndarray]) -> lis
         read_lines(
             [line for group in line_groups for line in group],
             lambda images: reader_without_tta.outputs(images)[:, :NUM_CLASSES],
+            reader.read_row,
         )
     )
     return [[part for _ in group for part in next(digit_regions)[0]] for group in line_groups]
@@ -1151,7 +1159,8 @@ def read_numbers(reader: DigitReader, cells: Sequence[CellInk]) -> list[list]:
         for cell, parts in zip(cells, groups, strict=True)
         for part in parts
     ]
-    readings = iter(reader.read_prepared(images)) if images else iter(())
+    regions = [part for parts in groups for part in parts]
+    readings = iter(reader.read_regions(images, regions)) if images else iter(())
     adjusted = (
         with_probabilities(reading, digit_probabilities([reading])[0]) for reading in readings
     )
