@@ -1,18 +1,22 @@
 """Numbers keep a place for all that is written, in Python, over the API and at the command line."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mnist_nb.analysis.number_kinds import NUMBER_KINDS
+from mnist_nb.analysis.number_kinds import NUMBER_KINDS, number_kinds_table
 from mnist_nb.cli import main
+from mnist_nb.core import ModelCorrupt
+from mnist_nb.model import sequence
 from mnist_nb.model.registry import ModelRegistry
 from mnist_nb.reader import ActiveReader, Reader
 from mnist_nb.serving.api import create_app
 from mnist_nb.training.jobs import Jobs
+from mnist_nb.vision import segmentation
 
 KINDS = "with a blot", "with a scribble", "with signs"
 
@@ -72,3 +76,51 @@ def test_several_digits_given_to_read_are_named():
     refused = [reading for reading in hints if reading.rejected]
     assert refused and all("read_number" in reading.hint for reading in refused)
     assert not any(reading.hint for reading in hints if not reading.rejected)
+
+
+OVERLAPPING = "overlapping by a tenth", "overlapping by a fifth"
+
+
+def test_digits_that_touch_are_read_without_cutting_them(monkeypatch):
+    reader = Reader.load()
+    read = number_kinds_table(reader, 20, OVERLAPPING)
+    monkeypatch.setattr(segmentation, "row_candidates", lambda whole_pieces, read_row: [])
+    cut = number_kinds_table(reader, 20, OVERLAPPING)
+    assert read[OVERLAPPING[0]]["right"] >= 0.65 and read[OVERLAPPING[1]]["right"] >= 0.45
+    assert all(read[kind]["right"] >= cut[kind]["right"] + 0.2 for kind in OVERLAPPING)
+
+
+def test_a_digit_of_a_row_has_a_place_and_a_confidence():
+    rng = np.random.default_rng(3)
+    for _ in range(6):
+        picture, _, _ = NUMBER_KINDS[OVERLAPPING[1]](rng)
+        number = Reader.load().read_number(picture)
+        boxes = [reading.prepared.box for reading in number.digits]
+        lefts = [left for left, *_ in boxes]
+        assert lefts == sorted(lefts) and all(width > 0 and tall > 0 for *_, width, tall in boxes)
+        assert all(0 <= reading.confidence <= 1 for reading in number.digits)
+        assert number.confidence <= min(reading.confidence for reading in number.digits) + 1e-6
+
+
+def test_many_threads_share_one_sequence_network():
+    pictures = [sequence.sequence_input(255 - made(kind)[0]) for kind in ("close", "apart")]
+    model = sequence.sequence_model()
+    alone = [model.log_probabilities(picture) for picture in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(model.log_probabilities, pictures * 20))
+    for number, found in enumerate(together):
+        np.testing.assert_allclose(found, alone[number % 2], atol=1e-5)
+
+
+def test_a_damaged_sequence_network_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(sequence, "PACKAGE_FOLDER", tmp_path)
+    sequence.sequence_model.cache_clear()
+    try:
+        with pytest.raises(ModelCorrupt, match="No such file"):
+            sequence.sequence_model()
+        (tmp_path / "pretrained_sequence").mkdir()
+        (tmp_path / "pretrained_sequence" / "model.tflite").write_bytes(b"nothing")
+        with pytest.raises(ModelCorrupt, match="model.tflite"):
+            sequence.sequence_model()
+    finally:
+        sequence.sequence_model.cache_clear()
