@@ -81,13 +81,13 @@ def test_several_digits_given_to_read_are_named():
 OVERLAPPING = "overlapping by a tenth", "overlapping by a fifth"
 
 
-def test_digits_that_touch_are_read_without_cutting_them(monkeypatch):
+def test_digits_that_touch_are_read_as_a_row(monkeypatch):
     reader = Reader.load()
     read = number_kinds_table(reader, 20, OVERLAPPING)
-    monkeypatch.setattr(segmentation, "row_candidates", lambda whole_pieces, read_row: [])
-    cut = number_kinds_table(reader, 20, OVERLAPPING)
+    monkeypatch.setattr(segmentation, "row_candidates", lambda *arguments: [])
+    one_by_one = number_kinds_table(reader, 20, OVERLAPPING)
     assert read[OVERLAPPING[0]]["right"] >= 0.65 and read[OVERLAPPING[1]]["right"] >= 0.45
-    assert all(read[kind]["right"] >= cut[kind]["right"] + 0.2 for kind in OVERLAPPING)
+    assert all(read[kind]["right"] >= one_by_one[kind]["right"] + 0.2 for kind in OVERLAPPING)
 
 
 def test_a_digit_of_a_row_has_a_place_and_a_confidence():

@@ -230,13 +230,13 @@ def number_kinds_table(
 
     Parameters
     ----------
-    n : how many of character kind.
+    n : how many of each kind.
     names : of the kinds.
     as_strokes : whether to read the strokes instead of the picture.
 
     Returns
     -------
-    for character kind, as shares from 0 to 1, `right`: all digits right and `?` in its place, and
+    For each kind, as shares from 0 to 1, `right`: all digits right and `?` in its place, and
     only `?` for what is not a number; `signs`: the signs right, too; and `unsaid`: wrong, without a
     `?` and more than 90 % sure.
     """

@@ -139,19 +139,20 @@ def vary_rows(
 
 # %% ../../nbs/training/65_sequence_training.ipynb #3a9ecf8e
 DIGIT_HEIGHT = 40.0  # pixels, before the row is reduced
-GAPS = -0.28, 0.35  # smallest and largest mean gap of a row, in heights of a digit
+GAPS = -0.25, 0.35  # smallest and largest mean gap of a row, in heights of a digit
 GAP_SPREADS = 0.0, 0.03, 0.08
+SIZE_SPREADS = 0.05, 0.1, 0.2
+LEVEL_SPREADS = 0.03, 0.05, 0.1  # in heights of a digit
 MIN_ADVANCE = 0.1  # of a height, from the left edge of a digit to that of the next
 
 # %% ../../nbs/training/65_sequence_training.ipynb #fe89378c
-def scale_to_row(digit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    "A tightly cropped digit at about the height of a row; flat ones, like a dash, stay lower."
+def scale_to_row(digit: np.ndarray, size: float) -> np.ndarray:
+    "A tightly cropped digit at `size` times the height of a row; flat ones, like a dash, lower."
     height, width = digit.shape
-    scale = rng.normal(1, 0.07) * (
-        DIGIT_HEIGHT / height if height > 0.6 * width else 0.7 * DIGIT_HEIGHT / width
-    )
-    size = max(2, round(width * scale)), max(2, round(height * scale))
-    return cv2.resize(digit, size, interpolation=cv2.INTER_LINEAR)
+    is_flat = height <= 0.6 * width
+    scale = size * DIGIT_HEIGHT * (0.7 / width if is_flat else 1 / height)
+    shape = max(2, round(width * scale)), max(2, round(height * scale))
+    return cv2.resize(digit, shape, interpolation=cv2.INTER_LINEAR)
 
 # %% ../../nbs/training/65_sequence_training.ipynb #e863a6e4
 def compose_row(digits: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
@@ -165,15 +166,16 @@ def compose_row(digits: Sequence[np.ndarray], rng: np.random.Generator) -> np.nd
     -------
     uint8 array of shape (h, w), ink bright.
     """
-    gap, spread = rng.uniform(*GAPS), rng.choice(GAP_SPREADS)
+    gap, gap_spread = rng.uniform(*GAPS), rng.choice(GAP_SPREADS)
+    size_spread, level_spread = rng.choice(SIZE_SPREADS), rng.choice(LEVEL_SPREADS)
     slant, slope = rng.normal(0, 0.12), rng.normal(0, 0.03)
     placed: list[tuple[float, float, np.ndarray]] = []
     left = 0.0
     for digit in digits:
-        scaled = scale_to_row(crop_to_ink(digit), rng)
+        scaled = scale_to_row(crop_to_ink(digit), max(0.4, rng.normal(1, size_spread)))
         top = (DIGIT_HEIGHT - len(scaled)) * rng.uniform(0.3, 0.7) + slope * left
-        placed.append((left, top + rng.normal(0, 0.04) * DIGIT_HEIGHT, scaled))
-        advance = scaled.shape[1] + (gap + rng.normal(0, spread)) * DIGIT_HEIGHT
+        placed.append((left, top + rng.normal(0, level_spread) * DIGIT_HEIGHT, scaled))
+        advance = scaled.shape[1] + (gap + rng.normal(0, gap_spread)) * DIGIT_HEIGHT
         left += max(advance, MIN_ADVANCE * DIGIT_HEIGHT)
     highest = min(top for _, top, _ in placed)
     height = max(round(top - highest) + len(scaled) for _, top, scaled in placed)
@@ -199,8 +201,8 @@ def vary_quality(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 # %% ../../nbs/training/65_sequence_training.ipynb #c9788af9
 LENGTH_SHARES = {1: 0.12, 2: 0.3, 3: 0.26, 4: 0.16, 5: 0.1, 6: 0.06}
-NON_DIGITS_IN_ROWS = 0.14  # of all that is written
-WORDS = 0.06  # rows without any digit
+NON_DIGITS_IN_ROWS = 0.1  # of all that is written
+WORDS = 0.05  # rows without any digit
 
 # %% ../../nbs/training/65_sequence_training.ipynb #78a5d895
 def make_rows(
@@ -232,7 +234,7 @@ def make_rows(
     pictures = np.split(vary_rows(material, indices, lengths, rng, strength), ends)
     texts = np.split(material.labels[indices], ends)
     return [
-        (vary_quality(sequence_input(compose_row(digits, rng)), rng), text)
+        (vary_quality(sequence_input(compose_row([*digits], rng)), rng), text)
         for digits, text in zip(pictures, texts, strict=True)
     ]
 
