@@ -654,7 +654,8 @@ WIDE_COST = 15.0  # for a shape that is too wide, by its excess
 DOUBT_COST = 6.0  # times -log of the highest probability
 NON_DIGIT_COST = 5.0  # times the probability of no digit
 UNREADABLE_COST = 14.0  # for each digit that stays unread
-ROW_COST = 4.0  # for reading pieces as a row of several digits
+ROW_COST = 3.0  # for reading pieces as a row of several digits
+ROW_NON_DIGIT_COST = 22.0  # for each part of a row that is no digit
 TYPICAL_DIGIT_WIDTH = 0.8  # of the height of a line
 MAX_PIECES_PER_DIGIT = 4
 MAX_JOIN_COST = 11.0
@@ -777,8 +778,8 @@ MAX_CLEAR_COST = 2.0
 # %% ../../nbs/vision/11_segmentation.ipynb #ca6dd3d1
 def row_cost(row: RowReading) -> float:
     "The cost of reading ink as a row of several digits."
-    num_unreadable = int((row.probabilities.argmax(1) == NUM_CLASSES).sum())
-    return ROW_COST - DOUBT_COST * row.log_probability + UNREADABLE_COST * num_unreadable
+    num_non_digits = int((row.probabilities.argmax(1) == NUM_CLASSES).sum())
+    return ROW_COST - DOUBT_COST * row.log_probability + ROW_NON_DIGIT_COST * num_non_digits
 
 # %% ../../nbs/vision/11_segmentation.ipynb #1556a0ed
 def reading_costs(
