@@ -9,7 +9,9 @@ __all__ = ['row_material', 'vary_rows', 'compose_row', 'make_rows', 'RowBatch', 
 # %% ../../nbs/training/65_sequence_training.ipynb #fd292bdd
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 import cv2
@@ -334,14 +336,22 @@ MILD_FROM = 0.8  # of all rows; from there on the digits are varied half as much
 # %% ../../nbs/training/65_sequence_training.ipynb #33c16ce0
 def endless_batches(material: TrainingSet, num_rows: int, seed: int) -> Iterator[tuple]:
     "Pictures and targets, batch after batch, for as long as they are wanted."
-    rng, made = np.random.default_rng((seed, 5)), 0
-    while True:
-        strength = 1.0 if made < MILD_FROM * num_rows else 0.5
-        chunk = batch_rows(make_rows(material, CHUNK, rng, strength), BATCH_SIZE)
-        made += CHUNK
-        for number in rng.permutation(len(chunk)):
-            batch = chunk[number]
-            yield batch.pictures[..., None] / np.float32(255), to_targets(batch)
+    rng = np.random.default_rng((seed, 5))
+
+    def make_chunk(number: int) -> list[tuple]:
+        strength = 1.0 if number * CHUNK < MILD_FROM * num_rows else 0.5
+        found = batch_rows(make_rows(material, CHUNK, rng, strength), BATCH_SIZE)
+        return [
+            (found[k].pictures[..., None] / np.float32(255), to_targets(found[k]))
+            for k in rng.permutation(len(found))
+        ]
+
+    with ThreadPoolExecutor(1) as pool:
+        pending = [pool.submit(make_chunk, number) for number in range(2)]
+        for number in count(2):
+            chunk = pending.pop(0).result()
+            pending.append(pool.submit(make_chunk, number))
+            yield from chunk
 
 # %% ../../nbs/training/65_sequence_training.ipynb #bb0d4f02
 def train_sequence_model(
