@@ -29,7 +29,7 @@ from playwright.sync_api import sync_playwright
 
 from mnist_nb.analysis.robustness import redraw
 from mnist_nb.data.mnist import load_test_digits
-from mnist_nb.serving.kernels import PROTOCOL, join_message, split_message
+from mnist_nb.serving.kernels import WEBSOCKET_SUBPROTOCOL, join_message, split_message
 from tests.serving import Served, patience
 
 FLAGS = [
@@ -226,7 +226,7 @@ async def hand(server, strokes, taken, answered, together):
     visit = await asyncio.to_thread(server.visit)
     address = f"ws://{server.address.netloc}/live/{visit}?session_id=crowd"
     async with websockets.connect(
-        address, subprotocols=[PROTOCOL], proxy=None, max_size=None, open_timeout=120
+        address, subprotocols=[WEBSOCKET_SUBPROTOCOL], proxy=None, max_size=None, open_timeout=120
     ) as page:
         comm, waiting, models, answers = os.urandom(8).hex(), {}, {}, []
         version = {"version": "1.0.0"}

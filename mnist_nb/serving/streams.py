@@ -20,7 +20,7 @@ from ..training.jobs import FINAL_EVENTS, Jobs
 
 # %% ../../nbs/serving/76_streams.ipynb #3b1030a8
 def format_events(job: str, events: Iterable[dict], end: int) -> str:
-    "A training's events as server-sent events; the last one's id says where to read on."
+    "A training's events as server-sent events; the last one's id says where to continue."
     lines = [
         f"event: {event['kind']}\ndata: {json.dumps(event, allow_nan=False)}\n\n"
         for event in events
@@ -31,20 +31,20 @@ def format_events(job: str, events: Iterable[dict], end: int) -> str:
 
 # %% ../../nbs/serving/76_streams.ipynb #6cfe8cd7
 def resume_position(last_event_id: str, job: str) -> int:
-    "Where in a training's events a viewer left off; 0 where the id is another training's."
-    seen, _, position = last_event_id.rpartition(":")
-    return int(position) if seen == job and re.fullmatch("[0-9]{1,12}", position) else 0
+    "The position in a training's events that an id holds; 0 if it is another training's."
+    known_job, _, position = last_event_id.rpartition(":")
+    return int(position) if known_job == job and re.fullmatch("[0-9]{1,12}", position) else 0
 
 # %% ../../nbs/serving/76_streams.ipynb #55c1393a
 class EventStreamHandler(BaseHandler):
-    "Follows a training from its beginning, or from where the viewer left off, until it ends."
+    "Sends a training's events, from the beginning or the last one seen, until it ends."
 
     POLL_SECONDS = 0.25
     KEEP_ALIVE_SECONDS = 15
 
     def initialize(self, jobs: Jobs) -> None:
-        "Take the trainings to follow."
-        self.jobs, self.is_gone = jobs, False
+        "Take the trainings."
+        self.jobs, self.is_closed = jobs, False
 
     async def get(self) -> None:
         "Send the newest training's events."
@@ -61,9 +61,9 @@ class EventStreamHandler(BaseHandler):
             await self.follow(job.id, start)
 
     async def follow(self, job: str, start: int) -> None:
-        "Send events as they come, and a comment now and then that keeps the connection alive."
+        "Send events as they come, and comments that keep the connection alive."
         last_sent = 0.0
-        while not self.is_gone:
+        while not self.is_closed:
             events, start = await asyncio.to_thread(self.jobs.events, job, start)
             if events or time.monotonic() - last_sent > self.KEEP_ALIVE_SECONDS:
                 self.write(format_events(job, events, start) or ":\n\n")
@@ -74,5 +74,5 @@ class EventStreamHandler(BaseHandler):
             await asyncio.sleep(self.POLL_SECONDS)
 
     def on_connection_close(self) -> None:
-        "Stop when the viewer is gone."
-        self.is_gone = True
+        "Stop when the viewer has disconnected."
+        self.is_closed = True

@@ -145,8 +145,8 @@ def impatient(temporary):
     """
     server = Served(
         constants={
-            "server.SECONDS_IDLE": 3,
-            "server.SECONDS_FOR_BODY": 3,
+            "server.IDLE_TIMEOUT_SECONDS": 3,
+            "server.BODY_TIMEOUT_SECONDS": 3,
             "server.PredictHandler.MAX_WAITING": 4,
         },
         warm=0,

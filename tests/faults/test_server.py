@@ -619,7 +619,7 @@ def test_the_training_page_has_a_way_back(served):
 
 def test_52_who_never_connects_and_who_is_idle_free_their_kernels(home):
     server = Served(
-        constants={"kernels.SECONDS_TO_CONNECT": 1, "kernels.SECONDS_TO_RECONNECT": 1},
+        constants={"kernels.CONNECT_TIMEOUT_SECONDS": 1, "kernels.RECONNECT_TIMEOUT_SECONDS": 1},
         idle_minutes=0.05,
     )
     try:
@@ -641,7 +641,7 @@ def test_52_who_never_connects_and_who_is_idle_free_their_kernels(home):
 
 def test_50_a_taken_port_is_an_error_that_names_it(served):
     port = served.address.port
-    with pytest.raises(MnistNbError, match=rf"port {port} of 127\.0\.0\.1 is taken, .*--port"):
+    with pytest.raises(MnistNbError, match=rf"port {port} of 127\.0\.0\.1 is in use, .*--port"):
         serve(port=port, browser=False)
 
 
