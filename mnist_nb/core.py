@@ -188,7 +188,9 @@ def one_line(error: BaseException) -> str:
 
 # %% ../nbs/00_core.ipynb #5421eb67
 def confidence_text(confidence: float) -> str:
-    "A confidence, 0 to 1, in percent, never 100."
+    "A confidence, 0 to 1, in percent; only an exact 0 is 0%, and nothing is 100%."
+    if 0 < confidence < 0.0005:
+        return "< 0.1%"
     return f"{confidence:.1%}" if confidence < 0.9995 else "> 99.9%"
 
 # %% ../nbs/00_core.ipynb #9c4e4dc7

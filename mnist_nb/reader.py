@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
+from html import escape
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -120,7 +121,7 @@ def reading_html(reading: Reading) -> str:
     bar = "height:.7em;background:#4c78a8;width"
     bars = "".join(
         f'<tr><td>{digit}</td><td><div style="{bar}:{100 * p:.1f}px"></div></td>'
-        f"<td>{confidence_text(p)}</td></tr>"
+        f"<td>{escape(confidence_text(p))}</td></tr>"
         for digit, p in enumerate(reading.probabilities)
     )
     answer = reading.reason if reading.rejected else f"{reading.digit}"
@@ -142,7 +143,7 @@ def reading_card(reading: Reading) -> str:
     return (
         f'<div style="{colour}text-align:center;font-size:small;line-height:1.3;width:64px">'
         f'<img width="56" alt="{reading.text}" title="{reading.prepared.way}" src="{picture}">'
-        f"<br>{answer}<br>{confidence_text(reading.confidence)}</div>"
+        f"<br>{answer}<br>{escape(confidence_text(reading.confidence))}</div>"
     )
 
 # %% ../nbs/40_reader.ipynb #3c1f7a52

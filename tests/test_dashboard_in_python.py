@@ -92,7 +92,7 @@ def test_a_flood_of_points_makes_few_readings(home):
         for event in written(THREE * 30):
             pen(dashboard, event)
         await asyncio.sleep(0.5)
-        dashboard.following.cancel()
+        dashboard.polling_task.cancel()
         return view.value, len(seen)
 
     value, updates = asyncio.run(draw())
@@ -232,7 +232,7 @@ def test_a_training_of_others_is_seen(dashboard):
         page.controls.pause.click()
         page.stop.button.click()
         assert page.stop.button.description == "Stop it for everybody?"
-        page.stop.work()
+        page.stop.action()
         commands = [
             json.loads(line) for line in (folder / "commands.jsonl").read_text().splitlines()
         ]
@@ -254,10 +254,10 @@ def test_a_correction_is_seen_by_all_and_taken_back_by_its_visitor_alone(home):
     bar.labels.value = "5"
     two.session.refresh()
     assert (
-        "1 to 1 of 1" in pages["Corrections"].list.place.value
+        "1 to 1 of 1" in pages["Corrections"].list.position.value
         and "It is a 5" in pages["Corrections"].detail.value
     )
-    two.session.corrections.forget(bar.kept, two.session.name)
+    two.session.corrections.forget(bar.correction_number, two.session.name)
     assert one.session.corrections.count() == 1
     bar.undo_button.click()
     assert one.session.corrections.count() == 0 and bar.labels.value is None

@@ -238,11 +238,11 @@ def predict_response(
     """
     started = time.perf_counter()
     try:
-        given = load_schema(PredictQuery, query)
+        arguments = load_schema(PredictQuery, query)
         options = {
-            "number": is_true(given["number"]),
-            "polarity": given.get("polarity"),
-            "rotation": int(given["rotation"]),
+            "number": is_true(arguments["number"]),
+            "polarity": arguments.get("polarity"),
+            "rotation": int(arguments["rotation"]),
             "formats": formats,
         }
         pictures = _request_pictures(content_type, body)
@@ -667,8 +667,8 @@ def _list_corrections(query_data: dict) -> dict:
     "Corrections, the newest first."
     corrections = _services().corrections
     limit = query_data.pop("n")
-    found = corrections.list(limit=limit, **query_data)
-    return {"corrections": [each.as_dict() for each in found], "count": corrections.count()}
+    rows = [each.as_dict() for each in corrections.list(limit=limit, **query_data)]
+    return {"corrections": rows, "count": corrections.count()}
 
 # %% ../../nbs/serving/77_api.ipynb #d6401b1d
 @bp.post("/api/corrections")

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['UNCERTAIN_THRESHOLD', 'parse_json', 'StrictInteger', 'QueryInteger', 'StrictFloat', 'Choice', 'StrictBoolean',
-           'StrictString', 'ParsedField', 'decode_base64', 'as_array', 'parse_pixels', 'check_strokes', 'PictureIn',
-           'picture_from_json', 'load_schema', 'validation_error', 'QuerySchema', 'BodySchema', 'is_true',
+           'StrictString', 'ParsedField', 'decode_base64', 'as_array', 'parse_pixels', 'check_strokes', 'LenientSchema',
+           'PictureIn', 'picture_from_json', 'load_schema', 'validation_error', 'QuerySchema', 'BodySchema', 'is_true',
            'PredictQuery', 'SheetQuery', 'SamplesQuery', 'TrainIn', 'CommandIn', 'UseIn', 'CorrectionIn',
            'CorrectionsQuery', 'ForgetQuery', 'FineTuneIn', 'TensorIn', 'InferIn', 'OutputSchema', 'ErrorOut',
            'PreprocessingOut', 'DigitOut', 'SignOut', 'NumberOut', 'PredictionsOut', 'SheetCellOut', 'SheetOut',
@@ -251,14 +251,18 @@ _PIXELS = [
 ]
 _COORDINATE = {"type": "number", "exclusiveMinimum": -1e6, "exclusiveMaximum": 1e6}
 
-# %% ../../nbs/serving/75_schemas.ipynb #803636c9
-class PictureIn(Schema):
-    "A picture in JSON: a file, pixels or strokes."
+# %% ../../nbs/serving/75_schemas.ipynb #5c4e7a01
+class LenientSchema(Schema):
+    "A schema that ignores unknown fields."
 
     class Meta:
-        "Other fields are ignored."
+        "Unlike marshmallow's default, which is to raise an error."
 
         unknown = EXCLUDE
+
+# %% ../../nbs/serving/75_schemas.ipynb #803636c9
+class PictureIn(LenientSchema):
+    "A picture in JSON: a file, pixels or strokes."
 
     image = ParsedField(
         decode_base64,
@@ -319,13 +323,8 @@ def validation_error(messages: object) -> ApiError:
     return ApiError(422, error.code, message, fields=by_field)
 
 # %% ../../nbs/serving/75_schemas.ipynb #0de4468e
-class QuerySchema(Schema):
-    "A query string; unknown names are ignored."
-
-    class Meta:
-        "Browsers and proxies add names of their own."
-
-        unknown = EXCLUDE
+class QuerySchema(LenientSchema):
+    "A query string, to which browsers and proxies add names of their own."
 
     @pre_load
     def drop_empty(self, data: Mapping, **_) -> dict:
@@ -438,13 +437,8 @@ class CommandIn(BodySchema):
             raise ValidationError(str(e)) from e
 
 # %% ../../nbs/serving/75_schemas.ipynb #53d4bbcb
-class UseIn(Schema):
+class UseIn(LenientSchema):
     "The version to use."
-
-    class Meta:
-        "Other fields are ignored."
-
-        unknown = EXCLUDE
 
     version = StrictString(
         required=True, metadata=_description("a version's name, as /api/models lists them")
@@ -508,13 +502,8 @@ _TENSOR_SHAPES = (
 )
 
 # %% ../../nbs/serving/75_schemas.ipynb #b6fa0631
-class TensorIn(Schema):
+class TensorIn(LenientSchema):
     "Pictures in MNIST's form: FP32 from 0 to 1 or UINT8 from 0 to 255, ink bright."
-
-    class Meta:
-        "Other fields are ignored."
-
-        unknown = EXCLUDE
 
     name = StrictString(required=True)
     shape = fields.List(StrictInteger(0, 10**6), required=True)
@@ -535,13 +524,8 @@ class TensorIn(Schema):
             )
 
 # %% ../../nbs/serving/75_schemas.ipynb #a8d4427c
-class InferIn(Schema):
+class InferIn(LenientSchema):
     "A request of the Open Inference Protocol."
-
-    class Meta:
-        "Other fields are ignored."
-
-        unknown = EXCLUDE
 
     id = StrictString()
     inputs = fields.List(

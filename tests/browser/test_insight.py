@@ -137,7 +137,7 @@ def test_a_label_that_looks_wrong_is_flagged_for_everybody(page, open_page, own,
     mistakes_page(other)
     other.get_by_role("button", name="Flagged: 1").click()
     expect(tiles(other)).to_have_count(1)
-    other.get_by_role("button", name="Take the flag back").click()
+    other.get_by_role("button", name="Remove the flag").click()
     expect(other.get_by_role("button", name="Its label looks wrong")).to_be_visible()
     assert json.loads((own.home / "flags.json").read_text()) == []
 
