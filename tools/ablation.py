@@ -2,8 +2,7 @@
 
 Training digits of each kind of picture and each condition of the robustness table are read with all
 rules and with one taken out at a time. The rows go to nbs/ablation.json, which the notebook on
-kinds
-of pictures shows. With a file of pen strokes (see `tools.wild`) those are columns too.
+kinds of pictures shows. With a file of pen strokes (see `tools.wild`) those are columns too.
 """
 
 import argparse
@@ -23,7 +22,7 @@ from mnist_nb.data.mnist import load_mnist
 from mnist_nb.data.printed import printed_digits
 from mnist_nb.reader import Reader
 from mnist_nb.vision import preprocessing
-from tools.wild import PENS, SIZES, drawn, load_strokes
+from tools.wild import PENS, SIZES, draw_strokes, load_strokes
 
 ROWS = Path(__file__).parent.parent / "nbs" / "ablation.json"
 
@@ -42,50 +41,50 @@ def columns(n, strokes):
     for name, condition in CONDITIONS.items():
         yield name, [condition(image, seed) for seed, image in enumerate(images)], labels
     for name, amount in (("noise", 0.3), ("blur", 1.5), ("lost contrast", 0.8), ("thickness", 2)):
-        distort = CORRUPTIONS[name].apply
-        yield f"28 x 28, {name}", [distort(image, amount) for image in images], labels
+        corruption = CORRUPTIONS[name].apply
+        yield f"28 x 28, {name}", [corruption(image, amount) for image in images], labels
     yield "printed", *printed_digits(n, np.random.default_rng(0))
-    others = load_digits()
+    digits_8x8 = load_digits()
     yield (
         "scikit-learn's 8 x 8",
-        [np.rint(image * 255 / 16).astype(np.uint8) for image in others.images[:n]],
-        others.target[:n],
+        [np.rint(image * 255 / 16).astype(np.uint8) for image in digits_8x8.images[:n]],
+        digits_8x8.target[:n],
     )
     if strokes:
-        written, wanted = load_strokes(strokes)
-        some = np.linspace(0, len(written) - 1, n).astype(int)
+        written, stroke_labels = load_strokes(strokes)
+        indices = np.linspace(0, len(written) - 1, n).astype(int)
         for pen, width in PENS.items():
             for size, share in SIZES.items():
                 rng = np.random.default_rng(0)
-                pictures = [drawn(written[i], width, share, rng) for i in some]
-                yield f"{pen}, {size}", pictures, wanted[some]
+                pictures = [draw_strokes(written[i], width, share, rng) for i in indices]
+                yield f"{pen}, {size}", pictures, stroke_labels[indices]
 
 
-def only_ways(*ways):
-    "Looks of some ways alone."
-    looks = preprocessing._interpretations
+def only_interpretations(*ways):
+    "Interpretations of some ways alone."
+    original = preprocessing._interpretations
 
-    def kept(grey, polarity):
-        found, polarity = looks(grey, polarity)
-        return [look for look in found if look[0] in ways], polarity
+    def selected(grey, polarity):
+        interpretations, polarity = original(grey, polarity)
+        return [each for each in interpretations if each[0] in ways], polarity
 
-    return {"_interpretations": kept}
+    return {"_interpretations": selected}
 
 
 def no_border(ink):
-    "Pieces of which none is a border."
-    labels, stats, touching, _ = preprocessing_pieces(ink)
+    "Connected components of which none is a border."
+    labels, stats, touching, _ = connected_components(ink)
     return labels, stats, touching, np.zeros_like(touching)
 
 
-preprocessing_pieces = preprocessing._connected_components
+connected_components = preprocessing._connected_components
 
 RULES = {
     "all rules": {},
-    "the plain look": only_ways("located", "whole", "unchanged"),
-    "the unchanged look": only_ways("located", "whole", "plain"),
-    "the whole look": only_ways("located", "plain", "unchanged"),
-    "the located look": only_ways("whole", "plain", "unchanged"),
+    "the plain look": only_interpretations("located", "whole", "unchanged"),
+    "the unchanged look": only_interpretations("located", "whole", "plain"),
+    "the whole look": only_interpretations("located", "plain", "unchanged"),
+    "the located look": only_interpretations("whole", "plain", "unchanged"),
     "a closer look at small digits": {"_SMALL_DIGIT_SIZE": 0},
     "borders and lines told apart": {"_connected_components": no_border},
     "ruled lines taken out": {"_remove_ruled_lines": lambda ink, strength, min_strength: ink},
@@ -103,25 +102,26 @@ RULES = {
 
 
 @contextmanager
-def without(changes):
+def replaced(changes):
     "Preprocessing with some of its names replaced."
-    kept = {name: getattr(preprocessing, name) for name in changes}
+    originals = {name: getattr(preprocessing, name) for name in changes}
     try:
         for name, value in changes.items():
             setattr(preprocessing, name, value)
         yield
     finally:
-        for name, value in kept.items():
+        for name, value in originals.items():
             setattr(preprocessing, name, value)
 
 
 def score(reader, pictures, labels):
-    "The share that is read rightly, or rightly refused."
+    "The share that is read correctly, or correctly refused."
     readings = reader.read_many(pictures)
     if labels is None:
-        return float(np.mean([one.rejected for one in readings]))
+        return float(np.mean([reading.rejected for reading in readings]))
     right = [
-        not one.rejected and one.digit == label for one, label in zip(readings, labels, strict=True)
+        not reading.rejected and reading.digit == label
+        for reading, label in zip(readings, labels, strict=True)
     ]
     return float(np.mean(right))
 
@@ -135,10 +135,12 @@ def main():
     reader, rows = Reader.load(), {rule: {} for rule in RULES}
     for name, pictures, labels in columns(arguments.n, arguments.strokes):
         for rule, changes in RULES.items():
-            with without(changes):
+            with replaced(changes):
                 rows[rule][name] = score(reader, pictures, labels)
-        told = " ".join(f"{100 * (rows[r][name] - rows['all rules'][name]):+.1f}" for r in rows)
-        print(f"{name:<40} {rows['all rules'][name]:.1%}  {told}", flush=True)
+        differences = " ".join(
+            f"{100 * (rows[r][name] - rows['all rules'][name]):+.1f}" for r in rows
+        )
+        print(f"{name:<40} {rows['all rules'][name]:.1%}  {differences}", flush=True)
     write_atomic(ROWS, json.dumps(rows, indent=1) + "\n")
 
 

@@ -1,8 +1,8 @@
-"""Looks up every installed package in the index's list of known faults: `python -m tools.audit
+"""Looks up all installed packages in the list of known vulnerabilities: `python -m tools.audit
 [--must]`.
 
-Exits with 1 where a package has one. Where the list cannot be reached, as behind a mirror that
-serves packages alone, it says that nothing was audited, and why; with --must that is an error too.
+Exits with 1 if a package has one. If the list cannot be reached, as behind a mirror that has only
+packages, it says that nothing was audited, and why; with --must that is an error too.
 """
 
 import json
@@ -10,9 +10,9 @@ import subprocess
 import sys
 
 
-def audited():
-    "What pip-audit found: a list of packages, or a text that says why there is none."
-    words = [
+def run_pip_audit():
+    "pip-audit's list of packages, or a message why there is none."
+    command = [
         sys.executable,
         "-m",
         "pip_audit",
@@ -24,33 +24,33 @@ def audited():
         "--timeout",
         "20",
     ]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
-        return json.loads(done.stdout)["dependencies"]
+        return json.loads(result.stdout)["dependencies"]
     except (ValueError, KeyError):
-        return (done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1]
+        return (result.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1]
 
 
 def main():
-    found = audited()
-    if isinstance(found, str):
-        problem = found
+    packages = run_pip_audit()
+    if isinstance(packages, str):
+        problem = packages
     else:
-        bad = [
-            f"{each['name']} {each['version']}: {fault['id']}, cured in"
-            f" {', '.join(fault['fix_versions']) or 'no version yet'}"
-            for each in found
-            for fault in each.get("vulns", ())
+        vulnerable = [
+            f"{each['name']} {each['version']}: {vulnerability['id']}, fixed in"
+            f" {', '.join(vulnerability['fix_versions']) or 'no version yet'}"
+            for each in packages
+            for vulnerability in each.get("vulns", ())
         ]
-        if bad:
-            sys.exit("known faults:\n" + "\n".join(bad))
-        others = [each for each in found if each["name"] != "mnist-nb"]
-        left = [each for each in others if "skip_reason" in each]
-        if not left:
-            return print(f"{len(others)} packages audited, none has a known fault")
+        if vulnerable:
+            sys.exit("known vulnerabilities:\n" + "\n".join(vulnerable))
+        others = [each for each in packages if each["name"] != "mnist-nb"]
+        skipped = [each for each in others if "skip_reason" in each]
+        if not skipped:
+            return print(f"{len(others)} packages audited, none has a known vulnerability")
         problem = (
-            f"the list of faults does not answer for {len(left)} of {len(others)} packages, for"
-            f" one: {left[0]['skip_reason']}"
+            f"the list has no answer for {len(skipped)} of {len(others)} packages; for one:"
+            f" {skipped[0]['skip_reason']}"
         )
     print(f"NOT AUDITED: {problem}")
     sys.exit(1 if "--must" in sys.argv else 0)

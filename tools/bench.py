@@ -23,20 +23,20 @@ from mnist_nb.model.registry import ModelRegistry
 from mnist_nb.reader import Reader
 
 
-def timed(calls, rounds):
-    "Milliseconds of each call, an array of shape (rounds,) a name; the calls take turns."
-    taken = {name: np.empty(rounds) for name in calls}
+def time_calls(calls, rounds):
+    "Milliseconds of each call by name, arrays of shape (rounds,); the calls take turns."
+    milliseconds = {name: np.empty(rounds) for name in calls}
     for i in range(-3, rounds):
         for name, call in calls.items():
             start = time.perf_counter()
             call()
             if i >= 0:
-                taken[name][i] = 1000 * (time.perf_counter() - start)
-    return taken
+                milliseconds[name][i] = 1000 * (time.perf_counter() - start)
+    return milliseconds
 
 
-def imported(statement):
-    "Median seconds that a new Python takes for a statement, less that of an empty one."
+def import_seconds(statement):
+    "Median seconds of a statement in a new Python, minus those of an empty one."
 
     def seconds(code):
         start = time.perf_counter()
@@ -46,7 +46,7 @@ def imported(statement):
     return np.median([seconds(statement) - seconds("pass") for _ in range(3)])
 
 
-def aligned(rows):
+def format_table(rows):
     "Rows of text by column, as a table for a terminal."
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
     first, *others = widths
@@ -59,17 +59,17 @@ def aligned(rows):
     return "\n".join(line(row) for row in [{name: name for name in widths}, *rows])
 
 
-def keep(name, found):
-    "Write down what was measured, and on how many cores, where the notebooks find it."
+def write_results(name, results):
+    "Write results and the number of cores to nbs, where the notebooks find them."
     (Path(__file__).parent.parent / "nbs" / f"{name}.json").write_text(
-        json.dumps(dict(cores=os.cpu_count(), **found), indent=1) + "\n"
+        json.dumps(dict(cores=os.cpu_count(), **results), indent=1) + "\n"
     )
 
 
-def one_picture(calls):
-    "How long each of some calls takes: rows of text by column, the ratio first."
-    taken = timed(calls, 60 if "keras model(x)" in calls else 500)
-    slowest = np.median([*taken.values()][-1])
+def time_one_picture(calls):
+    "Time some calls; returns rows of texts by column, the ratio first."
+    milliseconds = time_calls(calls, 60 if "keras model(x)" in calls else 500)
+    slowest = np.median([*milliseconds.values()][-1])
     return [
         {
             "one picture": name,
@@ -77,7 +77,7 @@ def one_picture(calls):
             "median ms": f"{np.median(ms):.3f}",
             "99th percentile ms": f"{np.percentile(ms, 99):.3f}",
         }
-        for name, ms in taken.items()
+        for name, ms in milliseconds.items()
     ]
 
 
@@ -90,7 +90,7 @@ def main():
         help="keep what was measured in nbs/bench.json, for the notebooks and the README",
     )
     arguments = parser.parse_args()
-    digit, many = load_mnist().test_images[0], load_mnist().test_images[:1000]
+    digit, images = load_mnist().test_images[0], load_mnist().test_images[:1000]
     reader, drawing = Reader.load(), 255 - redraw(digit)
     calls = {
         "Reader.read, drawing of 280 x 280": lambda: reader.read(drawing),
@@ -105,10 +105,10 @@ def main():
             "keras model(x)": lambda: np.asarray(model(one, training=False)),
             "keras model.predict(x)": lambda: model.predict(one, verbose=0),
         }
-    drawings = [255 - redraw(image) for image in many]
+    drawings = [255 - redraw(image) for image in images]
     batches = {
-        "light runtime": lambda: reader.network.outputs(many),
-        "Reader.read_many, 28 x 28": lambda: reader.read_many(many),
+        "light runtime": lambda: reader.network.outputs(images),
+        "Reader.read_many, 28 x 28": lambda: reader.read_many(images),
         "Reader.read_many, drawings of 280 x 280": lambda: reader.read_many(drawings),
     }
     statements = (
@@ -116,20 +116,20 @@ def main():
         "from mnist_nb import Reader",
         *([] if arguments.without_keras else ["import keras"]),
     )
-    found = {
-        "one": one_picture(calls),
+    results = {
+        "one": time_one_picture(calls),
         "many": [
             {"1000 pictures": name, "pictures/s": f"{1e6 / np.median(ms):.0f}"}
-            for name, ms in timed(batches, 3).items()
+            for name, ms in time_calls(batches, 3).items()
         ],
         "imports": [
-            {"import": statement, "seconds": f"{imported(statement):.2f}"}
+            {"import": statement, "seconds": f"{import_seconds(statement):.2f}"}
             for statement in statements
         ],
     }
-    print("\n\n".join(map(aligned, found.values())))
+    print("\n\n".join(map(format_table, results.values())))
     if arguments.write:
-        keep("bench", found)
+        write_results("bench", results)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,11 @@
-"""Times the served pages and the API as their visitors see them: `python -m tools.bench_server
+"""Times the served pages and the API as visitors see them: `python -m tools.bench_server
 [--rounds 5] [--visitors 20] [--drawing 5]`.
 
-Everything runs on this machine: the server, the visitors' kernels, and a Chromium in which all
-visitors sit, so that they pay for each other and for the browser too.
-Seconds from opening the page to something worth seeing and to a canvas that can be drawn on, with a
-kernel that waited and with one that has to start; milliseconds from
-a stroke's last point to the bars that answer it, alone and in company; from a question on the pages
-that look into the network to its answer; memory of a visitor's kernel; /api/predict with one client
-and with many.
+Everything runs on this machine: the server, the kernels, and one Chromium for all visitors, which
+slow each other down. Measured are the seconds from opening the page to its first paint and to its
+canvas, with a warm and with a cold kernel; the milliseconds from a stroke's last point to the bars,
+for one visitor and among others, and from a click to an explanation; the memory of a kernel; and
+/api/predict with one client and with many.
 """
 
 import argparse
@@ -32,7 +30,7 @@ from mnist_nb.data.mnist import load_test_digits
 from mnist_nb.serving.kernels import WEBSOCKET_SUBPROTOCOL, join_message, split_message
 from tests.serving import Served, patience
 
-FLAGS = [
+CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-background-networking",
@@ -43,7 +41,7 @@ FLAGS = [
     "--disable-backgrounding-occluded-windows",
 ]
 
-HAND = """
+DRAW_SCRIPT = """
 Element.prototype.setPointerCapture = () => {};
 window.strokes = async (count, pause) => {
   const wait = (ms) => new Promise((done) => setTimeout(done, ms)),
@@ -77,7 +75,7 @@ window.strokes = async (count, pause) => {
   return taken;
 };"""
 
-UNTIL = """
+WAIT_SCRIPT = """
 window.until = (selector, act, seconds = 5) => new Promise((done) => {
   const started = performance.now(), place = document.querySelector(selector);
   const watcher = new MutationObserver(() => { watcher.disconnect();
@@ -94,7 +92,7 @@ window.arrow = (slider, key) => document.querySelector(
 
 
 def show(name, values, unit, digits=2):
-    "A line with the median and the 99th percentile of some values."
+    "Print the median and the 99th percentile of some values."
     values = np.asarray(values, float)
     lost = f", {np.isnan(values).sum()} without an answer" if np.isnan(values).any() else ""
     print(
@@ -104,10 +102,10 @@ def show(name, values, unit, digits=2):
     )
 
 
-def opened(browser, url):
-    "A visitor's page that is ready, and the seconds to its first paint and to its canvas."
+def open_page(browser, url):
+    "Open the dashboard; returns the page, and the seconds to its first paint and to its canvas."
     page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
-    page.add_init_script(HAND)
+    page.add_init_script(DRAW_SCRIPT)
     started = time.perf_counter()
     page.goto(url, wait_until="commit")
     page.wait_for_selector("html[data-state=ready] .mnb-sheet canvas", timeout=120_000)
@@ -121,8 +119,8 @@ def opened(browser, url):
     )
 
 
-def opening(browser, name, rounds, warm):
-    "Times the opening of the dashboard by one visitor after the other."
+def time_opening(browser, name, rounds, warm):
+    "Time the opening of the dashboard by one visitor after the other."
     server, times = Served(warm=warm), []
     try:
         for _ in range(rounds):
@@ -134,29 +132,29 @@ def opening(browser, name, rounds, warm):
                     )
                 )
             time.sleep(4 if warm else 1)
-            page, *seconds = opened(browser, server.url)
+            page, *seconds = open_page(browser, server.url)
             times.append(seconds)
             page.context.close()
     finally:
         server.stop()
     seen, ready = zip(*times, strict=True)
-    show(f"{name}: something worth seeing", seen, "s")
+    show(f"{name}: first paint", seen, "s")
     show(f"{name}: a canvas to draw on", ready, "s")
 
 
-def used(server):
-    "Seconds of CPU that the server and the kernels have used."
+def cpu_seconds(server):
+    "CPU seconds used by the server and by the kernels."
     return [
         sum(sum(process.cpu_times()[:2]) for process in processes)
         for processes in ([psutil.Process(server.process.pid)], server.kernels())
     ]
 
 
-def drawing(browser, visitors, hands, strokes):
-    "Times the answers to strokes: one visitor alone, then some of many."
+def time_drawing(browser, visitors, hands, strokes):
+    "Time the answers to strokes: of one visitor, then of some among many."
     server = Served(warm=1, visitors=visitors)
     try:
-        page, *_ = opened(browser, server.url)
+        page, *_ = open_page(browser, server.url)
         show(
             "a stroke's last point to its bars, alone",
             page.evaluate("strokes(12, 500)")[2:],
@@ -164,26 +162,26 @@ def drawing(browser, visitors, hands, strokes):
             0,
         )
         started = time.perf_counter()
-        pages = [page] + [opened(browser, server.url)[0] for _ in range(visitors - 1)]
+        pages = [page] + [open_page(browser, server.url)[0] for _ in range(visitors - 1)]
         print(
             f"{visitors} visitors are connected after {time.perf_counter() - started:.0f} s, one"
             " after the other"
         )
-        before = used(server)
+        before = cpu_seconds(server)
         for each in pages[:hands]:
             each.evaluate(
                 f"() => {{ window.result = null; strokes({strokes}, 500).then((taken) => {{"
                 " window.result = taken; }) }"
             )
-        taken = []
+        durations = []
         for each in pages[:hands]:
             with patience(300) as until:
                 until(lambda each=each: each.evaluate("window.result") is not None)
-            taken += each.evaluate("window.result")
-        show(f"the same, {hands} of {visitors} drawing at once", taken, "ms", 0)
+            durations += each.evaluate("window.result")
+        show(f"the same, {hands} of {visitors} drawing at once", durations, "ms", 0)
         server_ms, kernel_ms = (
-            1000 * (after - early) / len(taken)
-            for after, early in zip(used(server), before, strict=True)
+            1000 * (after - early) / len(durations)
+            for after, early in zip(cpu_seconds(server), before, strict=True)
         )
         print(
             f"CPU for a stroke of 30 points: {server_ms:.0f} ms of the server, {kernel_ms:.0f} ms"
@@ -219,9 +217,9 @@ def message(kind, content, metadata=None):
     return name, join_message([b"shell", *parts])
 
 
-async def hand(server, strokes, taken, answered, together):
-    """One visitor who draws over a websocket: milliseconds from each of the pen's events until the
-    kernel has dealt with it, and from each stroke's end until the answer is there; nan where lost.
+async def draw_by_websocket(server, strokes, durations, answered, together):
+    """Draw over a websocket as one visitor; append the milliseconds from each pen event until the
+    kernel has handled it, and from each stroke's end to its answer, nan if there was none.
     """
     visit = await asyncio.to_thread(server.visit)
     address = f"ws://{server.address.netloc}/live/{visit}?session_id=crowd"
@@ -230,22 +228,24 @@ async def hand(server, strokes, taken, answered, together):
     ) as page:
         comm, waiting, models, answers = os.urandom(8).hex(), {}, {}, []
         version = {"version": "1.0.0"}
-        opened = {"comm_id": comm, "target_name": "jupyter.widget.control", "data": {}}
-        await page.send(message("comm_open", opened, version)[1])
-        asked = {"comm_id": comm, "data": {"method": "request_states"}}
-        await page.send(message("comm_msg", asked, version)[1])
+        request = {"comm_id": comm, "target_name": "jupyter.widget.control", "data": {}}
+        await page.send(message("comm_open", request, version)[1])
+        request = {"comm_id": comm, "data": {"method": "request_states"}}
+        await page.send(message("comm_msg", request, version)[1])
 
         async def listen():
             async for packet in page:
                 _, header, parent, _, content, *_ = split_message(packet)
-                kind, said = json.loads(header)["msg_type"], json.loads(content)
-                if kind == "status" and said["execution_state"] == "idle":
+                kind, content_fields = json.loads(header)["msg_type"], json.loads(content)
+                if kind == "status" and content_fields["execution_state"] == "idle":
                     done = waiting.pop(json.loads(parent).get("msg_id"), None)
                     if done:
                         done.set_result(time.perf_counter())
                 elif kind == "comm_msg":
-                    models.update(said["data"].get("states", {}))
-                    if said["comm_id"] in views and "value" in said["data"].get("state", {}):
+                    models.update(content_fields["data"].get("states", {}))
+                    if content_fields["comm_id"] in views and "value" in content_fields["data"].get(
+                        "state", {}
+                    ):
                         answers.append(time.perf_counter())
 
         views = set()
@@ -261,9 +261,10 @@ async def hand(server, strokes, taken, answered, together):
 
         def pen(event, *points):
             places = [{"x": x, "y": y} for x, y in points]
-            said = {"event": event, "touches": places, **(places[0] if places else {})}
+            content_fields = {"event": event, "touches": places, **(places[0] if places else {})}
             name, packet = message(
-                "comm_msg", {"comm_id": canvas, "data": {"method": "custom", "content": said}}
+                "comm_msg",
+                {"comm_id": canvas, "data": {"method": "custom", "content": content_fields}},
             )
             waiting[name] = asyncio.get_running_loop().create_future()
             return waiting[name], packet
@@ -273,9 +274,9 @@ async def hand(server, strokes, taken, answered, together):
             started = time.perf_counter()
             await page.send(packet)
             try:
-                taken.append(1000 * (await asyncio.wait_for(done, 10) - started))
+                durations.append(1000 * (await asyncio.wait_for(done, 10) - started))
             except TimeoutError:
-                taken.append(np.nan)
+                durations.append(np.nan)
 
         await together.wait()
         every = 0.05
@@ -300,20 +301,20 @@ async def hand(server, strokes, taken, answered, together):
         listener.cancel()
 
 
-async def crowd(server, visitors, strokes, beside):
-    "Visitors who all draw over websockets, while something else is done from the start on."
-    taken, answered, together = [], [], asyncio.Barrier(visitors + 1)
+async def draw_in_crowd(server, visitors, strokes, beside):
+    "Let visitors draw over websockets, and do something else meanwhile."
+    durations, answered, together = [], [], asyncio.Barrier(visitors + 1)
     async with asyncio.TaskGroup() as hands:
         for _ in range(visitors):
-            hands.create_task(hand(server, strokes, taken, answered, together))
+            hands.create_task(draw_by_websocket(server, strokes, durations, answered, together))
         await together.wait()
         found = await asyncio.to_thread(beside) if beside else None
-    return taken, answered, found
+    return durations, answered, found
 
 
-def drawing_by_websocket(visitors, strokes, seconds, digit):
-    """Times the answers to pens without browsers, which would take most of the machine: a crowd
-    alone, then beside clients of /api/predict.
+def time_crowd(visitors, strokes, seconds, digit):
+    """Time the answers to pens without a browser, which would take most of the CPU: a crowd alone,
+    then together with clients of /api/predict.
     """
     file = io.BytesIO()
     Image.fromarray(255 - redraw(digit)).save(file, "PNG")
@@ -323,11 +324,15 @@ def drawing_by_websocket(visitors, strokes, seconds, digit):
             ("", None),
             (
                 ", /api/predict beside",
-                lambda: len(asking(server, 4, seconds, file.getvalue(), "image/png")) / seconds,
+                lambda: (
+                    len(time_requests(server, 4, seconds, file.getvalue(), "image/png")) / seconds
+                ),
             ),
         ):
-            taken, answered, speed = asyncio.run(crowd(server, visitors, strokes, beside))
-            show(f"{visitors} hands, an event of the pen{name}", taken, "ms", 0)
+            durations, answered, speed = asyncio.run(
+                draw_in_crowd(server, visitors, strokes, beside)
+            )
+            show(f"{visitors} hands, an event of the pen{name}", durations, "ms", 0)
             show(f"{visitors} hands, a stroke's end to its answer{name}", answered, "ms", 0)
             if speed:
                 print(
@@ -337,32 +342,30 @@ def drawing_by_websocket(visitors, strokes, seconds, digit):
         server.stop()
 
 
-def turned(page, tab, ready):
-    "Turn to a page and wait until what is slow on it is there."
+def turn_to(page, tab, ready):
+    "Show a page and wait until its slow parts are there."
     page.locator(f"#pages [data-page={tab.lower()}]").click()
     page.locator(ready).wait_for(timeout=300_000)
     page.locator(".mnb-busy >> visible=true").wait_for(state="detached", timeout=300_000)
     page.wait_for_timeout(1000)
 
 
-def explaining(browser, rounds):
-    """Times what the pages answer that look into the network, to one visitor: why, a step of each
-    slider, and of all of them at once.
-    """
+def time_explanations(browser, rounds):
+    """Time the explanations for one visitor: why, and a step of each slider after the others."""
     server = Served(warm=0)
     try:
-        page, *_ = opened(browser, server.url)
-        page.evaluate(f"() => {{ {UNTIL} }}")
-        turned(page, "Why", ".mnb-why .mnb-layers")
-        turned(page, "Samples", ".mnb-samples .mnb-tile >> nth=0")
+        page, *_ = open_page(browser, server.url)
+        page.evaluate(f"() => {{ {WAIT_SCRIPT} }}")
+        turn_to(page, "Why", ".mnb-why .mnb-layers")
+        turn_to(page, "Samples", ".mnb-samples .mnb-tile >> nth=0")
         why = []
         for at in range(rounds):
             page.locator(".mnb-samples .mnb-tile").nth(at % 28).click()
             page.wait_for_timeout(500)
             why.append(page.evaluate("until('.mnb-why .mnb-live', () => press('Why?'))"))
-            turned(page, "Samples", ".mnb-samples .mnb-tile >> nth=0")
+            turn_to(page, "Samples", ".mnb-samples .mnb-tile >> nth=0")
         show('from "Why?" to its pictures (budget 200 ms)', why, "ms", 0)
-        turned(page, "Robustness", ".mnb-robustness .mnb-chart")
+        turn_to(page, "Robustness", ".mnb-robustness .mnb-chart")
 
         def step(name):
             return page.evaluate(
@@ -390,10 +393,10 @@ def explaining(browser, rounds):
         server.stop()
 
 
-def asking(server, clients, seconds, body, kind):
-    "Milliseconds of each answer of /api/predict to some clients at once, an array."
+def time_requests(server, clients, seconds, body, kind):
+    "The milliseconds of each response of /api/predict to some concurrent clients, an array."
 
-    def ask(taken):
+    def ask(durations):
         connection, end = (
             http.client.HTTPConnection(server.address.hostname, server.address.port),
             time.monotonic() + seconds,
@@ -405,19 +408,19 @@ def asking(server, clients, seconds, body, kind):
             answer.read()
             if answer.status != 200:
                 raise SystemExit(f"/api/predict answered {answer.status}")
-            taken.append(1000 * (time.perf_counter() - started))
+            durations.append(1000 * (time.perf_counter() - started))
 
-    taken = [[] for _ in range(clients)]
-    threads = [threading.Thread(target=ask, args=(own,)) for own in taken]
+    durations = [[] for _ in range(clients)]
+    threads = [threading.Thread(target=ask, args=(own,)) for own in durations]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return np.concatenate(taken)
+    return np.concatenate(durations)
 
 
-def predicting(seconds, many, digit):
-    "Requests a second of /api/predict, for MNIST's own pixels and for a drawing as PNG."
+def time_predictions(seconds, many, digit):
+    "Time /api/predict, for MNIST's own pixels and for a drawing as PNG."
     server, file = Served(warm=1), io.BytesIO()
     Image.fromarray(255 - redraw(digit)).save(file, "PNG")
     try:
@@ -428,13 +431,13 @@ def predicting(seconds, many, digit):
             for clients in (1, many):
                 process = psutil.Process(server.process.pid)
                 before = sum(process.cpu_times()[:2])
-                taken = asking(server, clients, seconds, body, kind)
-                cpu = 1000 * (sum(process.cpu_times()[:2]) - before) / len(taken)
+                durations = time_requests(server, clients, seconds, body, kind)
+                cpu = 1000 * (sum(process.cpu_times()[:2]) - before) / len(durations)
                 print(
-                    f"/api/predict, {name}, {clients} at once: {len(taken) / seconds:.0f}"
+                    f"/api/predict, {name}, {clients} at once: {len(durations) / seconds:.0f}"
                     f" requests/s, {cpu:.1f} ms of the server's CPU each"
                 )
-                show("", taken, "ms", 1)
+                show("", durations, "ms", 1)
     finally:
         server.stop()
 
@@ -453,29 +456,29 @@ def main():
         choices=["opening", "drawing", "crowd", "explaining", "predicting"],
         help="leave out the rest",
     )
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     digit = load_test_digits()[0][0]
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as home:
         os.environ["MNIST_NB_HOME"] = home
-        if given.only not in ("crowd", "predicting"):
+        if arguments.only not in ("crowd", "predicting"):
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(
                     executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
-                    args=FLAGS,
+                    args=CHROMIUM_FLAGS,
                 )
-                if given.only in (None, "opening"):
-                    opening(browser, "warm", given.rounds, 1)
-                    opening(browser, "cold", given.rounds, 0)
-                if given.only in (None, "drawing"):
-                    drawing(browser, given.visitors, given.drawing, given.strokes)
-                if given.only in (None, "explaining"):
-                    explaining(browser, 2 * given.rounds)
+                if arguments.only in (None, "opening"):
+                    time_opening(browser, "warm", arguments.rounds, 1)
+                    time_opening(browser, "cold", arguments.rounds, 0)
+                if arguments.only in (None, "drawing"):
+                    time_drawing(browser, arguments.visitors, arguments.drawing, arguments.strokes)
+                if arguments.only in (None, "explaining"):
+                    time_explanations(browser, 2 * arguments.rounds)
                 browser.close()
-        if given.only in (None, "crowd"):
-            drawing_by_websocket(given.visitors, given.strokes, given.seconds, digit)
-        if given.only in (None, "predicting"):
-            predicting(given.seconds, given.visitors, digit)
+        if arguments.only in (None, "crowd"):
+            time_crowd(arguments.visitors, arguments.strokes, arguments.seconds, digit)
+        if arguments.only in (None, "predicting"):
+            time_predictions(arguments.seconds, arguments.visitors, digit)
 
 
 if __name__ == "__main__":

@@ -21,26 +21,26 @@ import time
 
 import numpy as np
 
-from tools.bench import aligned, keep
+from tools.bench import format_table, write_results
 
 GOALS = 0.99, 0.995
 PLAIN_EPOCHS, TORCH_EPOCHS = 8, 14
 
 
 class Clock:
-    "CPU seconds and seconds of a training, without those of its judging."
+    "CPU seconds and seconds of a training, without its evaluations."
 
     def __init__(self):
-        self.begun, self.rows = self.now(), []
+        self.started, self.rows = self.times(), []
 
-    def now(self):
+    def times(self):
         return np.array([time.process_time(), time.perf_counter()])
 
-    def judged(self, right):
-        "Note the share of the test digits read rightly, which `right` finds, and when."
-        now = self.now()
-        self.rows.append((*(now - self.begun).tolist(), right()))
-        self.begun += self.now() - now
+    def evaluate(self, accuracy):
+        "Record the accuracy that a function returns, and the times so far."
+        now = self.times()
+        self.rows.append((*(now - self.started).tolist(), accuracy()))
+        self.started += self.times() - now
         print(
             f"epoch {len(self.rows)}: {self.rows[-1][2]:.2%} after {self.rows[-1][0]:.0f} CPU"
             " seconds",
@@ -49,8 +49,8 @@ class Clock:
         )
 
 
-def preset(name, epochs, threads):
-    "One of the package's presets, step by step as `train` takes it."
+def train_preset(name, epochs, threads):
+    "Train with one of the package's presets, step by step as `train` does."
     from mnist_nb.data.mnist import load_mnist, split
     from mnist_nb.model.network import import_keras
     from mnist_nb.training import trainer as training
@@ -58,11 +58,11 @@ def preset(name, epochs, threads):
 
     import_keras()
     mnist = load_mnist()
-    digits, _ = split(mnist.train_images, mnist.train_labels)
+    train_data, _ = split(mnist.train_images, mnist.train_labels)
     config = configure(name, epochs=epochs)
     clock, learner = Clock(), training.Learner(config)
-    train_set = training.build_training_set(digits, config)
-    steps, right = (
+    train_set = training.build_training_set(train_data, config)
+    steps, accuracy = (
         len(train_set.images) // config.batch_size,
         lambda: training.validate(learner, mnist.test_images, mnist.test_labels)[1],
     )
@@ -73,12 +73,12 @@ def preset(name, epochs, threads):
                 labels,
                 training.learning_rate_at((epoch - 1 + batch / steps) / config.epochs, config),
             )
-        clock.judged(right)
-    return clock.rows, len(digits[0])
+        clock.evaluate(accuracy)
+    return clock.rows, len(train_data[0])
 
 
-def plain(epochs, threads):
-    "The documented network under Keras' own loop, as Keras comes."
+def keras_fit(epochs, threads):
+    "Train the documented network with Keras' own loop."
     import keras
 
     from mnist_nb.data.mnist import load_mnist
@@ -90,7 +90,7 @@ def plain(epochs, threads):
     model.compile("adam", "sparse_categorical_crossentropy")
     test = network_input(mnist.test_images)
 
-    def right():
+    def accuracy():
         return float(
             (model.predict(test, batch_size=500, verbose=0).argmax(1) == mnist.test_labels).mean()
         )
@@ -102,25 +102,25 @@ def plain(epochs, threads):
         epochs=epochs or PLAIN_EPOCHS,
         verbose=0,
         callbacks=[
-            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: clock.judged(right))
+            keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs: clock.evaluate(accuracy)
+            )
         ],
     )
     return clock.rows, len(mnist.train_images)
 
 
-def plain_with_onednn(epochs, threads):
-    """The same with the setting for TensorFlow that this package makes, which changes nothing but
-    the speed.
-    """
+def keras_fit_with_onednn(epochs, threads):
+    "The same with the setting for TensorFlow that this package makes, which affects only speed."
     from mnist_nb.model.network import import_keras
 
     import_keras()
-    return plain(epochs, threads)
+    return keras_fit(epochs, threads)
 
 
 def torch_example(epochs, threads):
-    """The network and the recipe of PyTorch's example: two convolutions, dropout, Adadelta with a
-    rate of 1 that falls by .7 an epoch, batches of 64.
+    """Train PyTorch's example: two convolutions, dropout, Adadelta with a learning rate of 1, which
+    each epoch multiplies by 0.7, batches of 64.
     """
     import torch
     from torch import nn
@@ -155,12 +155,12 @@ def torch_example(epochs, threads):
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.7)
 
-    def right():
+    def accuracy():
         model.eval()
         with torch.no_grad():
-            found = torch.cat([model(part) for part in test.split(500)]).argmax(1).numpy()
+            predicted = torch.cat([model(part) for part in test.split(500)]).argmax(1).numpy()
         model.train()
-        return float((found == mnist.test_labels).mean())
+        return float((predicted == mnist.test_labels).mean())
 
     for _ in range(epochs or TORCH_EPOCHS):
         for chosen in torch.randperm(len(images)).split(64):
@@ -168,22 +168,22 @@ def torch_example(epochs, threads):
             nn.functional.cross_entropy(model(images[chosen]), labels[chosen]).backward()
             optimizer.step()
         schedule.step()
-        clock.judged(right)
+        clock.evaluate(accuracy)
     return clock.rows, len(images)
 
 
-WAYS = {
-    "quick": lambda *told: preset("quick", *told),
-    "plain fit": plain,
-    "plain fit, oneDNN on": plain_with_onednn,
-    "full": lambda *told: preset("full", *told),
+TRAININGS = {
+    "quick": lambda *arguments: train_preset("quick", *arguments),
+    "plain fit": keras_fit,
+    "plain fit, oneDNN on": keras_fit_with_onednn,
+    "full": lambda *arguments: train_preset("full", *arguments),
     "PyTorch example": torch_example,
 }
 
 
-def measured(name, epochs, threads):
-    "The rows of one way, in a process of its own so that none warms up another."
-    words = [
+def run_in_process(name, epochs, threads):
+    "The rows of one training, in a process of its own so that none warms up another."
+    command = [
         sys.executable,
         "-m",
         "tools.bench_training",
@@ -194,53 +194,52 @@ def measured(name, epochs, threads):
         str(threads),
         *(["--epochs", str(epochs)] if epochs else []),
     ]
-    known = {
+    environment = {
         "OMP_NUM_THREADS": str(threads),
         "TF_NUM_INTRAOP_THREADS": str(threads),
         "TF_NUM_INTEROP_THREADS": str(threads),
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    done = subprocess.run(
-        words, stdout=subprocess.PIPE, check=True, text=True, env=os.environ | known
+    result = subprocess.run(
+        command, stdout=subprocess.PIPE, check=True, text=True, env=os.environ | environment
     )
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(result.stdout.splitlines()[-1])
 
 
-def until(rows, goal):
-    "CPU seconds until a share of the test digits was read rightly, None where it never was."
-    return next((seconds for seconds, _, right in rows if right >= goal), None)
+def seconds_until(rows, goal):
+    "CPU seconds until an accuracy was reached; None if it never was."
+    return next((seconds for seconds, _, accuracy in rows if accuracy >= goal), None)
 
 
-def table(found):
-    """What was measured, a row a way, as text by column: first the ratios to plain fit, where that
-    was run.
-    """
-    base = found.get("plain fit")
+def table(results):
+    "A row of texts by column for each training; first the ratios to plain fit, if it was run."
+    base = results.get("plain fit")
 
     def ratio(mine, other):
         return f"{mine / other:.2f}" if mine and other else "-"
 
-    def speed(rows, digits, clock):
-        return digits * len(rows) / rows[-1][clock]
+    def speed(rows, images, clock):
+        return images * len(rows) / rows[-1][clock]
 
     rows = []
-    for name, (epochs, digits) in found.items():
+    for name, (epochs, images) in results.items():
         goals = {
-            f"{goal:.1%}": (until(epochs, goal), base and until(base[0], goal)) for goal in GOALS
+            f"{goal:.1%}": (seconds_until(epochs, goal), base and seconds_until(base[0], goal))
+            for goal in GOALS
         }
         row = {"training": name} | {
             f"CPU time to {goal}, of plain fit": ratio(*times) for goal, times in goals.items()
         }
         row |= {
-            "images/CPU s, of plain fit": ratio(speed(epochs, digits, 0), base and speed(*base, 0))
+            "images/CPU s, of plain fit": ratio(speed(epochs, images, 0), base and speed(*base, 0))
         }
         row |= {
             f"CPU s to {goal}": f"{times[0]:.0f}" if times[0] else "never"
             for goal, times in goals.items()
         }
         row |= {
-            "images/CPU s": f"{speed(epochs, digits, 0):.0f}",
-            "images/s": f"{speed(epochs, digits, 1):.0f}",
+            "images/CPU s": f"{speed(epochs, images, 0):.0f}",
+            "images/s": f"{speed(epochs, images, 1):.0f}",
         }
         rows.append(
             row | {"epochs": str(len(epochs)), "test accuracy at the end": f"{epochs[-1][2]:.2%}"}
@@ -253,9 +252,11 @@ def main():
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=WAYS,
+        choices=TRAININGS,
         default=[
-            name for name in WAYS if name != "PyTorch example" or importlib.util.find_spec("torch")
+            name
+            for name in TRAININGS
+            if name != "PyTorch example" or importlib.util.find_spec("torch")
         ],
     )
     parser.add_argument("--epochs", type=int, help="instead of each one's own")
@@ -268,20 +269,20 @@ def main():
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.inside:
-        return print(json.dumps(WAYS[arguments.only[0]](arguments.epochs, arguments.threads)))
-    found = {}
+        return print(json.dumps(TRAININGS[arguments.only[0]](arguments.epochs, arguments.threads)))
+    results = {}
     for name in arguments.only:
-        found[name] = measured(name, arguments.epochs, arguments.threads)
+        results[name] = run_in_process(name, arguments.epochs, arguments.threads)
         if arguments.write:
-            keep(
+            write_results(
                 "bench_training",
                 {
                     "threads": arguments.threads,
-                    "rows": table(found),
-                    "epochs": {name: epochs for name, (epochs, _) in found.items()},
+                    "rows": table(results),
+                    "epochs": {name: epochs for name, (epochs, _) in results.items()},
                 },
             )
-    print(aligned(table(found)))
+    print(format_table(table(results)))
 
 
 if __name__ == "__main__":

@@ -19,46 +19,52 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "nbs").rglob("*.ipynb"))
-WRITTEN = ("mnist_nb", "nbs", "README.md", "dashboard.ipynb")
+WRITTEN_PATHS = ("mnist_nb", "nbs", "README.md", "dashboard.ipynb")
 ALL = "--all" in sys.argv[1:]
 FIGURES = ROOT / "nbs" / "stories" / "94_figures.ipynb"
-MINUTES = 10
+TIMEOUT_MINUTES = 10
 
 
-def run(*command, minutes=MINUTES, live=False, **options):
-    """Run a command in the checkout and print what it said, `live` or at its end; end the whole
-    check where it fails or takes too long.
+def run(*command, timeout_minutes=TIMEOUT_MINUTES, live=False, **options):
+    """Run a command in the checkout and print its output, `live` or at its end; exit if it fails or
+    takes too long.
     """
-    words = [Path(word).name if os.path.isabs(str(word)) else str(word) for word in command]
-    said = f"$ {' '.join(words)}"
+    shown_words = [Path(word).name if os.path.isabs(str(word)) else str(word) for word in command]
+    shown_command = f"$ {' '.join(shown_words)}"
     if live:
-        print(said, flush=True)
+        print(shown_command, flush=True)
     started = time.monotonic()
     pipes = {} if live else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     try:
-        done = subprocess.run(
-            [str(word) for word in command], timeout=60 * minutes, **{"cwd": ROOT} | pipes | options
+        result = subprocess.run(
+            [str(word) for word in command],
+            timeout=60 * timeout_minutes,
+            **{"cwd": ROOT} | pipes | options,
         )
     except subprocess.TimeoutExpired as e:
         sys.exit(
-            f"{said}\n{(e.stdout or b'').decode(errors='replace')}\nnot done after {minutes}"
-            " minutes"
+            f"{shown_command}\n{(e.stdout or b'').decode(errors='replace')}\n"
+            f"not done after {timeout_minutes} minutes"
         )
     if not live:
-        print(f"{said} ({time.monotonic() - started:.0f} s)\n{done.stdout}", end="", flush=True)
-    if done.returncode:
-        sys.exit(f"{said} failed with exit code {done.returncode}")
+        print(
+            f"{shown_command} ({time.monotonic() - started:.0f} s)\n{result.stdout}",
+            end="",
+            flush=True,
+        )
+    if result.returncode:
+        sys.exit(f"{shown_command} failed with exit code {result.returncode}")
 
 
-def script(name):
+def script_path(name):
     "The path of a command that pip installed beside this Python."
     return Path(sys.executable).parent / name
 
 
-def fingerprint():
-    "What the files that commands write, tracked and new, hold now."
+def file_hashes():
+    "The hashes of all files that commands write, tracked and new."
     names = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "--", *WRITTEN],
+        ["git", "ls-files", "-co", "--exclude-standard", "--", *WRITTEN_PATHS],
         cwd=ROOT,
         check=True,
         capture_output=True,
@@ -71,48 +77,48 @@ def fingerprint():
     }
 
 
-def without_difference(*command):
-    "Run a command that must leave every file as it was."
-    before = fingerprint()
+def check_unchanged(*command):
+    "Run a command; exit if it changes a file."
+    before = file_hashes()
     run(*command)
-    after = fingerprint()
+    after = file_hashes()
     changed = sorted(
         name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
     )
     if changed:
-        sys.exit(f"changed by it, so not up to date: {', '.join(changed)}. Commit the new state")
+        sys.exit(f"not up to date, changed by it: {', '.join(changed)}. Commit the new state")
 
 
 def lint():
-    "Lines and names as ruff wants them, and types that agree."
+    "Formatting, lint and types."
     places = ("nbs", "tests", "tools", "docs", "dashboard.ipynb", "setup.py")
-    run(script("ruff"), "format", "--check", *places)
-    run(script("ruff"), "check", *places)
-    run(script("mypy"), "mnist_nb")
+    run(script_path("ruff"), "format", "--check", *places)
+    run(script_path("ruff"), "check", *places)
+    run(script_path("mypy"), "mnist_nb")
 
 
-def generated():
-    "Notebooks are clean; package, README and figures are what they are made from."
-    without_difference(script("nbdev_clean"))
-    without_difference(script("nbdev_clean"), "--fname", "dashboard.ipynb")
-    without_difference(script("nbdev_export"))
-    without_difference(sys.executable, "-m", "tools.outputs", FIGURES)
-    without_difference(sys.executable, "-m", "tools.readme")
+def check_generated():
+    "Notebooks are clean; package, README and figures are up to date."
+    check_unchanged(script_path("nbdev_clean"))
+    check_unchanged(script_path("nbdev_clean"), "--fname", "dashboard.ipynb")
+    check_unchanged(script_path("nbdev_export"))
+    check_unchanged(sys.executable, "-m", "tools.outputs", FIGURES)
+    check_unchanged(sys.executable, "-m", "tools.readme")
 
 
 def audit():
-    "No installed package has a known fault, as far as the list of them can be reached."
+    "No installed package has a known vulnerability, if the list of them can be reached."
     run(sys.executable, "-m", "tools.audit")
 
 
 def notebook(path):
     "A notebook's own tests, in a process of its own."
     slow = ["--flags", "slow"] if ALL else []
-    run(script("nbdev_test"), "--path", path, "--n_workers", "1", "--do_print", *slow)
+    run(script_path("nbdev_test"), "--path", path, "--n_workers", "1", "--do_print", *slow)
 
 
-def served(program, folder):
-    "The page and the API of the installed program, from its own process on a port of its own."
+def check_served_page(program, folder):
+    "The installed program serves the page and the API."
     server = subprocess.Popen(
         [program, "serve", "--port", "0", "--no-browser"],
         cwd=folder,
@@ -125,8 +131,8 @@ def served(program, folder):
             urllib.request.urlopen(url + path, timeout=60).read().decode()
             for path in ("", "api/health/ready")
         )
-        shown = re.search(r'"views": \["[^"]+"\].*"visit": "[^"]+"', page)
-        if not shown or "ready" not in ready:
+        has_widgets = re.search(r'"views": \["[^"]+"\].*"visit": "[^"]+"', page)
+        if not has_widgets or "ready" not in ready:
             sys.exit(f"the installed wheel serves no page: {ready} {page[-500:]}")
         print(f"the installed wheel serves {len(page)} bytes of a page with its widgets")
     finally:
@@ -134,15 +140,15 @@ def served(program, folder):
         server.wait(20)
 
 
-def asked(*command, **options):
-    "What a command answers as JSON."
-    done = subprocess.run(command, check=True, capture_output=True, text=True, **options)
-    return json.loads(done.stdout)
+def run_json(*command, **options):
+    "The JSON that a command prints."
+    result = subprocess.run(command, check=True, capture_output=True, text=True, **options)
+    return json.loads(result.stdout)
 
 
 def wheel():
-    """The built wheel without its extras, installed in a new environment elsewhere, reads a digit,
-    knows its accuracy, serves its page, and says what training needs; with TensorFlow it trains.
+    """The built wheel, installed without extras in a new environment, reads a digit, is accurate,
+    serves its page, and says what training needs; with TensorFlow it trains.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -155,15 +161,15 @@ def wheel():
         run(binaries / "python", "-m", "pip", "install", "--quiet", built, cwd=folder)
         run(program, "info", cwd=folder)
         run(program, "predict", ROOT / "nbs" / "images" / "drawn.png", cwd=folder)
-        accuracy = asked(program, "evaluate", "--json", cwd=folder)["accuracy"]
+        accuracy = run_json(program, "evaluate", "--json", cwd=folder)["accuracy"]
         print(f"accuracy of the installed wheel: {accuracy:.2%}")
         if accuracy < 0.995:
             sys.exit("the shipped model must read at least 99.50 % of the test digits")
-        served(program, folder)
+        check_served_page(program, folder)
         refused = subprocess.run([program, "train"], cwd=folder, capture_output=True, text=True)
         if refused.returncode == 0 or "pip install 'mnist_nb[train]'" not in refused.stderr:
             sys.exit(f"without TensorFlow, train must say what to install, not: {refused.stderr}")
-        data = Path(asked(program, "info", "--json", cwd=folder)["home"], "data", "mnist.npz")
+        data = Path(run_json(program, "info", "--json", cwd=folder)["home"], "data", "mnist.npz")
         run(*pip, "install", "--quiet", "--no-deps", "--target", folder / "wheel", built)
         own = {
             "PYTHONPATH": str(folder / "wheel"),
@@ -177,7 +183,7 @@ def wheel():
 
 
 def documentation():
-    "The documentation site, without a link that leads nowhere."
+    "The documentation site has no broken links."
     run(sys.executable, "-m", "tools.docs")
 
 
@@ -197,9 +203,7 @@ def notebooks_and_wheel():
 
 
 def tests():
-    """All tests of more than one module, two files at a time; the browser's, which come last, stay
-    last.
-    """
+    """All tests in `tests`, two files at a time; those in a browser stay last."""
     run(
         sys.executable,
         "-m",
@@ -215,13 +219,13 @@ def tests():
         "--no-loadscope-reorder",
         "--durations=15",
         *(["--all"] if ALL else []),
-        minutes=60 if ALL else 40,
+        timeout_minutes=60 if ALL else 40,
         live=True,
     )
 
 
 def main():
-    for step in (lint, generated, audit, notebooks_and_wheel, tests):
+    for step in (lint, check_generated, audit, notebooks_and_wheel, tests):
         started = time.monotonic()
         step()
         print(f"-- {time.monotonic() - started:.0f} s", flush=True)

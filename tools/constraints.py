@@ -16,31 +16,31 @@ ROOT = Path(__file__).parent.parent
 PATH = ROOT / "constraints.txt"
 
 
-def needed(requirement, found):
+def add_requirements(requirement, versions):
     "Add what a requirement needs to the versions that were found, by name and extra."
     name, extras = canonicalize_name(requirement.name), requirement.extras
     for extra in {"", *extras}:
-        if (name, extra) in found:
+        if (name, extra) in versions:
             continue
         try:
             package = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             return
-        found[name, extra] = package.version
+        versions[name, extra] = package.version
         for line in package.requires or ():
             other = Requirement(line)
             if not other.marker or other.marker.evaluate({"extra": extra}):
-                needed(other, found)
+                add_requirements(other, versions)
 
 
 def main():
-    settings, found = ConfigParser(), {}
+    settings, versions = ConfigParser(), {}
     settings.read(ROOT / "settings.ini", encoding="utf8")
     extras = ("train", "onnx", "heic", "ray", "docs", "dev")
     for name in ("requirements", *(f"{extra}_requirements" for extra in extras)):
         for line in settings["DEFAULT"][name].split():
-            needed(Requirement(line), found)
-    pins = sorted({(name, version) for (name, _), version in found.items()})
+            add_requirements(Requirement(line), versions)
+    pins = sorted({(name, version) for (name, _), version in versions.items()})
     PATH.write_text("".join(f"{name}=={version}\n" for name, version in pins), encoding="utf8")
     print(f"{len(pins)} versions are in {PATH.name}")
 

@@ -2,8 +2,7 @@
 and with what takes long: `python -m tools.faults --long [NAME...] [--write]`.
 
 Runs the tests that are named after a row's number (`test_08_mutated_bytes`), or after several, and
-those elsewhere that the row names; counts them for each row, and exits with 1 where a row has no
-test
+those elsewhere that the row names; counts them for each row, and exits with 1 if a row has no test
 or one that fails. The long forms are kills, fuzz (which needs `pip install atheris`), strange,
 crowd, overload, flood and soak, half an hour in all; their figures are measured on a server of
 their own.
@@ -31,31 +30,31 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "tests" / "faults"
 
 
-def read(name):
+def read_json(name):
     return json.loads((FOLDER / name).read_text(encoding="utf8"))
 
 
-def write(name, content):
+def write_json(name, content):
     (FOLDER / name).write_text(
         json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf8"
     )
 
 
-def places(rows):
-    "Where pytest finds the tests of all rows."
+def pytest_paths(rows):
+    "The arguments with which pytest finds the tests of all rows."
     names = {name for row in rows for name in row.get("also", ())}
-    found = [
+    results = [
         f"{path}::{name}"
         for path in sorted((ROOT / "tests").rglob("test_*.py"))
         for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf8"), re.MULTILINE)
         if name in names
     ]
-    return [str(FOLDER), *found]
+    return [str(FOLDER), *results]
 
 
-def outcomes(rows):
-    """For each row the outcomes of its tests: 'passed', 'failed' or 'skipped'; and how many tests
-    these are, of which one may prove several rows.
+def run_tests(rows):
+    """Run the tests of all rows; returns each row's outcomes, 'passed', 'failed' or 'skipped', and
+    the number of tests, of which one may prove several rows.
     """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
@@ -64,7 +63,7 @@ def outcomes(rows):
                 sys.executable,
                 "-m",
                 "pytest",
-                *places(rows),
+                *pytest_paths(rows),
                 "-q",
                 "-p",
                 "no:cacheprovider",
@@ -73,7 +72,7 @@ def outcomes(rows):
             cwd=ROOT,
             check=False,
         )
-        found, tests = defaultdict(list), 0
+        results, tests = defaultdict(list), 0
         for case in ElementTree.parse(report).iter("testcase"):
             outcome = (
                 "failed"
@@ -88,17 +87,17 @@ def outcomes(rows):
                 for number in re.findall(r"\d\d(?=_)", re.match(r"(?:test_)?((?:\d\d_)*)", name)[1])
             } | {row["number"] for row in rows if name in row.get("also", ())}
             for number in numbers:
-                found[number].append(outcome)
+                results[number].append(outcome)
             tests += bool(numbers)
-        return found, tests
+        return results, tests
 
 
-def short():
+def run_short():
     "Run the tests of all rows; each row with its counts, and how many tests there are."
-    rows = read("catalogue.json")
-    found, tests = outcomes(rows)
+    rows = read_json("catalogue.json")
+    results, tests = run_tests(rows)
     rows = [
-        row | {kind: found[row["number"]].count(kind) for kind in ("passed", "failed", "skipped")}
+        row | {kind: results[row["number"]].count(kind) for kind in ("passed", "failed", "skipped")}
         for row in rows
     ]
     for row in rows:
@@ -111,7 +110,7 @@ def short():
 
 @contextmanager
 def server(**options):
-    "A server of its own, with a home of its own."
+    "A server, stopped at the end."
     served = Served(**options)
     try:
         yield served
@@ -166,23 +165,23 @@ NEVER = (
 )
 
 
-def long(names, keep):
-    "Run the long forms of these names; whether all went well."
-    faults = []
+def run_long(names, write):
+    "Run the long forms of these names; returns their failures."
+    failures = []
     for name in names:
         with tempfile.TemporaryDirectory() as home:
             os.environ["MNIST_NB_HOME"] = home
-            found = LONG[name]()
-        print(name, json.dumps(found), flush=True)
-        faults += [f"{name}: {word} is {found[word]}" for word in NEVER if found.get(word)]
+            results = LONG[name]()
+        print(name, json.dumps(results), flush=True)
+        failures += [f"{name}: {word} is {results[word]}" for word in NEVER if results.get(word)]
         path = FOLDER / "long.json"
-        if keep:
-            write(
+        if write:
+            write_json(
                 "long.json",
-                (read("long.json") if path.exists() else {})
-                | {name: found | {"made": time.strftime("%Y-%m-%d"), "cores": os.cpu_count()}},
+                (read_json("long.json") if path.exists() else {})
+                | {name: results | {"made": time.strftime("%Y-%m-%d"), "cores": os.cpu_count()}},
             )
-    return faults
+    return failures
 
 
 def main():
@@ -191,19 +190,19 @@ def main():
     parser.add_argument(
         "--long", nargs="*", choices=[*LONG, []], help="run the long forms of these names, or all"
     )
-    given = parser.parse_args()
-    if given.long is not None:
-        faults = long(given.long or LONG, given.write)
-        sys.exit("; ".join(faults) or 0)
-    rows, tests = short()
-    if given.write:
-        write("result.json", {"made": time.strftime("%Y-%m-%d"), "tests": tests, "rows": rows})
-    bare = [row["number"] for row in rows if not row["passed"] or row["failed"]]
+    arguments = parser.parse_args()
+    if arguments.long is not None:
+        failures = run_long(arguments.long or LONG, arguments.write)
+        sys.exit("; ".join(failures) or 0)
+    rows, tests = run_short()
+    if arguments.write:
+        write_json("result.json", {"made": time.strftime("%Y-%m-%d"), "tests": tests, "rows": rows})
+    unproven = [row["number"] for row in rows if not row["passed"] or row["failed"]]
     print(
-        f"\n{len(rows) - len(bare)} of {len(rows)} rows are proven"
-        + f"; not: {', '.join(map(str, bare))}" * bool(bare)
+        f"\n{len(rows) - len(unproven)} of {len(rows)} rows are proven"
+        + f"; not: {', '.join(map(str, unproven))}" * bool(unproven)
     )
-    sys.exit(1 if bare else 0)
+    sys.exit(1 if unproven else 0)
 
 
 if __name__ == "__main__":

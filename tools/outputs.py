@@ -1,8 +1,8 @@
-"""Runs notebooks and keeps what they show: `python -m tools.outputs [NOTEBOOK...]`, all of nbs
-unless told otherwise.
+"""Runs notebooks and stores their outputs: `python -m tools.outputs [NOTEBOOK...]`, by default all
+of nbs.
 
-Kept are pictures (of those in two formats the JPEG), tables and printed text; left out is what
-differs from run to run or only works while a kernel runs: execution counts, log lines, widgets.
+Stored are pictures (in JPEG if there are two formats), tables and printed text, but not what
+differs from run to run or needs a kernel: execution counts, log lines, widgets.
 """
 
 import sys
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def kept(output):
+def is_worth_keeping(output):
     "Whether an output is worth keeping."
     return output.get("name") != "stderr" and WIDGET not in output.get("data", {})
 
@@ -33,7 +33,7 @@ def run(path):
         if cell.cell_type != "code":
             continue
         cell.execution_count = None
-        cell.outputs = [output for output in cell.outputs if kept(output)]
+        cell.outputs = [output for output in cell.outputs if is_worth_keeping(output)]
         for output in cell.outputs:
             output.pop("execution_count", None)
             if {"image/jpeg", "image/png"} <= output.get("data", {}).keys():
@@ -44,8 +44,8 @@ def run(path):
 
 
 def main():
-    given = map(Path, sys.argv[1:])
-    for path in given if sys.argv[1:] else sorted((ROOT / "nbs").rglob("*.ipynb")):
+    paths = [Path(name) for name in sys.argv[1:]] or sorted((ROOT / "nbs").rglob("*.ipynb"))
+    for path in paths:
         print(path.name, flush=True)
         run(path.resolve())
 

@@ -35,7 +35,7 @@ NINE = [
 ]
 
 
-def smooth(points, n=60):
+def smooth_stroke(points, n=60):
     "A stroke through its corners, rounded as a hand does (Chaikin's corner cutting)."
     points = np.asarray(points, float)
     for _ in range(4):
@@ -46,14 +46,14 @@ def smooth(points, n=60):
     return points
 
 
-def drawn(strokes, size, scale, offset, pen, ink, paper):
+def draw_strokes(strokes, size, scale, offset, pen, ink, paper):
     "Strokes on paper, which may be a number or an array; uint8 array of shape (size, size)."
-    cover = np.zeros((size, size), np.uint8)
+    mask = np.zeros((size, size), np.uint8)
     for stroke in strokes:
-        fixed = np.round((smooth(stroke) * scale + offset) * 16).astype(np.int32)
-        cv2.polylines(cover, [fixed[:, None]], False, 255, pen, cv2.LINE_AA, 4)
-    share = cv2.GaussianBlur(cover, (0, 0), 0.8) / 255
-    return np.clip(paper * (1 - share) + ink * share, 0, 255).astype(np.uint8)
+        fixed = np.round((smooth_stroke(stroke) * scale + offset) * 16).astype(np.int32)
+        cv2.polylines(mask, [fixed[:, None]], False, 255, pen, cv2.LINE_AA, 4)
+    coverage = cv2.GaussianBlur(mask, (0, 0), 0.8) / 255
+    return np.clip(paper * (1 - coverage) + ink * coverage, 0, 255).astype(np.uint8)
 
 
 def photo_paper(size, rng):
@@ -65,9 +65,9 @@ def photo_paper(size, rng):
 def main():
     rng, size = np.random.default_rng(0), 280
     pictures = [
-        drawn(FIVE, size, 2.4, (30, 24), 9, 20, 252.0),
-        drawn(SEVEN, size, 1.6, (110, 90), 4, 70, photo_paper(size, rng)),
-        drawn(NINE, size, 1.4, (20, 20), 16, 240, 30.0),
+        draw_strokes(FIVE, size, 2.4, (30, 24), 9, 20, 252.0),
+        draw_strokes(SEVEN, size, 1.6, (110, 90), 4, 70, photo_paper(size, rng)),
+        draw_strokes(NINE, size, 1.4, (20, 20), 16, 240, 30.0),
     ]
     Image.fromarray(pictures[0]).save(IMAGES / "drawn.png", optimize=True)
     reader, figure = Reader.load("pretrained"), Figure(figsize=(8, 4.2), layout="constrained")

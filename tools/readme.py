@@ -13,17 +13,17 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).parent.parent
 
 
-def rendered(cell):
+def cell_markdown(cell):
     "A cell as Markdown."
     if cell.cell_type == "markdown":
         return cell.source
     if cell.source.startswith("#| hide"):
         return ""
-    shown = [] if "#| echo: false" in cell.source else [f"```python\n{cell.source}\n```"]
-    return "\n\n".join(shown + [text(output) for output in cell.outputs])
+    parts = [] if "#| echo: false" in cell.source else [f"```python\n{cell.source}\n```"]
+    return "\n\n".join(parts + [output_markdown(output) for output in cell.outputs])
 
 
-def text(output):
+def output_markdown(output):
     "An output as Markdown: Markdown as it is, anything else as a block."
     if output.output_type == "stream":
         return output.text.strip()
@@ -35,8 +35,8 @@ def text(output):
     )
 
 
-def relinked(markdown):
-    "Relative links as they are from the root, not from nbs."
+def relink(markdown):
+    "Relative links, made relative to the root instead of nbs."
     return re.sub(
         r"\]\((?!https?:|#)([^)]+)\)",
         lambda link: f"]({os.path.normpath('nbs/' + link[1])})",
@@ -49,8 +49,8 @@ def main():
     NotebookClient(
         notebook, kernel_name="python3", resources={"metadata": {"path": ROOT / "nbs"}}
     ).execute()
-    parts = [part for cell in notebook.cells if (part := rendered(cell))]
-    (ROOT / "README.md").write_text(relinked("\n\n".join(parts)) + "\n", encoding="utf8")
+    parts = [part for cell in notebook.cells if (part := cell_markdown(cell))]
+    (ROOT / "README.md").write_text(relink("\n\n".join(parts)) + "\n", encoding="utf8")
 
 
 if __name__ == "__main__":

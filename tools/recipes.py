@@ -1,4 +1,4 @@
-"""Tries a recipe and writes down what it gave; without a name it lists them.
+"""Trains recipes and writes down their scores; without a name it lists them.
 
     python -m tools.recipes NAME... [--seeds N] [--epochs N] [--strokes FILE] [--rows FILE]
 
@@ -32,13 +32,13 @@ from mnist_nb.data.mnist import load_mnist, split
 from mnist_nb.model.network import check_choice, network_input, split_reject_class
 from mnist_nb.training import trainer as training
 from mnist_nb.vision.preprocessing import prepare
-from tools.wild import PENS, SIZES, drawn, load_strokes
+from tools.wild import PENS, SIZES, draw_strokes, load_strokes
 
 ROWS = Path(__file__).parent.parent / "nbs" / "recipes.json"
-HELD_OUT, REDRAWN, STROKES, NONE, PRINTED = 10000, 600, 1000, 1000, 2000
+NUM_HELD_OUT, NUM_REDRAWN, NUM_STROKES, NUM_NON_DIGITS, NUM_PRINTED = 10000, 600, 1000, 1000, 2000
 EPOCHS = 8
 
-# The kinds of non-digits before there were handwritten letters, and their shares.
+# The shares of the kinds of non-digits before there were handwritten letters.
 FONTS_ALONE = {
     "printed letters": 0.36,
     "printed symbols": 0.12,
@@ -49,7 +49,7 @@ FONTS_ALONE = {
     "noise": 0.04,
 }
 
-# What a recipe changes in the preset `full`, and in the constants of the modules.
+# A recipe's changes to the preset `full`, and to constants of the modules.
 RECIPES = {
     "full": ({}, {}),
     "MNIST alone": (
@@ -85,31 +85,31 @@ RECIPES = {
 }
 
 
-def shifted(image, rng):
+def shift(image, rng):
     return np.roll(image, rng.integers(-4, 5, 2), (0, 1))
 
 
-def turned(image, rng):
+def rotate(image, rng):
     return cv2.warpAffine(
         image, cv2.getRotationMatrix2D((13.5, 13.5), rng.choice([-20, 20]), 1), (28, 28)
     )
 
 
-def clipped(image):
+def to_uint8(image):
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-SPOILT = {
-    "noise": lambda image, rng: clipped(image + rng.normal(0, 51, image.shape)),
+CORRUPTIONS = {
+    "noise": lambda image, rng: to_uint8(image + rng.normal(0, 51, image.shape)),
     "blur": lambda image, rng: cv2.GaussianBlur(image, (0, 0), 1.5),
-    "contrast": lambda image, rng: clipped(image * 0.2),
-    "shift": shifted,
-    "turn": turned,
+    "contrast": lambda image, rng: to_uint8(image * 0.2),
+    "shift": shift,
+    "turn": rotate,
 }
 
 
-def cached(name, make, *modules):
-    "Pictures that are dear to make, kept for the next time while their modules stay the same."
+def cached_array(name, make, *modules):
+    "An array that is slow to make, cached until the modules change."
     sources = "".join(
         (Path(mnist_nb.__file__).parent / f"{module}.py").read_text() for module in modules
     )
@@ -122,37 +122,37 @@ def cached(name, make, *modules):
     return np.load(path)
 
 
-def prepared(pictures):
+def preprocess_all(pictures):
     return np.array([prepare(picture).picture for picture in pictures])
 
 
-def redrawn(images):
-    "The conditions of the framing table, prepared: uint8 array of shape (conditions, n, 28, 28)."
+def redraw_in_all_conditions(images):
+    "Preprocessed digits, a row a condition: uint8 array of shape (conditions, n, 28, 28)."
     return np.array(
         [
-            prepared(condition(image, seed) for seed, image in enumerate(images))
+            preprocess_all(condition(image, seed) for seed, image in enumerate(images))
             for condition in robustness.CONDITIONS.values()
         ]
     )
 
 
-def written(path):
-    "Real pen strokes in each pen and size, prepared; and their labels."
+def stroke_pictures(path):
+    "Real pen strokes with each pen and size, preprocessed; and their labels."
     digits, labels = load_strokes(path)
-    chosen = np.unique(np.linspace(0, len(digits) - 1, STROKES).astype(int))
+    chosen = np.unique(np.linspace(0, len(digits) - 1, NUM_STROKES).astype(int))
 
     def pictures(pen, size):
         rng = np.random.default_rng(0)
-        return prepared(drawn(digits[i], pen, size, rng) for i in chosen)
+        return preprocess_all(draw_strokes(digits[i], pen, size, rng) for i in chosen)
 
     def make_all():
         return np.array([[pictures(pen, size) for size in SIZES.values()] for pen in PENS.values()])
 
-    return cached("strokes", make_all, "vision/preprocessing"), labels[chosen]
+    return cached_array("strokes", make_all, "vision/preprocessing"), labels[chosen]
 
 
 def split_forms():
-    "The forms of letters and symbols that are learnt, and the last of each that has several."
+    "The forms of letters and symbols to learn from, and held-out ones: the last of several."
     forms = handwriting.ALLOGRAPHS.items()
     several = {key: each for key, each in forms if len(each) > 1 and not key.isdigit()}
     learnt = {key: each[:-1] if key in several else each for key, each in forms}
@@ -164,13 +164,13 @@ LEARNT_FORMS, HELD_OUT_FORMS = split_forms()
 
 def handwritten_letter(forms, rng):
     "A handwritten letter or symbol in one of the given forms."
-    before = patched({"handwriting.ALLOGRAPHS": forms})
+    originals = patch_constants({"handwriting.ALLOGRAPHS": forms})
     image = handwriting.handwritten_letters(1, rng)[0]
-    patched(before)
+    patch_constants(originals)
     return image
 
 
-def families():
+def non_digit_families():
     letters = {
         "handwritten letters": partial(handwritten_letter, HELD_OUT_FORMS),
         "handwritten letters, learnt forms": partial(handwritten_letter, LEARNT_FORMS),
@@ -178,14 +178,16 @@ def families():
     return robustness.NON_DIGIT_KINDS | letters | non_digits.UNSEEN
 
 
-def no_digits():
-    "Pictures of no digit, of each family: uint8 array of shape (families, n, 28, 28)."
+def non_digit_pictures():
+    "Non-digits of each family: uint8 array of shape (families, n, 28, 28)."
 
     def make_all():
         rng = np.random.default_rng(0)
-        return np.array([[make(rng) for _ in range(NONE)] for make in families().values()])
+        return np.array(
+            [[make(rng) for _ in range(NUM_NON_DIGITS)] for make in non_digit_families().values()]
+        )
 
-    return cached(
+    return cached_array(
         "none",
         make_all,
         "data/handwriting",
@@ -195,14 +197,14 @@ def no_digits():
     )
 
 
-def print_of_held_out_fonts():
+def held_out_printed_digits():
     "Printed digits of fonts that no trial has learnt, and their labels."
     rng = np.random.default_rng(0)
-    return printed.printed_digits(PRINTED, rng, printed.HELD_OUT_FONTS)
+    return printed.printed_digits(NUM_PRINTED, rng, printed.HELD_OUT_FONTS)
 
 
 def score(outputs, images, labels, strokes=None):
-    "All figures of a network, given a function from pictures to its outputs."
+    "All scores of a network, given a function from pictures to its outputs."
 
     def right(pictures, labels):
         return float((outputs(pictures)[:, :NUM_CLASSES].argmax(1) == labels).mean())
@@ -210,38 +212,38 @@ def score(outputs, images, labels, strokes=None):
     def refused(pictures):
         return float((split_reject_class(outputs(pictures))[1] > limit).mean())
 
-    found = outputs(images)
-    limit, rng, some = (
-        np.quantile(split_reject_class(found)[1], 0.99),
-        np.random.default_rng(0),
-        slice(0, 2000),
+    held_out = outputs(images)
+    limit = np.quantile(split_reject_class(held_out)[1], 0.99)
+    rng, some = np.random.default_rng(0), slice(0, 2000)
+    framing = cached_array(
+        "redrawn",
+        lambda: redraw_in_all_conditions(images[:NUM_REDRAWN]),
+        "vision/preprocessing",
+        "analysis/robustness",
     )
-    framing = cached(
-        "redrawn", lambda: redrawn(images[:REDRAWN]), "vision/preprocessing", "analysis/robustness"
-    )
-    print_images, print_labels = print_of_held_out_fonts()
+    print_images, print_labels = held_out_printed_digits()
     row = {
-        "held_out": float((found[:, :NUM_CLASSES].argmax(1) == labels).mean()),
+        "held_out": float((held_out[:, :NUM_CLASSES].argmax(1) == labels).mean()),
         "spoilt": {
             name: right(np.array([spoil(image, rng) for image in images[some]]), labels[some])
-            for name, spoil in SPOILT.items()
+            for name, spoil in CORRUPTIONS.items()
         },
         "framing": {
-            name: right(pictures, labels[:REDRAWN])
+            name: right(pictures, labels[:NUM_REDRAWN])
             for name, pictures in zip(robustness.CONDITIONS, framing, strict=True)
         },
         "printed": right(print_images, print_labels),
     }
-    if found.shape[1] > NUM_CLASSES:
+    if held_out.shape[1] > NUM_CLASSES:
         row["accepted"] = {
             name: 1 - refused(pictures)
-            for name, pictures in zip(families(), no_digits(), strict=True)
+            for name, pictures in zip(non_digit_families(), non_digit_pictures(), strict=True)
         }
         row["refused"] = {"printed": refused(print_images)}
     if strokes:
-        pictures, wanted = written(strokes)
+        pictures, stroke_labels = stroke_pictures(strokes)
         row["strokes"] = {
-            pen: {size: right(each, wanted) for size, each in zip(SIZES, those, strict=True)}
+            pen: {size: right(each, stroke_labels) for size, each in zip(SIZES, those, strict=True)}
             for pen, those in zip(PENS, pictures, strict=True)
         }
         if "refused" in row:
@@ -249,8 +251,8 @@ def score(outputs, images, labels, strokes=None):
     return row
 
 
-def outputs_of(model):
-    "A function from pictures to what a Keras model gives for them."
+def outputs_function(model):
+    "A function from pictures to a Keras model's outputs."
     import tensorflow as tf
 
     answer = tf.function(
@@ -261,7 +263,7 @@ def outputs_of(model):
     )
 
 
-def brief(row):
+def row_text(row):
     "A row in one line of text."
 
     def shares(values):
@@ -282,37 +284,37 @@ def brief(row):
     return ", ".join(parts)
 
 
-def patched(constants):
-    "Set constants, given as {'module.NAME': value}; returns what they were, in the same form."
-    kept = {}
+def patch_constants(constants):
+    "Set constants, given as {'module.NAME': value}; returns the original values."
+    originals = {}
     for name, value in constants.items():
         module, constant = (
             import_module(f"mnist_nb.{name.rpartition('.')[0]}"),
             name.rpartition(".")[2],
         )
-        kept[name] = getattr(module, constant)
+        originals[name] = getattr(module, constant)
         setattr(module, constant, value)
-    return kept
+    return originals
 
 
 def print_epoch(event):
-    "A viewer of events that prints what each epoch reached."
+    "A viewer of events that prints each epoch's accuracy."
     if event["kind"] == "epoch":
         line = f"{event['epoch']} {event['validation_accuracy']:.2%} {event['seconds']:.0f} s"
         print(line, end=", ", flush=True)
 
 
-def tried(name, seed, epochs, strokes):
-    "Train a recipe and judge it."
+def run_recipe(name, seed, epochs, strokes):
+    "Train a recipe and evaluate it."
     changes, constants = RECIPES[name]
     config = replace(training.PRESETS["full"], seed=seed, epochs=epochs, time_limit=None, **changes)
-    kept = patched({"handwriting.ALLOGRAPHS": LEARNT_FORMS} | constants)
+    originals = patch_constants({"handwriting.ALLOGRAPHS": LEARNT_FORMS} | constants)
     mnist = load_mnist()
-    digits, (images, labels) = split(mnist.train_images, mnist.train_labels, HELD_OUT)
+    digits, (images, labels) = split(mnist.train_images, mnist.train_labels, NUM_HELD_OUT)
     validation = images[-5000:], labels[-5000:]
     start = time.process_time()
     trained = training.train(config, digits, validation, on_event=print_epoch)
-    patched(kept)
+    patch_constants(originals)
     row = {
         "recipe": name,
         "seed": seed,
@@ -320,11 +322,11 @@ def tried(name, seed, epochs, strokes):
         "cpu_seconds": round(time.process_time() - start),
         "parameters": trained.model.count_params(),
     }
-    return row | score(outputs_of(trained.model), images, labels, strokes)
+    return row | score(outputs_function(trained.model), images, labels, strokes)
 
 
-def kept(row, path=ROWS):
-    "Write a row down, in place of an earlier one of the same trial."
+def save_row(row, path=ROWS):
+    "Write a row, replacing an earlier one of the same trial."
     rows = json.loads(path.read_text()) if path.exists() else []
     rows = [
         other
@@ -349,9 +351,9 @@ def main():
     for seed in range(arguments.seeds):
         for name in arguments.names:
             print(f"{name}, seed {seed}: ", end="")
-            row = tried(name, seed, arguments.epochs, arguments.strokes)
-            kept(row, arguments.rows)
-            print("\n" + brief(row), flush=True)
+            row = run_recipe(name, seed, arguments.epochs, arguments.strokes)
+            save_row(row, arguments.rows)
+            print("\n" + row_text(row), flush=True)
 
 
 if __name__ == "__main__":

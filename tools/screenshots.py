@@ -24,7 +24,7 @@ from tests.serving import Served
 from tests.test_fine_tuning import strange_seven
 
 IMAGES = Path(__file__).parent.parent / "nbs" / "images"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 def draw_page(page):
@@ -67,9 +67,9 @@ def robustness_page(page):
 
 def corrections_page(page):
     "Fifty corrected drawings of a strange seven, and what the network learns from them."
-    reader, chance, kept = Reader.load("pretrained"), np.random.default_rng(0), Corrections()
-    for strokes in (strange_seven(chance) for _ in range(50)):
-        kept.add(reader.read_strokes(strokes), 7, source="drawing", strokes=strokes)
+    reader, rng, corrections = Reader.load("pretrained"), np.random.default_rng(0), Corrections()
+    for strokes in (strange_seven(rng) for _ in range(50)):
+        corrections.add(reader.read_strokes(strokes), 7, source="drawing", strokes=strokes)
     tab(page, "Corrections")
     page.get_by_role("button", name="Learn from all 50").click()
     page.get_by_role("button", name="Use it for everybody").wait_for(timeout=600_000)
@@ -123,7 +123,7 @@ def main():
         try:
             browser = playwright.chromium.launch(
                 executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
-                args=FLAGS,
+                args=CHROMIUM_FLAGS,
             )
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             page.goto(server.url)

@@ -16,18 +16,16 @@ from mnist_nb.vision.sheets import read_sheet
 from tools.forms import print_forms
 
 
-def entries(folder, kind=None, half=None):
-    "What the index says of each picture; of every kind every second one where a half is asked for."
-    found = json.loads((folder / "index.json").read_text(encoding="utf8"))
-    kinds = [kind] if kind else sorted({entry["kind"] for entry in found})
-    parts = [[entry for entry in found if entry["kind"] == each] for each in kinds]
+def read_index(folder, kind=None, half=None):
+    "The index's entries, optionally of one kind, or every second of each kind."
+    entries = json.loads((folder / "index.json").read_text(encoding="utf8"))
+    kinds = [kind] if kind else sorted({entry["kind"] for entry in entries})
+    parts = [[entry for entry in entries if entry["kind"] == each] for each in kinds]
     return [entry for part in parts for entry in (part if half is None else part[half::2])]
 
 
 def wrong_cells(sheet, rows):
-    """Place, truth, text and confidence of each cell that was misread; None where the table has
-    another size.
-    """
+    "The misread cells and their true texts; None if the table has another size."
     grid = sheet.straight.grid
     if (grid.rows, grid.columns) != (len(rows), len(rows[0])):
         return None
@@ -38,7 +36,7 @@ def wrong_cells(sheet, rows):
     ]
 
 
-def report(kind, results):
+def print_scores(kind, results):
     "Print the scores of the sheets of a kind."
     cells = sum(r["cells"] for r in results)
     blanks = sum(r["blanks"] for r in results)
@@ -54,8 +52,8 @@ def report(kind, results):
     )
 
 
-def judge(reader, folder, entry):
-    "How one picture was read; mistakes are printed."
+def score_photo(reader, folder, entry):
+    "Read one picture and print its mistakes; returns its scores."
     rows, name = entry["rows"], entry["file"]
     cells = [value for row in rows for value in row]
     result = {
@@ -108,12 +106,12 @@ def main():
         return
     reader = Reader.load(arguments.model)
     results = {}
-    for entry in entries(arguments.folder, arguments.kind, arguments.half):
-        found = judge(reader, arguments.folder, entry)
-        results.setdefault(entry["kind"], []).append(found)
+    for entry in read_index(arguments.folder, arguments.kind, arguments.half):
+        scores = score_photo(reader, arguments.folder, entry)
+        results.setdefault(entry["kind"], []).append(scores)
     print()
-    for kind, found in results.items():
-        report(kind, found)
+    for kind, scores in results.items():
+        print_scores(kind, scores)
 
 
 if __name__ == "__main__":

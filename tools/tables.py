@@ -22,22 +22,24 @@ from mnist_nb.analysis.robustness import (
 from mnist_nb.data.mnist import load_mnist
 from mnist_nb.reader import Reader
 
-DIGITS, KINDS_DIGITS = 1000, 300
+NUM_DIGITS, NUM_KIND_DIGITS = 1000, 300
 
 
 def scikit_learn_score(reader):
     """How the 8 x 8 digits that come with scikit-learn are read, and by the plain way; shares from
     0 to 1.
     """
-    others = load_digits()
-    pictures = np.rint(others.images * 255 / 16).astype(np.uint8)
-    found = np.array([-1 if one.rejected else one.digit for one in reader.read_many(pictures)])
+    digits_8x8 = load_digits()
+    pictures = np.rint(digits_8x8.images * 255 / 16).astype(np.uint8)
+    results = np.array(
+        [-1 if reading.rejected else reading.digit for reading in reader.read_many(pictures)]
+    )
     plain = reader.probabilities(
         np.array([plain_normalize(picture) for picture in pictures])
     ).argmax(1)
     return {
-        "right": float((found == others.target).mean()),
-        "plain": float((plain == others.target).mean()),
+        "right": float((results == digits_8x8.target).mean()),
+        "plain": float((plain == digits_8x8.target).mean()),
     }
 
 
@@ -46,12 +48,12 @@ def tables(reader):
     mnist = load_mnist()
     images, labels = mnist.test_images, mnist.test_labels
     return {
-        "digits": DIGITS,
-        "framing": framing_benchmark(reader, images[:DIGITS], labels[:DIGITS]),
+        "digits": NUM_DIGITS,
+        "framing": framing_benchmark(reader, images[:NUM_DIGITS], labels[:NUM_DIGITS]),
         "numbers": number_score(reader, images, labels),
         "printed": printed_score(reader),
-        "kinds_digits": KINDS_DIGITS,
-        "kinds": picture_kinds_table(reader, images[:KINDS_DIGITS], labels[:KINDS_DIGITS]),
+        "kinds_digits": NUM_KIND_DIGITS,
+        "kinds": picture_kinds_table(reader, images[:NUM_KIND_DIGITS], labels[:NUM_KIND_DIGITS]),
         "scikit_learn": scikit_learn_score(reader),
         "accepted": refusal_table(reader, images),
     }
@@ -59,30 +61,30 @@ def tables(reader):
 
 def main():
     write = sys.argv[1:] == ["--write"]
-    found = tables(Reader.load("pretrained" if write else None))
+    results = tables(Reader.load("pretrained" if write else None))
     if write:
         (Path(__file__).parent.parent / "mnist_nb" / "pretrained" / "tables.json").write_text(
-            json.dumps(found, indent=1) + "\n", encoding="utf8"
+            json.dumps(results, indent=1) + "\n", encoding="utf8"
         )
     print("read rightly, refused")
-    for condition, row in found["framing"].items():
+    for condition, row in results["framing"].items():
         print(f"{row['accuracy']:>8.2%} {row['refused']:>8.2%}  {condition}")
     print("\nread rightly, by the plain way, blank ones refused")
     for kind, row in (
-        found["kinds"] | {"8 x 8 digits of scikit-learn": found["scikit_learn"]}
+        results["kinds"] | {"8 x 8 digits of scikit-learn": results["scikit_learn"]}
     ).items():
         print(
             f"{row['right']:>8.2%} {row['plain']:>8.2%}"
             f" {format(row['blank'], '.1%') if 'blank' in row else '':>8}  {kind}"
         )
     print("\naccepted, though no digit")
-    for kind, share in found["accepted"].items():
+    for kind, share in results["accepted"].items():
         print(f"{share:>8.2%}  {kind}")
     print(
-        f"\nprinted digits: {found['printed']['accuracy']:.2%}, refused"
-        f" {found['printed']['refused']:.2%}"
+        f"\nprinted digits: {results['printed']['accuracy']:.2%}, refused"
+        f" {results['printed']['refused']:.2%}"
     )
-    print(f"numbers wholly right: {found['numbers']:.2%}")
+    print(f"numbers wholly right: {results['numbers']:.2%}")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def load_strokes(path):
         ], file["labels"]
 
 
-def drawn(strokes, pen, size, rng):
+def draw_strokes(strokes, pen, size, rng):
     """The strokes on a canvas: longer side, pen included, `size` of it, pen `pen` of that, at a
     random place; dark on light.
     """
@@ -88,7 +88,7 @@ def main():
             rng = np.random.default_rng(0)
             report(
                 f"{pen_name}, {size_name}",
-                reader.read_many(drawn(digits[i], pen, size, rng) for i in chosen),
+                reader.read_many(draw_strokes(digits[i], pen, size, rng) for i in chosen),
             )
 
 
