@@ -161,7 +161,7 @@ class Dashboard(VBox):
             "mnb-tabs",
         )
         if page == "train":
-            self.tabs.layout.display = "none"
+            set_visible(self.tabs, visible=False)
         super().__init__([style_sheet(), Header(self.session), self.tabs, self.body, self.bridge])
         add_classes(self, "mnb", "mnb-page")
         self.tabs.observe(lambda _: self.show_page(), "value")

@@ -32,7 +32,6 @@ from mnist_nb.dashboard.session import (
     background_job,
     report_errors,
     run_in_background,
-    sample_selection,
     test_report,
     why_button,
 )
@@ -165,9 +164,7 @@ class SamplesPage(HBox):
     def select(self) -> None:
         "Make the chosen digit the selection."
         if len(self.indices):
-            index = int(self.indices[self.place])
-            images, labels = self.session.digits
-            self.session.selection = sample_selection(images[index], int(labels[index]), index)
+            self.session.select_sample(int(self.indices[self.place]))
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #f25a1362
 def samples_note(n: int, wrong: bool, mistakes: int) -> str:
@@ -309,20 +306,18 @@ class DigitList(VBox):
     def pick(self, at: int) -> None:
         "Enlarge one of the digits that are shown."
         self.position = self.first + at
-        show_digit(self)
+        update_digit_list(self)
 
     def select(self) -> None:
         "Make the enlarged digit the selection."
         if len(self.indices):
-            index = int(self.indices[self.position])
-            images, labels = self.session.digits
-            self.session.selection = sample_selection(images[index], int(labels[index]), index)
+            self.session.select_sample(int(self.indices[self.position]))
 
     def toggle_flag(self) -> None:
         "Flag the enlarged digit or remove its flag."
         index = int(self.indices[self.position])
         report_errors(lambda: set_flag(index, flagged=index not in read_flags()), self.show_problem)
-        show_digit(self)
+        update_digit_list(self)
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #801131ee
 def known_flags(digit_list: DigitList) -> set[int]:
@@ -334,7 +329,7 @@ def known_flags(digit_list: DigitList) -> set[int]:
         return set()
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #cdcf84d7
-def show_digit(digit_list: DigitList) -> None:
+def update_digit_list(digit_list: DigitList) -> None:
     "Update the enlarged digit of a list, and the flags."
     flags = known_flags(digit_list)
     visible = digit_list.indices[digit_list.first : digit_list.first + LIST_SIZE]
@@ -396,11 +391,13 @@ class MistakesPage(HBox):
         self.labels_and_outputs = None
         self.note.value = progress_html("Reading the 10,000 test digits")
         self.show_view()
+
+        def load(on_progress):
+            outputs = self.session.test_outputs(on_progress)
+            return self.session.digits[1], outputs
+
         run_in_background(
-            lambda on_progress: (
-                self.session.test_outputs(on_progress),
-                self.session.digits[1],
-            )[::-1],
+            load,
             lambda loaded, problem: show_outputs(self, loaded, problem),
             lambda bar: setattr(self.note, "value", bar),
         )
@@ -501,15 +498,15 @@ def show_map(page: MistakesPage) -> None:
         page.index = points["index"].astype(int)
         labels = page.labels_and_outputs[0][page.index]
         page.map.show(points["x"], points["y"], labels, page.digits[page.index] != labels)
-        page.map.layout.display = ""
+        set_visible(page.map, visible=True)
         page.note.value = MAP_NOTE
-        show_digit(page.digit_list)
+        update_digit_list(page.digit_list)
 
     def load():
         return digit_map(method, version, session.registry)
 
     path = cache_path(method, version, session.registry)
-    page.map.layout.display = "none"
+    set_visible(page.map, visible=False)
     slow = method != "PCA" and not path.exists()
     page.note.value = progress_html(
         "Making the map, once for each version"

@@ -32,7 +32,6 @@ from mnist_nb.dashboard.session import (
     background_job,
     example_selection,
     run_in_background,
-    sample_selection,
 )
 from mnist_nb.dashboard.widgets import (
     DigitGrid,
@@ -47,27 +46,23 @@ from mnist_nb.dashboard.widgets import (
     problem_html,
     progress_html,
     render,
+    set_visible,
 )
 from ..data.mnist import load_test_digits
 from ..model.registry import ModelRegistry
 from ..reader import Reader
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #3ebdebcc
-def follow_selection(
-    page: str,
-    session: Session,
-    show: Callable[[], object],
-    show_problem: Callable[[object], object],
-) -> None:
+def follow_selection(page: str, session: Session, show: Callable[[], object], title: HTML) -> None:
     """Call `show` when the page becomes visible, and while it is when the selection or the version
-    changes; or `show_problem` if there is no reader.
+    changes; without a reader its problem becomes the title.
     """
 
     def update(change=None):
         if session.page != page:
             return
         if session.reader is None:
-            show_problem(session.problem)
+            title.value = problem_html(session.problem)
         elif session.selection is None:
             session.selection = example_selection()
         else:
@@ -135,12 +130,7 @@ class WhyPage(VBox):
         below = VBox([HTML("<h2>What each layer makes of it</h2>"), self.layers])
         super().__init__([add_classes(top, "mnb-two"), add_classes(below, "mnb-card")])
         add_classes(self, "mnb-column", "mnb-why")
-        follow_selection(
-            "Why",
-            session,
-            self.show,
-            lambda problem: setattr(self.title, "value", problem_html(problem)),
-        )
+        follow_selection("Why", session, self.show, self.title)
 
     def show(self) -> None:
         "Explain the selection."
@@ -237,12 +227,7 @@ class RobustnessPage(HBox):
         right = VBox([self.title, self.view])
         super().__init__([add_classes(left, "mnb-card"), add_classes(right, "mnb-card")])
         add_classes(self, "mnb-two", "mnb-robustness")
-        follow_selection(
-            "Robustness",
-            session,
-            self.show,
-            lambda problem: setattr(self.title, "value", problem_html(problem)),
-        )
+        follow_selection("Robustness", session, self.show, self.title)
 
     def slider(self, name: str) -> FloatSlider:
         "The slider of a corruption."
@@ -382,12 +367,7 @@ class ComparePage(VBox):
         add_classes(self, "mnb-column", "mnb-compare")
         for choice in self.choices:
             choice.observe(lambda _: None if self.updating else self.show(), "value")
-        follow_selection(
-            "Compare",
-            session,
-            self.update_choices,
-            lambda problem: setattr(self.title, "value", problem_html(problem)),
-        )
+        follow_selection("Compare", session, self.update_choices, self.title)
 
     def update_choices(self) -> None:
         "Offer all versions; at first the visitor's and the newest other one."
@@ -434,14 +414,13 @@ class ComparePage(VBox):
         if self.comparison is None:
             return
         index = self.comparison.differing[place]["index"]
-        images, labels = self.session.digits
-        self.session.selection = sample_selection(images[index], int(labels[index]), index)
+        self.session.select_sample(index)
         self.differing.choose(place)
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #203fbcb8
 def show_differences(page: ComparePage, pair: list[str]) -> None:
     "Compare the reports of two versions, and show the digits that they read differently."
-    page.differing.layout.display = "none"
+    set_visible(page.differing, visible=False)
     try:
         page.comparison = compare_reports(pair[0], pair[1], page.session.registry)
     except ModelError as e:
@@ -466,6 +445,6 @@ def show_differences(page: ComparePage, pair: list[str]) -> None:
             tile.description = f"{each['label']}: {one} / {other}"
             label = digit_name(each["label"])
             tile.tooltip = f"{label}, read as {one} by the first and as {other} by the second"
-        page.differing.layout.display = ""
+        set_visible(page.differing, visible=True)
 
     run_in_background(lambda: page.session.digits, show_result)

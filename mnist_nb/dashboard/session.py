@@ -145,6 +145,11 @@ class Session(HasTraits):
             self._outputs = (reader, np.asarray(outputs))
         return np.asarray(self._outputs[1])
 
+    def select_sample(self, index: int) -> None:
+        "Make a test digit the selection."
+        images, labels = self.digits
+        self.selection = sample_selection(images[index], int(labels[index]), index)
+
     def refresh(self) -> None:
         "Update the state."
         with self.hold_trait_notifications():

@@ -28,6 +28,7 @@ from mnist_nb.dashboard.widgets import (
     problem_html,
     progress_html,
     render,
+    set_visible,
 )
 from ..vision.preprocessing import decode, open_image
 
@@ -183,7 +184,7 @@ class SheetPage(VBox):
         self.text.observe(lambda change: self.set_text(change.new), "value")
         for each in (self.rows, self.columns):
             each.observe(lambda _: self.read(), "value")
-        self.result.layout.display = "none"
+        set_visible(self.result, visible=False)
 
     def add(self, files: list) -> None:
         "Read the first of some files, each (name, bytes, problem)."
@@ -228,7 +229,7 @@ class SheetPage(VBox):
         self.sheet = sheet
         self.texts = {(cell.row, cell.column): cell.text for cell in self.sheet.cells}
         self.unsure = {(cell.row, cell.column) for cell in self.sheet.cells if not cell.sure}
-        self.result.layout.display = ""
+        set_visible(self.result, visible=True)
         self._make_table()
         self.select_cell(min(self.unsure, default=min(self.texts)))
 

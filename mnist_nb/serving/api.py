@@ -10,6 +10,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -51,6 +52,7 @@ from mnist_nb.serving.access import (
 from .errors import ApiError, bad_parameters, error_response
 from .pages import PAGES_FOLDER, render_page
 from mnist_nb.serving.schemas import (
+    PICTURE_FIELDS,
     UNCERTAIN_THRESHOLD,
     CommandIn,
     CorrectedOut,
@@ -88,8 +90,8 @@ from mnist_nb.serving.schemas import (
     decode_base64,
     is_true,
     load_schema,
+    loaded_picture,
     parse_json,
-    picture_from_json,
     validation_error,
 )
 from .streams import format_events, resume_position
@@ -144,7 +146,7 @@ def _request_pictures(content_type: str, body: bytes) -> list:
             message = f"{expected}, got {mimetype}. With curl, say --form image=@FILE"
             raise ApiError(415, "unsupported_type", message)
     elif mimetype == "application/json":
-        pictures = [picture_from_json(parse_json(body))]
+        pictures = [loaded_picture(load_schema(PictureIn, parse_json(body)))]
     elif mimetype.startswith("image/") or mimetype == "application/octet-stream":
         pictures = [body]
     else:
@@ -326,14 +328,14 @@ def _document_route(tag: str, *errors: int, body: bool = False, **options) -> Ca
     return bp.doc(tags=[tag], responses=responses | options.pop("responses", {}), **options)
 
 # %% ../../nbs/serving/77_api.ipynb #574e011e
+@dataclass(frozen=True)
 class _Services:
     "What the views use."
 
-    def __init__(
-        self, reader: ActiveReader, registry: ModelRegistry, jobs: Jobs, corrections: Corrections
-    ):
-        self.reader, self.registry, self.jobs = reader, registry, jobs
-        self.corrections = corrections
+    reader: ActiveReader
+    registry: ModelRegistry
+    jobs: Jobs
+    corrections: Corrections
 
 # %% ../../nbs/serving/77_api.ipynb #41b0c506
 def _services() -> _Services:
@@ -678,9 +680,8 @@ def _list_corrections(query_data: dict) -> dict:
 def _add_correction(json_data: dict) -> dict:
     "Add a correction: a picture and its true label."
     strokes = json_data.get("strokes")
-    forms = (json_data[name] for name in ("image", "pixels", "strokes") if name in json_data)
-    formats = current_app.config["FORMATS"]
-    reading = _read_picture(_services().reader.get(), next(forms), formats=formats)
+    picture, formats = loaded_picture(json_data), current_app.config["FORMATS"]
+    reading = _read_picture(_services().reader.get(), picture, formats=formats)
     if isinstance(reading, Number) or reading.prepared.empty:
         message = "there is nothing to learn from in the picture: nothing drawn"
         raise ApiError(422, "no_digit", message)
@@ -912,7 +913,7 @@ def _complete_spec(spec: Any) -> Any:
                 operation["requestBody"]["required"] = True
     for name in ("PictureIn", "CorrectionIn"):
         spec["components"]["schemas"][name]["oneOf"] = [
-            {"required": [form]} for form in ("image", "pixels", "strokes")
+            {"required": [field]} for field in PICTURE_FIELDS
         ]
     return spec
 
