@@ -742,7 +742,7 @@ def export(format, output, version, as_json):
     print_result(
         {"format": format, "path": str(path)},
         as_json,
-        f"{path} answers as the version in the store does",
+        f"{path} gives the same outputs as the version",
     )
 
 # %% ../nbs/91_cli.ipynb #02d38d95

@@ -62,7 +62,7 @@ def test_a_training_in_a_terminal(home, program):
     """
     terminal = Terminal(program, "train", "--preset", "quick", "--evaluation-digits", "200")
     terminal.wait_for("getting ready")
-    assert "what TensorFlow says" not in terminal.text
+    assert "TensorFlow's messages" not in terminal.text
     terminal.wait_for(r"epoch 1: .* left, loss")
     (bar,) = set(map(len, re.findall(r"\|([^|\r]*)\| \d\d:\d\d left, loss", terminal.text)))
     assert bar >= 15
@@ -76,7 +76,7 @@ def test_a_training_in_a_terminal(home, program):
 
 def test_ctrl_c_twice_ends_at_once(home, program):
     terminal = Terminal(program, "train", "--preset", "quick")
-    terminal.wait_for("training .*; what TensorFlow says is in")
+    terminal.wait_for("training .*; TensorFlow's messages are in")
     terminal.interrupt()
     terminal.wait_for("stopping after this batch")
     terminal.interrupt()
