@@ -301,15 +301,15 @@ async def draw_by_websocket(server, strokes, durations, answered, together):
         listener.cancel()
 
 
-async def draw_in_crowd(server, visitors, strokes, beside):
+async def draw_in_crowd(server, visitors, strokes, concurrent_work):
     "Let visitors draw over websockets, and do something else meanwhile."
     durations, answered, together = [], [], asyncio.Barrier(visitors + 1)
     async with asyncio.TaskGroup() as hands:
         for _ in range(visitors):
             hands.create_task(draw_by_websocket(server, strokes, durations, answered, together))
         await together.wait()
-        found = await asyncio.to_thread(beside) if beside else None
-    return durations, answered, found
+        result = await asyncio.to_thread(concurrent_work) if concurrent_work else None
+    return durations, answered, result
 
 
 def time_crowd(visitors, strokes, seconds, digit):
@@ -320,23 +320,23 @@ def time_crowd(visitors, strokes, seconds, digit):
     Image.fromarray(255 - redraw(digit)).save(file, "PNG")
     server = Served(warm=1, visitors=2 * visitors)
     try:
-        for name, beside in (
+        for name, concurrent_work in (
             ("", None),
             (
-                ", /api/predict beside",
+                ", with /api/predict",
                 lambda: (
                     len(time_requests(server, 4, seconds, file.getvalue(), "image/png")) / seconds
                 ),
             ),
         ):
             durations, answered, speed = asyncio.run(
-                draw_in_crowd(server, visitors, strokes, beside)
+                draw_in_crowd(server, visitors, strokes, concurrent_work)
             )
             show(f"{visitors} hands, an event of the pen{name}", durations, "ms", 0)
             show(f"{visitors} hands, a stroke's end to its answer{name}", answered, "ms", 0)
             if speed:
                 print(
-                    f"/api/predict, PNG of 280 x 280, 4 at once beside them: {speed:.0f} requests/s"
+                    f"/api/predict, PNG of 280 x 280, 4 at once meanwhile: {speed:.0f} requests/s"
                 )
     finally:
         server.stop()

@@ -1,8 +1,8 @@
 """Runs every check of the project, in the order of CI: `python -m tools.check`.
 
-Lines and types; notebooks clean; export, README and figures without a difference; known faults of
-the installed packages, where their list can be reached; each notebook's own tests and, beside them,
-the documentation and the built wheel in an environment of its own; pytest. `--all` adds the slow.
+Formatting and types; notebooks clean; export, README and figures up to date; vulnerabilities of the
+installed packages, if their list can be reached; each notebook's tests and, in parallel, the
+documentation and the built wheel in a new environment; pytest. `--all` adds slow tests.
 """
 
 import hashlib

@@ -1,8 +1,7 @@
-"""Writes constraints.txt, the versions that everything was tested with here: `python -m
+"""Writes constraints.txt, the versions with which everything was tested: `python -m
 tools.constraints`.
 
-Listed is what settings.ini asks for and what that needs in turn, and nothing else that happens to
-be installed.
+It lists the requirements in settings.ini and their dependencies, but no other installed package.
 """
 
 from configparser import ConfigParser
@@ -17,7 +16,7 @@ PATH = ROOT / "constraints.txt"
 
 
 def add_requirements(requirement, versions):
-    "Add what a requirement needs to the versions that were found, by name and extra."
+    "Add a requirement and its dependencies to the versions, by name and extra."
     name, extras = canonicalize_name(requirement.name), requirement.extras
     for extra in {"", *extras}:
         if (name, extra) in versions:

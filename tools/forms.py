@@ -29,9 +29,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--pages", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--model", help="version of the model; the current one unless told otherwise"
-    )
+    parser.add_argument("--model", help="version of the model; by default the current one")
     arguments = parser.parse_args()
     print_forms(arguments.pages, arguments.model, arguments.seed)
 

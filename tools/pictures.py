@@ -1,7 +1,7 @@
 """Makes the pictures in nbs/images: `python -m tools.pictures`.
 
-The digits on them are pen strokes of our own, put on made-up paper; what is read beside them is
-what the shipped model answers.
+The digits are our own pen strokes on simulated paper; the readings next to them are those of the
+shipped model.
 """
 
 from pathlib import Path
@@ -36,7 +36,7 @@ NINE = [
 
 
 def smooth_stroke(points, n=60):
-    "A stroke through its corners, rounded as a hand does (Chaikin's corner cutting)."
+    "A stroke with rounded corners (Chaikin's corner cutting)."
     points = np.asarray(points, float)
     for _ in range(4):
         inner = np.stack(
@@ -57,7 +57,7 @@ def draw_strokes(strokes, size, scale, offset, pen, ink, paper):
 
 
 def photo_paper(size, rng):
-    "Paper as a phone sees it: lit from one corner, grainy."
+    "Paper as a phone photographs it: lit from one corner, with noise."
     light = np.linspace(200, 120, size)[:, None] + np.linspace(20, -40, size)[None]
     return light + rng.normal(0, 4, (size, size))
 

@@ -1,9 +1,8 @@
 """Takes the pictures of the page that stand in the README and the notebooks: `python -m
 tools.screenshots`.
 
-A server of its own, a browser (Chromium in the PATH), a drawing, its explanation, a photo, the
-mistakes, some corrections and a real training; what is read on them is what the shipped model
-answers.
+They need Chromium in the PATH, and show a drawing, its explanation, uploaded pictures, mistakes,
+corrections and a real training, read by the shipped model.
 """
 
 import os

@@ -2,8 +2,8 @@
 
     python -m tools.sequence [--rows N] [--seed N] [--folder FOLDER]
 
-It learns from MNIST's training digits without the validation digits, and is judged on rows of
-validation digits and of test digits, which choose nothing. The figures go to config.json beside it.
+It learns from MNIST's training digits without the validation digits, and is evaluated on rows of
+validation digits and of test digits. The results go to config.json next to it.
 """
 
 import argparse

@@ -94,9 +94,7 @@ def main():
     parser.add_argument("--forms", type=int, metavar="N", help="also read N pages of forms")
     parser.add_argument("--kind", help="only pictures of this kind")
     parser.add_argument("--half", type=int, choices=(0, 1), help="only every second picture")
-    parser.add_argument(
-        "--model", help="version of the model; the current one unless told otherwise"
-    )
+    parser.add_argument("--model", help="version of the model; by default the current one")
     arguments = parser.parse_args()
     if not (arguments.folder or arguments.forms):
         parser.error("expected a folder, or --forms N")

@@ -2,7 +2,7 @@
 
 Redrawn test digits, composed numbers and pictures of no digit; the same ones in every run. With
 --write, or from `python -m tools.ship`, the tables of the shipped version
-are kept beside it, where the README finds them.
+are written next to it, where the README finds them.
 """
 
 import json
@@ -26,9 +26,7 @@ NUM_DIGITS, NUM_KIND_DIGITS = 1000, 300
 
 
 def scikit_learn_score(reader):
-    """How the 8 x 8 digits that come with scikit-learn are read, and by the plain way; shares from
-    0 to 1.
-    """
+    "Accuracies on the 8 x 8 digits that come with scikit-learn, by the reader and the plain way."
     digits_8x8 = load_digits()
     pictures = np.rint(digits_8x8.images * 255 / 16).astype(np.uint8)
     results = np.array(
@@ -66,10 +64,10 @@ def main():
         (Path(__file__).parent.parent / "mnist_nb" / "pretrained" / "tables.json").write_text(
             json.dumps(results, indent=1) + "\n", encoding="utf8"
         )
-    print("read rightly, refused")
+    print("read correctly, refused")
     for condition, row in results["framing"].items():
         print(f"{row['accuracy']:>8.2%} {row['refused']:>8.2%}  {condition}")
-    print("\nread rightly, by the plain way, blank ones refused")
+    print("\nread correctly, by the plain way, blank ones refused")
     for kind, row in (
         results["kinds"] | {"8 x 8 digits of scikit-learn": results["scikit_learn"]}
     ).items():

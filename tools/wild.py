@@ -56,15 +56,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("strokes")
     parser.add_argument("--limit", type=int, help="read only so many of the digits, evenly spread")
-    parser.add_argument(
-        "--model", help="version of the model; the current one unless told otherwise"
-    )
+    parser.add_argument("--model", help="version of the model; by default the current one")
     arguments = parser.parse_args()
     digits, labels = load_strokes(arguments.strokes)
     chosen = np.unique(np.linspace(0, len(digits) - 1, arguments.limit or len(digits)).astype(int))
     reader = Reader.load(arguments.model)
     print(
-        f"{len(chosen)} digits, model {reader.version}\n\n{'condition':<24} {'read rightly':>12}"
+        f"{len(chosen)} digits, model {reader.version}\n\n{'condition':<24} {'correct':>12}"
         f" {'of accepted':>12} {'refused':>8}"
     )
 
