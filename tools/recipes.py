@@ -164,7 +164,7 @@ LEARNT_FORMS, HELD_OUT_FORMS = split_forms()
 
 def handwritten_letter(forms, rng):
     "A handwritten letter or symbol in one of the given forms."
-    originals = patch_constants({"handwriting.ALLOGRAPHS": forms})
+    originals = patch_constants({"data.handwriting.ALLOGRAPHS": forms})
     image = handwriting.handwritten_letters(1, rng)[0]
     patch_constants(originals)
     return image
@@ -308,7 +308,7 @@ def run_recipe(name, seed, epochs, strokes):
     "Train a recipe and evaluate it."
     changes, constants = RECIPES[name]
     config = replace(training.PRESETS["full"], seed=seed, epochs=epochs, time_limit=None, **changes)
-    originals = patch_constants({"handwriting.ALLOGRAPHS": LEARNT_FORMS} | constants)
+    originals = patch_constants({"data.handwriting.ALLOGRAPHS": LEARNT_FORMS} | constants)
     mnist = load_mnist()
     digits, (images, labels) = split(mnist.train_images, mnist.train_labels, NUM_HELD_OUT)
     validation = images[-5000:], labels[-5000:]
