@@ -141,10 +141,10 @@ def vary_rows(
 
 # %% ../../nbs/training/65_sequence_training.ipynb #3a9ecf8e
 DIGIT_HEIGHT = 40.0  # pixels, before the row is reduced
-GAPS = -0.25, 0.35  # smallest and largest mean gap of a row, in heights of a digit
+GAPS = -0.28, 0.35  # smallest and largest mean gap of a row, in heights of a digit
 GAP_SPREADS = 0.0, 0.03, 0.08
-SIZE_SPREADS = 0.05, 0.1, 0.2
-LEVEL_SPREADS = 0.03, 0.05, 0.1  # in heights of a digit
+SIZE_SPREADS = 0.05, 0.07, 0.15
+LEVEL_SPREADS = 0.03, 0.04, 0.08  # in heights of a digit
 MIN_ADVANCE = 0.1  # of a height, from the left edge of a digit to that of the next
 
 # %% ../../nbs/training/65_sequence_training.ipynb #fe89378c
@@ -203,7 +203,7 @@ def vary_quality(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 # %% ../../nbs/training/65_sequence_training.ipynb #c9788af9
 LENGTH_SHARES = {1: 0.12, 2: 0.3, 3: 0.26, 4: 0.16, 5: 0.1, 6: 0.06}
-NON_DIGITS_IN_ROWS = 0.1  # of all that is written
+NON_DIGITS_IN_ROWS = 0.12  # of all that is written
 WORDS = 0.05  # rows without any digit
 
 # %% ../../nbs/training/65_sequence_training.ipynb #78a5d895
@@ -355,7 +355,7 @@ def endless_batches(material: TrainingSet, num_rows: int, seed: int) -> Iterator
 
 # %% ../../nbs/training/65_sequence_training.ipynb #bb0d4f02
 def train_sequence_model(
-    images: np.ndarray, labels: np.ndarray, num_rows: int = 400_000, seed: int = 0, verbose: int = 2
+    images: np.ndarray, labels: np.ndarray, num_rows: int = 500_000, seed: int = 0, verbose: int = 2
 ) -> "keras.Model":
     """Train a sequence network.
 
