@@ -156,13 +156,12 @@ def ctc_log_likelihood(log_probabilities: np.ndarray, texts: np.ndarray) -> np.n
     symbols[:, 1::2] = texts
     may_skip = np.zeros(symbols.shape, bool)
     may_skip[:, 3::2] = texts[:, 1:] != texts[:, :-1]
-    reached = np.full(symbols.shape, -1e9)
-    reached[:, :2] = log_probabilities[0][symbols[:, :2]]
+    reached = np.full((k, 2 * n + 3), -1e9)  # two columns to come from, then a column a symbol
+    reached[:, 2:4] = log_probabilities[0][symbols[:, :2]]
     for row in log_probabilities[1:]:
-        from_last = np.pad(reached, ((0, 0), (1, 0)), constant_values=-1e9)[:, :-1]
-        from_before = np.pad(reached, ((0, 0), (2, 0)), constant_values=-1e9)[:, :-2]
-        from_before = np.where(may_skip, from_before, -1e9)
-        reached = np.logaddexp(np.logaddexp(reached, from_last), from_before) + row[symbols]
+        skipping = np.where(may_skip, reached[:, :-2], -1e9)
+        staying = np.logaddexp(reached[:, 2:], reached[:, 1:-1])
+        reached[:, 2:] = np.logaddexp(staying, skipping) + row[symbols]
     return np.logaddexp(reached[:, -1], reached[:, -2])
 
 # %% ../../nbs/model/33_sequence.ipynb #48ca345c
@@ -188,9 +187,23 @@ def digit_shares(likelihood: np.ndarray, log_probability: float) -> np.ndarray:
     excess = log_probability - np.log(shares.max(1)).sum()
     return shares * np.exp(min(0.0, excess / len(shares)))
 
+# %% ../../nbs/model/33_sequence.ipynb #47c9c917
+TTA_WIDTHS = 1.0, 0.93, 1.07
+
+
+def stretch(picture: np.ndarray, factor: float) -> np.ndarray:
+    "A row's picture made narrower or wider."
+    size = max(2 * ROW_MARGIN + 1, round(picture.shape[1] * factor)), SEQUENCE_HEIGHT
+    return picture if factor == 1 else cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+
+
+def mean_log_likelihood(readings: list[np.ndarray], texts: np.ndarray) -> np.ndarray:
+    "The mean of `ctc_log_likelihood` over several readings of one row."
+    return np.mean([ctc_log_likelihood(reading, texts) for reading in readings], axis=0)
+
 # %% ../../nbs/model/33_sequence.ipynb #d34ce815
 def read_row(ink: np.ndarray, model: SequenceModel | None = None) -> RowReading | None:
-    """What a row of ink says, read by the sequence network.
+    """What a row of ink says, read by the sequence network in three widths.
 
     Parameters
     ----------
@@ -204,18 +217,25 @@ def read_row(ink: np.ndarray, model: SequenceModel | None = None) -> RowReading 
     cropped = crop_to_ink(ink)
     if cropped.shape[1] > MAX_ROW_ASPECT * len(cropped):
         return None
-    picture = sequence_input(cropped)
-    log_probabilities = (model or sequence_model()).log_probabilities(picture)
-    symbols, middles = best_path(log_probabilities)
-    if not symbols:
+    pictures = [stretch(sequence_input(cropped), factor) for factor in TTA_WIDTHS]
+    readings = [(model or sequence_model()).log_probabilities(picture) for picture in pictures]
+    paths: dict[tuple[int, ...], list[float]] = {}
+    for picture, reading in zip(pictures, readings, strict=True):
+        symbols, middles = best_path(reading)
+        row_width = picture.shape[1] - 2 * ROW_MARGIN
+        shares = [(middle * PIXELS_PER_PLACE - ROW_MARGIN) / row_width for middle in middles]
+        if symbols:
+            paths.setdefault(tuple(symbols), shares)
+    if not paths:
         return None
+    text = next(iter(paths))
+    if len(paths) > 1:
+        text = max(paths, key=lambda text: mean_log_likelihood(readings, np.array([text]))[0])
     choices = NUM_CLASSES + 1
-    texts = np.tile(symbols, (len(symbols), choices, 1))
-    for place in range(len(symbols)):
+    texts = np.tile(text, (len(text), choices, 1))
+    for place in range(len(text)):
         texts[place, :, place] = range(choices)
-    likelihood = ctc_log_likelihood(log_probabilities, texts.reshape(-1, len(symbols)))
-    likelihood = likelihood.reshape(len(symbols), choices)
-    row_width = picture.shape[1] - 2 * ROW_MARGIN
-    row_middles = [(middle * PIXELS_PER_PLACE - ROW_MARGIN) / row_width for middle in middles]
-    log_probability = float(likelihood[0, symbols[0]])
-    return RowReading(row_middles, digit_shares(likelihood, log_probability), log_probability)
+    likelihood = mean_log_likelihood(readings, texts.reshape(-1, len(text)))
+    likelihood = likelihood.reshape(len(text), choices)
+    log_probability = float(likelihood[0, text[0]])
+    return RowReading(paths[text], digit_shares(likelihood, log_probability), log_probability)
