@@ -9,7 +9,7 @@ __all__ = ['SheetPage']
 import base64
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -117,12 +117,13 @@ def cell_picture(sheet: Any, row: int, column: int) -> np.ndarray:
     return np.ascontiguousarray(straight.picture[top:bottom, left:right])
 
 # %% ../../nbs/dashboard/87_sheet_page.ipynb #7e1a0015
-def csv_text(texts: dict[tuple, str]) -> str:
-    "The texts of cells by (row, column) as CSV."
+def csv_text(texts: dict[tuple, str], header: Sequence[str] = ()) -> str:
+    "The texts of cells by (row, column) as CSV, below the names of the columns if there are any."
     file = io.StringIO()
     rows = 1 + max(row for row, _ in texts)
     columns = 1 + max(column for _, column in texts)
-    table = [[texts.get((row, column), "") for column in range(columns)] for row in range(rows)]
+    table = [list(header)] if header else []
+    table += [[texts.get((row, column), "") for column in range(columns)] for row in range(rows)]
     csv.writer(file, lineterminator="\n").writerows(table)
     return file.getvalue()
 
@@ -283,7 +284,8 @@ class SheetPage(VBox):
             left=len(self.unsure),
             notes=self.sheet.notes,
         )
-        content = base64.b64encode(csv_text(self.texts).encode()).decode()
+        header = getattr(self.sheet, "columns", ())  # of a form; a table has no names
+        content = base64.b64encode(csv_text(self.texts, header).encode()).decode()
         self.download.value = render("sheet_download", content=content, left=len(self.unsure))
 
     def _make_table(self):
