@@ -226,7 +226,7 @@ def test_a_training_of_others_is_seen(dashboard):
             "epoch 1 of 4" in page.state.value
             and page.start.disabled
             and not page.stop.button.disabled
-            and "training 12 %" in dashboard.children[1].title.value
+            and "training 12%" in dashboard.children[1].title.value
         )
         assert page.form.layout.display == "none" and page.controls.layout.display == ""
         page.controls.pause.click()

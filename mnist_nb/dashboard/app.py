@@ -91,7 +91,7 @@ class Header(VBox):
             state_text = (
                 "evaluating"
                 if is_evaluating(session.events)
-                else f"training {100 * job.progress:.0f} %"
+                else f"training {100 * job.progress:.0f}%"
             )
         self.title.value = render("title", state=state, state_text=state_text)
         report = test_report(session)

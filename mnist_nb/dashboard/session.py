@@ -313,8 +313,8 @@ def test_report(session: Session) -> dict | None:
 def accuracy_html(report: dict) -> str:
     "The accuracy with its confidence interval."
     low, high = report["interval"]
-    wide = f'<span class="mnb-wide"> ({100 * low:.2f} to {100 * high:.2f} %)</span>'
-    accuracy = f"<b>{100 * report['accuracy']:.2f} %</b>"
+    wide = f'<span class="mnb-wide"> ({100 * low:.2f} to {100 * high:.2f}%)</span>'
+    accuracy = f"<b>{100 * report['accuracy']:.2f}%</b>"
     return f"{accuracy} of {report['images']:,} test digits right{wide}"
 
 # %% ../../nbs/dashboard/81_session.ipynb #3de010da

@@ -217,12 +217,12 @@ def latest_figures(job: Job, events: Sequence[dict]) -> list[tuple[str, str]]:
     last = next((event for event in reversed(events) if event["kind"] in ("batch", "epoch")), None)
     if last is None:
         return []
-    figures = [("loss", f"{last['loss']:.4f}"), ("accuracy", f"{100 * last['accuracy']:.2f} %")]
+    figures = [("loss", f"{last['loss']:.4f}"), ("accuracy", f"{100 * last['accuracy']:.2f}%")]
     if job.result:
-        figures = [("test digits", f"{100 * job.result['test_accuracy']:.2f} %")]
-        figures.append(("validation", f"{100 * job.result['validation_accuracy']:.2f} %"))
+        figures = [("test digits", f"{100 * job.result['test_accuracy']:.2f}%")]
+        figures.append(("validation", f"{100 * job.result['validation_accuracy']:.2f}%"))
     elif job.history:
-        figures.append(("validation", f"{100 * job.history[-1]['validation_accuracy']:.2f} %"))
+        figures.append(("validation", f"{100 * job.history[-1]['validation_accuracy']:.2f}%"))
     return [*figures, ("digits a second", f"{last['images_per_second']:,.0f}")]
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #01b9b904
