@@ -193,4 +193,4 @@ def test_a_stranger_in_the_first_minutes(open_page, width):
     go(page, "Train")
     page.get_by_role("spinbutton", name="Learning rate").fill("-5")
     page.keyboard.press("Tab")
-    expect(page.get_by_text("learning_rate: expected")).to_be_visible()
+    expect(page.get_by_text("learning_rate: expected")).to_be_visible(timeout=PATIENCE)
