@@ -25,7 +25,7 @@ class Region:
     ----------
     box : left, top, width and height in the ink image.
     ink : uint8 array of shape (height, width), its own ink only.
-    fills_box : whether it fills a box of a form, and so is neither cut nor joined with others.
+    fills_box : whether it fills a box of a form, and so stays as it is.
     outputs : what a sequence network says of it, see `RowReading`; None for ink that stands alone.
     """
 
