@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['BYTES_LIMIT', 'PIXELS_LIMIT', 'FRAMES_LIMIT', 'EXTRA_FORMATS', 'SMALL_IMAGE_SIZE', 'INK_LEVEL', 'MAX_FOREGROUND_SIZE',
            'DIGIT_SIZE', 'MNIST_PEN_WIDTH', 'WAYS', 'decoder_problem', 'open_image', 'decode', 'extract_foreground',
-           'pen_width', 'normalize_digit', 'png_data_url', 'PreprocessedImage', 'Page', 'candidates', 'prepare',
-           'stroke_points', 'draw_strokes', 'prepare_strokes']
+           'pen_width', 'thicken_pen', 'normalize_digit', 'png_data_url', 'PreprocessedImage', 'Page', 'candidates',
+           'prepare', 'stroke_points', 'draw_strokes', 'prepare_strokes']
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #53d0d2e9
 import base64
@@ -738,12 +738,11 @@ def _bounding_box(ink: np.ndarray) -> tuple[int, int, int, int]:
     return left, top, width, height
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #12673d55
-def _thicken_pen(ink: np.ndarray) -> np.ndarray:
-    "A digit's tightly cropped ink, its pen widened if it would fade when reduced."
-    longer = max(ink.shape)
-    if longer <= 3 * DIGIT_SIZE:
+def thicken_pen(ink: np.ndarray, size: int) -> np.ndarray:
+    "Tightly cropped ink, its pen widened if it would fade when `size` pixels are reduced to 20."
+    if size <= 3 * DIGIT_SIZE:
         return ink
-    widening = round(_MIN_PEN_SHARE * longer - pen_width(ink))
+    widening = round(_MIN_PEN_SHARE * size - pen_width(ink))
     if widening < 1:
         return ink
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (widening + 1, widening + 1))
@@ -767,7 +766,7 @@ def _centre_mass(picture: np.ndarray) -> np.ndarray:
 def _normalize_cropped(cropped: np.ndarray) -> np.ndarray:
     "A digit's tightly cropped ink in MNIST's form."
     if abs(max(cropped.shape) - DIGIT_SIZE) > 1:
-        cropped = _thicken_pen(cropped)
+        cropped = thicken_pen(cropped, max(cropped.shape))
         left, top, width, height = _bounding_box(cropped)
         cropped = cropped[top : top + height, left : left + width]
         scale = DIGIT_SIZE / max(width, height)
