@@ -775,6 +775,15 @@ def average_at_crossings(offsets: np.ndarray) -> np.ndarray:
     is_seen = ~np.isnan(ends)
     return np.where(is_seen, ends, 0).sum(0) / np.maximum(1, is_seen.sum(0))
 
+# %% ../../nbs/vision/13_sheets.ipynb #4fb4a0c5
+def shift_crossings(sheet: StraightSheet, right: np.ndarray, down: np.ndarray) -> Grid:
+    "A sheet's grid with its crossings moved in the photo as far as given in the sheet's pixels."
+    crossings = sheet.grid.crossings
+    by_row = np.gradient(crossings, sheet.ys, axis=0)
+    by_column = np.gradient(crossings, sheet.xs, axis=1)
+    moved = crossings + by_row * down[..., None] + by_column * right[..., None]
+    return replace(sheet.grid, crossings=moved)
+
 # %% ../../nbs/vision/13_sheets.ipynb #4fb4a0c4
 def refine_grid(sheet: StraightSheet) -> Grid:
     "A sheet's grid with its crossings moved to where the lines of the straightened picture cross."
@@ -782,16 +791,63 @@ def refine_grid(sheet: StraightSheet) -> Grid:
     reach = max(3, round(0.14 * sheet.cell))
     down = average_at_crossings(line_offsets(strength, sheet.ys, sheet.xs, reach))
     right = average_at_crossings(line_offsets(strength.T, sheet.xs, sheet.ys, reach)).T
-    crossings = sheet.grid.crossings
-    by_row = np.gradient(crossings, sheet.ys, axis=0)
-    by_column = np.gradient(crossings, sheet.xs, axis=1)
-    return replace(
-        sheet.grid, crossings=crossings + by_row * down[..., None] + by_column * right[..., None]
-    )
+    return shift_crossings(sheet, right, down)
 
 # %% ../../nbs/vision/13_sheets.ipynb #0d2379af
 MIN_INK_LEVEL = 12  # of 255
 MIN_INK_SHARE = 0.16  # of the strength of the darkest ink
+
+
+def ink_level(strength: np.ndarray) -> float:
+    "The strength above which a sheet's pixels count as ink."
+    return max(MIN_INK_LEVEL, MIN_INK_SHARE * float(np.percentile(strength, 99.5)))
+
+# %% ../../nbs/vision/13_sheets.ipynb #6a0b1c42
+MAX_CURL = 0.4  # of a cell's side
+SIDE_IS_MISSED_BELOW, SIDE_IS_SEEN_ABOVE = 0.7, 0.9  # share of it that is dark
+
+# %% ../../nbs/vision/13_sheets.ipynb #6a0b1c43
+def darkness_towards(is_dark: np.ndarray, start: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    "The share of the line from a point (2,) to each of several (n, 2) that is dark; (n,)."
+    share = np.linspace(0.1, 1, 19)[:, None, None]
+    places = np.rint(start + (ends - start) * share).astype(int)
+    x, y = np.clip(places, 0, np.array(is_dark.shape[::-1]) - 1).transpose(2, 0, 1)
+    return is_dark[y, x].mean(0)
+
+# %% ../../nbs/vision/13_sheets.ipynb #6a0b1c44
+def follow_curled_corners(sheet: StraightSheet) -> Grid:
+    """A sheet's grid with its corners moved to the nearest place where the sides of their cells
+    meet; the same grid if they meet there already.
+    """
+    strength = ink_strength(sheet.picture, round(0.6 * sheet.cell) | 1)
+    is_dark = cv2.dilate(strength, np.ones((3, 3), np.uint8)) > ink_level(strength)
+    reach = np.arange(-MAX_CURL, MAX_CURL + 0.01, 0.04) * sheet.cell
+    offsets = np.stack(np.meshgrid(reach, reach), -1).reshape(-1, 2)
+    offsets = offsets[np.argsort(np.linalg.norm(offsets, axis=1), kind="stable")]
+    right, down = np.zeros((2, len(sheet.ys), len(sheet.xs)))
+    for row, next_row in ((0, 1), (-1, -2)):
+        for column, next_column in ((0, 1), (-1, -2)):
+            ends = np.array([sheet.xs[column], sheet.ys[row]]) + offsets
+            seen = np.minimum(
+                darkness_towards(is_dark, np.array([sheet.xs[next_column], sheet.ys[row]]), ends),
+                darkness_towards(is_dark, np.array([sheet.xs[column], sheet.ys[next_row]]), ends),
+            )
+            is_seen = seen > SIDE_IS_SEEN_ABOVE
+            if seen[0] < SIDE_IS_MISSED_BELOW and is_seen.any():
+                right[row, column], down[row, column] = offsets[is_seen.argmax()]
+    return shift_crossings(sheet, right, down) if right.any() or down.any() else sheet.grid
+
+# %% ../../nbs/vision/13_sheets.ipynb #6a0b1c46
+def straight_table(grey: np.ndarray, grid: Grid) -> StraightSheet:
+    "A photo's table laid flat, line by line where it is ruled."
+    sheet = straighten(grey, grid)
+    if not grid.ruled:
+        return sheet
+    sheet = straighten(grey, refine_grid(sheet))
+    curled = follow_curled_corners(sheet)
+    if curled is sheet.grid:
+        return sheet
+    return straighten(grey, refine_grid(straighten(grey, curled)))
 
 # %% ../../nbs/vision/13_sheets.ipynb #d2652bd8
 def line_bands(
@@ -846,7 +902,7 @@ def remove_table_lines(strength: np.ndarray, level: float, sheet: StraightSheet)
 def sheet_ink(sheet: StraightSheet) -> tuple[np.ndarray, float]:
     "The strength of a sheet's ink without its lines, and the level above which it counts as ink."
     strength = ink_strength(sheet.picture, round(0.6 * sheet.cell) | 1)
-    level = max(MIN_INK_LEVEL, MIN_INK_SHARE * float(np.percentile(strength, 99.5)))
+    level = ink_level(strength)
     return remove_table_lines(strength, level, sheet) if sheet.grid.ruled else strength, level
 
 # %% ../../nbs/vision/13_sheets.ipynb #30163d7e
@@ -1433,14 +1489,11 @@ def read_sheet(
     check_count("columns", columns, 1)
     check_count("grid", grid, 0)
     grey = decode(photo)
-    located = select_grid(grey, rows, columns, grid)
-    if located.ruled:
-        located = refine_grid(straighten(grey, located))
-    straight = straighten(grey, located)
+    straight = straight_table(grey, select_grid(grey, rows, columns, grid))
     cells, ink = written_cells(straight)
-    turn = best_turn(reader, cells, possible_turns(located, rows, columns))
+    turn = best_turn(reader, cells, possible_turns(straight.grid, rows, columns))
     if turn:
-        straight = straighten(grey, located.turned(turn))
+        straight = straighten(grey, straight.grid.turned(turn))
         cells, ink = written_cells(straight)
     readings_by_cell = dict(
         zip(
