@@ -113,6 +113,9 @@ WEIGHT_CHANGES = -0.25, 0.5  # of the strokes' width, as a share of it
 WIDTH_FACTORS = 0.7, 1.35  # relative to the font's
 SLANT = 0.13  # standard deviation, to the right per height
 MAX_BLUR = 0.04  # largest standard deviation, as a share of the height
+OUT_OF_FOCUS_SHARE = 0.4  # of all printed digits
+OUT_OF_FOCUS_BLUR = 0.04, 0.11  # standard deviations, as shares of the height
+PAPER_LEVELS = 0.2, 0.4  # what is taken for paper then, as a share of the darkest ink
 
 # %% ../../nbs/data/22_printed.ipynb #03a526fd
 @lru_cache(None)
@@ -148,20 +151,36 @@ def scan(ink: np.ndarray, height: int, blur: float) -> np.ndarray:
     small = cv2.copyMakeBorder(small, 4, 4, 4, 4, cv2.BORDER_CONSTANT, value=0)
     return cv2.GaussianBlur(small, (0, 0), blur) if blur > 0.2 else small
 
+# %% ../../nbs/data/22_printed.ipynb #5c31d0a2
+def blur_out_of_focus(ink: np.ndarray, blur: float, paper_level: float) -> np.ndarray:
+    """Blur with a standard deviation in pixels; then show ink from a share of the darkest on as 0
+    to 255. The picture grows by a margin.
+    """
+    margin = int(3 * blur) + 1
+    padded = cv2.copyMakeBorder(ink, *4 * [margin], cv2.BORDER_CONSTANT, value=0)
+    soft = cv2.GaussianBlur(padded, (0, 0), blur).astype(np.float32)
+    stretched = (soft / soft.max() - paper_level) * 255 / (1 - paper_level)
+    return np.clip(stretched, 0, 255).astype(np.uint8)
+
 # %% ../../nbs/data/22_printed.ipynb #bf34bfde
 def printed_digit(digit: str, font_name: str, rng: np.random.Generator) -> np.ndarray:
-    "A digit of a font, of any weight, width, slant and resolution; uint8 array of shape (28, 28)."
+    """A digit of a font, of any weight, width, slant and resolution, sharp or out of focus; uint8
+    array of shape (28, 28).
+    """
     ink, stroke_width = digit_glyph(digit, font_name)
     heavier = change_weight(ink, round(stroke_width * rng.uniform(*WEIGHT_CHANGES)))
     skewed = skew(heavier, np.exp(rng.uniform(*np.log(WIDTH_FACTORS))), rng.normal(0, SLANT))
     height = round(np.exp(rng.uniform(*np.log(SCAN_HEIGHTS))))
+    if rng.random() < OUT_OF_FOCUS_SHARE:
+        blur, paper_level = height * rng.uniform(*OUT_OF_FOCUS_BLUR), rng.uniform(*PAPER_LEVELS)
+        return normalize_digit(blur_out_of_focus(scan(skewed, height, 0), blur, paper_level))
     return normalize_digit(scan(skewed, height, height * rng.uniform(0, MAX_BLUR)))
 
 # %% ../../nbs/data/22_printed.ipynb #a4deea3c
 def printed_digits(
     n: int, rng: np.random.Generator, fonts: tuple[str, ...] = DIGIT_FONTS
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Printed digits of any weight, width, slant and resolution.
+    """Printed digits of any weight, width, slant and resolution, sharp and out of focus.
 
     Parameters
     ----------

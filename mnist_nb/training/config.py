@@ -186,7 +186,7 @@ PRESETS = {
         dropout=0.1,
         non_digits=0.3,
         handwriting=0.15,
-        printed=0.03,
+        printed=0.05,
         time_limit=3600,
     ),
 }
