@@ -44,7 +44,6 @@ from mnist_nb.dashboard.widgets import (
     answer_html,
     bars_html,
     button,
-    digit_html,
     digit_name,
     problem_html,
     progress_html,
@@ -83,6 +82,11 @@ def sample_html(picture: np.ndarray, label: int, outputs: np.ndarray) -> str:
     bars = bars_html(outputs[:NUM_CLASSES], digit, float(outputs[NUM_CLASSES]))
     return answer_html(str(digit), title, detail, picture, bars)
 
+# %% ../../nbs/dashboard/83_digit_pages.ipynb #f25a1362
+def note_html(text: str) -> str:
+    "A remark in small type."
+    return f'<p class="mnb-soft mnb-small">{text}</p>'
+
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #325f5ebe
 class SamplesPage(HBox):
     "Random test digits, and the bars of the chosen one."
@@ -113,10 +117,6 @@ class SamplesPage(HBox):
         for choice in (self.wrong, self.digit):
             choice.observe(lambda _: self.show(), "value")
         session.observe(lambda _: self.show(), "reader")
-        self.load()
-
-    def load(self) -> None:
-        "Fetch the test digits."
         set_visible(self.tools, self.grid, self.card, visible=False)
         self.note.value = progress_html("Fetching the MNIST digits")
         run_in_background(
@@ -147,7 +147,13 @@ class SamplesPage(HBox):
         self.indices = sample_indices(labels, digit, among, self.rng)
         self.labels = labels[self.indices]
         self.outputs = all_outputs(reader, images[self.indices], None)
-        self.note.value = samples_note(len(self.indices), self.wrong.value, len(mistakes))
+        note = (
+            "Below each digit is its label; where it was read wrongly an arrow leads to the answer."
+        )
+        if self.wrong.value:
+            count = len(self.indices) or "None"
+            note = f"{count} of the {len(mistakes)} test digits that this version reads wrongly."
+        self.note.value = note_html(note)
         self.grid.show(images[self.indices], self.labels, predicted_digits(self.outputs))
         self.pick(0)
 
@@ -165,14 +171,6 @@ class SamplesPage(HBox):
         "Make the chosen digit the selection."
         if len(self.indices):
             self.session.select_sample(int(self.indices[self.place]))
-
-# %% ../../nbs/dashboard/83_digit_pages.ipynb #f25a1362
-def samples_note(n: int, wrong: bool, mistakes: int) -> str:
-    "A sentence about what the grid shows."
-    text = "Below each digit is its label; where it was read wrongly an arrow leads to the answer."
-    if wrong:
-        text = f"{n or 'None'} of the {mistakes} test digits that this version reads wrongly."
-    return f'<p class="mnb-soft mnb-small">{text}</p>'
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #14601939
 class EvaluationPage(VBox):
@@ -306,7 +304,7 @@ class DigitList(VBox):
     def pick(self, at: int) -> None:
         "Enlarge one of the digits that are shown."
         self.position = self.first + at
-        update_digit_list(self)
+        self.update()
 
     def select(self) -> None:
         "Make the enlarged digit the selection."
@@ -317,37 +315,35 @@ class DigitList(VBox):
         "Flag the enlarged digit or remove its flag."
         index = int(self.indices[self.position])
         report_errors(lambda: set_flag(index, flagged=index not in read_flags()), self.show_problem)
-        update_digit_list(self)
+        self.update()
 
-# %% ../../nbs/dashboard/83_digit_pages.ipynb #801131ee
-def known_flags(digit_list: DigitList) -> set[int]:
-    "The flagged digits; on an error none, and the error is shown."
-    try:
-        return read_flags()
-    except MnistNbError as e:
-        digit_list.show_problem(e)
-        return set()
+    def known_flags(self) -> set[int]:
+        "The flagged digits; on an error none, and the error is shown."
+        try:
+            return read_flags()
+        except MnistNbError as e:
+            self.show_problem(e)
+            return set()
 
-# %% ../../nbs/dashboard/83_digit_pages.ipynb #cdcf84d7
-def update_digit_list(digit_list: DigitList) -> None:
-    "Update the enlarged digit of a list, and the flags."
-    flags = known_flags(digit_list)
-    visible = digit_list.indices[digit_list.first : digit_list.first + LIST_SIZE]
-    for tile, index in zip(digit_list.grid.tiles, visible, strict=False):
-        tile.description = tile.description.rstrip(" ⚑") + " ⚑" * (index in flags)
-    digit_list.detail.value = ""
-    digit_list.flag.disabled = not len(digit_list.indices)
-    if not len(digit_list.indices):
-        digit_list.on_show(None)
-        return
-    index = int(digit_list.indices[digit_list.position])
-    images, labels = digit_list.session.digits
-    outputs = digit_list.session.test_outputs()[index]
-    digit_list.flag.description = "Remove the flag" if index in flags else "Its label looks wrong"
-    digit_list.detail.value = sample_html(images[index], labels[index], outputs)
-    digit_list.grid.choose(digit_list.position - digit_list.first)
-    digit_list.select()
-    digit_list.on_show(index)
+    def update(self) -> None:
+        "Update the enlarged digit and the flags."
+        flags = self.known_flags()
+        visible = self.indices[self.first : self.first + LIST_SIZE]
+        for tile, index in zip(self.grid.tiles, visible, strict=False):
+            tile.description = tile.description.rstrip(" ⚑") + " ⚑" * (index in flags)
+        self.detail.value = ""
+        self.flag.disabled = not len(self.indices)
+        if not len(self.indices):
+            self.on_show(None)
+            return
+        index = int(self.indices[self.position])
+        images, labels = self.session.digits
+        outputs = self.session.test_outputs()[index]
+        self.flag.description = "Remove the flag" if index in flags else "Its label looks wrong"
+        self.detail.value = sample_html(images[index], labels[index], outputs)
+        self.grid.choose(self.position - self.first)
+        self.select()
+        self.on_show(index)
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #de36b225
 class MistakesPage(HBox):
@@ -355,7 +351,7 @@ class MistakesPage(HBox):
 
     def __init__(self, session: Session):
         self.session = session
-        self.labels_and_outputs: tuple | None = None
+        self.outputs: np.ndarray | None = None
         self.index = np.zeros(0, int)
         self.view = ToggleButtons(options=VIEWS.items(), tooltips=VIEW_HELP)
         self.matrix = ConfusionMatrix(self.show_cell)
@@ -388,37 +384,89 @@ class MistakesPage(HBox):
 
     def start(self) -> None:
         "Read all test digits."
-        self.labels_and_outputs = None
+        self.outputs = None
         self.note.value = progress_html("Reading the 10,000 test digits")
         self.show_view()
-
-        def load(on_progress):
-            outputs = self.session.test_outputs(on_progress)
-            return self.session.digits[1], outputs
-
         run_in_background(
-            load,
-            lambda loaded, problem: show_outputs(self, loaded, problem),
+            self.session.test_outputs,
+            self.on_loaded,
             lambda bar: setattr(self.note, "value", bar),
         )
+
+    def on_loaded(self, outputs: np.ndarray | None, problem: object) -> None:
+        "Show the mistakes, or why there are none to show."
+        self.show_problem(problem)
+        self.outputs = outputs
+        if outputs is None:
+            return
+        labels = self.session.digits[1]
+        self.digits = predicted_digits(outputs)
+        wrong = np.flatnonzero(self.digits != labels)
+        confusion = np.zeros((NUM_CLASSES, NUM_CLASSES), int)
+        np.add.at(confusion, (labels, self.digits), 1)
+        self.matrix.show(confusion)
+        self.matrix.choose(None)
+        self.mistakes = rank_by_confidence(wrong, labels, outputs)
+        self.next.disabled = not len(wrong)
+        selection = self.session.selection
+        self.show(self.mistakes, "All mistakes")
+        self.session.selection = selection or self.session.selection
+        self.show_view()
 
     def show_view(self) -> None:
         "Show the table or a map."
         is_map = self.view.value != TABLE_VIEW
-        ready = self.labels_and_outputs is not None
+        ready = self.outputs is not None
         set_visible(self.view, self.side, visible=ready)
         set_visible(self.matrix, visible=ready and not is_map)
         set_visible(self.map, visible=ready and is_map)
         if ready and is_map:
-            show_map(self)
+            self.show_map()
         elif ready:
-            self.note.value = TABLE_NOTE
+            self.note.value = note_html("Click a count to see the digits behind it.")
+
+    def show_map(self) -> None:
+        "Show a map as soon as it is made; t-SNE takes a child process about a minute."
+        method, session = self.view.value, self.session
+        version = session.reader.version
+
+        def show_result(points, problem):
+            current = session.reader and session.reader.version
+            if (self.view.value, current) != (method, version):
+                return
+            self.show_problem(problem)
+            if problem:
+                return
+            self.index = points["index"].astype(int)
+            labels = session.digits[1][self.index]
+            self.map.show(points["x"], points["y"], labels, self.digits[self.index] != labels)
+            set_visible(self.map, visible=True)
+            self.note.value = note_html(
+                "Digits that look alike to the network lie near each other; a ring marks a mistake."
+                " Click one, or walk with the arrow keys."
+            )
+            self.digit_list.update()
+
+        def load():
+            return digit_map(method, version, session.registry)
+
+        path = cache_path(method, version, session.registry)
+        set_visible(self.map, visible=False)
+        slow = method != "PCA" and not path.exists()
+        self.note.value = progress_html(
+            "Making the map, once for each version"
+            + ": about a minute. The table and other pages work meanwhile." * slow
+        )
+        if method == "PCA":
+            run_in_background(load, show_result)
+        else:
+            arguments = ("analysis.explanation", "digit_map", method, version)
+            background_job(session, path, load, show_result, *arguments)
 
     def show_cell(self, label: int, digit: int) -> None:
         "Show the digits of a cell."
-        if self.labels_and_outputs:
-            labels, _ = self.labels_and_outputs
-            in_cell = (labels == label) & (self.digits == digit)
+        if self.outputs is not None:
+            in_cell = (self.session.digits[1] == label) & (self.digits == digit)
             self.show(np.flatnonzero(in_cell), f"{label} read as {digit}")
 
     def show_around(self, place: int) -> None:
@@ -429,15 +477,14 @@ class MistakesPage(HBox):
 
     def show(self, indices: Sequence[int] | np.ndarray, heading: str) -> None:
         "Show some test digits, the worst first."
-        if self.labels_and_outputs:
-            labels, outputs = self.labels_and_outputs
-            self.digit_list.show(
-                rank_by_confidence(np.asarray(indices, int), labels, outputs), heading
-            )
+        if self.outputs is not None:
+            labels = self.session.digits[1]
+            ranked = rank_by_confidence(np.asarray(indices, int), labels, self.outputs)
+            self.digit_list.show(ranked, heading)
 
     def mark_on_map(self, index: int | None) -> None:
         "Mark the enlarged digit on the map, and update the number of flags."
-        count = len(known_flags(self.digit_list))
+        count = len(self.digit_list.known_flags())
         set_visible(self.flags, visible=count > 0)
         self.flags.description = f"Flagged: {count}"
         if self.view.value != TABLE_VIEW and index is not None and index in self.index:
@@ -457,73 +504,6 @@ class MistakesPage(HBox):
         digit_list.show_from(at - at % LIST_SIZE)
         digit_list.pick(at % LIST_SIZE)
 
-# %% ../../nbs/dashboard/83_digit_pages.ipynb #be2fc8cf
-TABLE_NOTE = '<p class="mnb-soft mnb-small">Click a count to see the digits behind it.</p>'
-
-# %% ../../nbs/dashboard/83_digit_pages.ipynb #78d3d522
-def show_outputs(page: MistakesPage, loaded: tuple | None, problem: object) -> None:
-    "Show labels and outputs, or why there are none."
-    page.show_problem(problem)
-    page.labels_and_outputs = loaded
-    if loaded is None:
-        return
-    labels, outputs = loaded
-    page.digits = predicted_digits(outputs)
-    wrong = np.flatnonzero(page.digits != labels)
-    pairs = NUM_CLASSES * labels.astype(int) + page.digits
-    counts = np.bincount(pairs, minlength=NUM_CLASSES**2)
-    page.matrix.show(counts.reshape(NUM_CLASSES, NUM_CLASSES))
-    page.matrix.choose(None)
-    page.mistakes = rank_by_confidence(wrong, labels, outputs)
-    page.next.disabled = not len(wrong)
-    selection = page.session.selection
-    page.show(page.mistakes, "All mistakes")
-    page.session.selection = selection or page.session.selection
-    page.show_view()
-
-# %% ../../nbs/dashboard/83_digit_pages.ipynb #4653017d
-def show_map(page: MistakesPage) -> None:
-    "Show a map as soon as it is made; t-SNE takes a child process about a minute."
-    session = page.session
-    method = page.view.value
-    version = session.reader.version
-
-    def show_result(points, problem):
-        current = session.reader and session.reader.version
-        if (page.view.value, current) != (method, version):
-            return
-        page.show_problem(problem)
-        if problem:
-            return
-        page.index = points["index"].astype(int)
-        labels = page.labels_and_outputs[0][page.index]
-        page.map.show(points["x"], points["y"], labels, page.digits[page.index] != labels)
-        set_visible(page.map, visible=True)
-        page.note.value = MAP_NOTE
-        update_digit_list(page.digit_list)
-
-    def load():
-        return digit_map(method, version, session.registry)
-
-    path = cache_path(method, version, session.registry)
-    set_visible(page.map, visible=False)
-    slow = method != "PCA" and not path.exists()
-    page.note.value = progress_html(
-        "Making the map, once for each version"
-        + ": about a minute. The table and other pages work meanwhile." * slow
-    )
-    if method == "PCA":
-        run_in_background(load, show_result)
-    else:
-        arguments = ("analysis.explanation", "digit_map", method, version)
-        background_job(session, path, load, show_result, *arguments)
-
-# %% ../../nbs/dashboard/83_digit_pages.ipynb #f080d792
-MAP_NOTE = (
-    '<p class="mnb-soft mnb-small">Digits that look alike to the network lie near each other; '
-    "a ring marks a mistake. Click one, or walk with the arrow keys.</p>"
-)
-
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #71fbd946
 READ_ROUNDS, NUM_HARDEST = 10, 100
 
@@ -532,13 +512,6 @@ def hard_indices(outputs: np.ndarray, labels: np.ndarray, rng: np.random.Generat
     "Random indices among the test digits that are hardest for the network."
     hardest = outputs[np.arange(len(labels)), labels].argsort()[:NUM_HARDEST]
     return rng.choice(hardest, min(READ_ROUNDS, len(hardest)), replace=False)
-
-# %% ../../nbs/dashboard/83_digit_pages.ipynb #98f084a5
-def game_result(visitor_score: int, network_score: int) -> str:
-    "Who won, in a sentence."
-    if visitor_score == network_score:
-        return "A draw."
-    return "You beat the network!" if visitor_score > network_score else "The network wins."
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #5e83d05a
 def game_html(
@@ -557,7 +530,6 @@ def game_html(
         count=len(labels),
         visitor_score=visitor_score,
         network_score=network_score,
-        result=game_result(visitor_score, network_score),
         over=len(rounds) == len(labels),
     )
 
@@ -568,8 +540,6 @@ class ReadGame(VBox):
     def __init__(self, session: Session):
         self.session = session
         self.rng = np.random.default_rng()
-        self.guesses: list[int] = []
-        self.indices = np.zeros(0, int)
         self.picture = add_classes(HTML(), "mnb-puzzle")
         self.state = add_classes(HTML(), "mnb-live")
         self.note = HTML()
@@ -590,22 +560,22 @@ class ReadGame(VBox):
 
     def start(self) -> None:
         "Start a game."
-        self.guesses = []
+        self.guesses: list[int] = []
         self.indices = np.zeros(0, int)
         self.note.value = progress_html("Looking for hard digits")
         self.show()
         run_in_background(
-            lambda on_progress: (self.session.test_outputs(on_progress), *self.session.digits),
+            self.session.test_outputs,
             self.on_loaded,
             lambda bar: setattr(self.note, "value", bar),
         )
 
-    def on_loaded(self, loaded: tuple | None, problem: object) -> None:
-        "Start with outputs, images and labels, or show why there are none."
+    def on_loaded(self, outputs: np.ndarray | None, problem: object) -> None:
+        "Show the first round, or why there is none."
         self.note.value = problem_html(problem)
-        if loaded is None:
+        if outputs is None:
             return
-        outputs, images, labels = loaded
+        images, labels = self.session.digits
         self.guesses = []
         self.indices = hard_indices(outputs, labels, self.rng)
         self.images = images[self.indices]
@@ -629,7 +599,10 @@ class ReadGame(VBox):
         if count:
             self.state.value = game_html(self.images, self.labels, self.guesses, self.digits)
         if at < count:
-            self.picture.value = digit_html(self.images[at], "a handwritten digit to read")
+            description = "a handwritten digit to read"
+            self.picture.value = render(
+                "digit", picture=self.images[at], description=description, caption=""
+            )
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #5ba60cd3
 DRAW_ROUNDS, DRAW_SECONDS = 5, 10.0
@@ -643,7 +616,6 @@ class DrawGame(VBox):
         self.rng = np.random.default_rng()
         self.targets: list[int] = []
         self.results: list[float | None] = []
-        self.started = 0.0
         self.pad = DrawingPad(self.read, hint="Draw here")
         self.state = add_classes(HTML(), "mnb-live")
         self.start_button = button(
