@@ -44,25 +44,30 @@ from ..vision.preprocessing import png_data_url
 Values = Sequence[int] | Sequence[float] | np.ndarray
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #7d07f765
-def read_page_file(name: str) -> str:
-    "The text of a file in `mnist_nb/pages`."
-    return (PACKAGE_FOLDER / "pages" / name).read_text(encoding="utf8")
+def style_html() -> str:
+    "The style sheet of all widgets, as HTML."
+    css = (PACKAGE_FOLDER / "pages" / "dashboard.css").read_text(encoding="utf8")
+    return f"<style>{css}</style>"
+
+# %% ../../nbs/dashboard/80_widgets.ipynb #3ecfff36
+def add_classes(widget, *names: str):
+    "Add CSS classes to a widget; returns it."
+    for name in names:
+        widget.add_class(name)
+    return widget
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #8c96d352
 def style_sheet() -> HTML:
     """The style sheet of all widgets, to be shown once on a page; it applies to elements of the
     class `mnb`.
     """
-    style = HTML(f"<style>{read_page_file('dashboard.css')}</style>")
-    style.add_class("mnb-style")
-    return style
+    return add_classes(HTML(style_html()), "mnb-style")
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #aa00cc01
 def static_html(html: str, width: int = 640) -> StaticHTML:
     "A piece of a page with its style sheet, to be stored in a notebook."
-    style = read_page_file("dashboard.css")
     box = f"max-width:{width}px;padding:14px"
-    return StaticHTML(f'<style>{style}</style><div class="mnb" style="{box}">{html}</div>')
+    return StaticHTML(f'{style_html()}<div class="mnb" style="{box}">{html}</div>')
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #d6a28f2d
 def digit_name(digit: int | None) -> str:
@@ -82,24 +87,13 @@ def jinja_environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {
-        "confidence": confidence_text,
-        "digit_name": digit_name,
-        "png": png_data_url,
-    }
+    environment.filters.update(confidence=confidence_text, digit_name=digit_name, png=png_data_url)
     return environment
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #42270b9d
 def render(template: str, **values) -> str:
     "HTML from a template; its values are escaped."
     return jinja_environment().get_template(f"{template}.html.j2").render(**values)
-
-# %% ../../nbs/dashboard/80_widgets.ipynb #3ecfff36
-def add_classes(widget, *names: str):
-    "Add CSS classes to a widget; returns it."
-    for name in names:
-        widget.add_class(name)
-    return widget
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #6434f6b6
 def button(text: str, on_click: Callable, tooltip: str = "", **options) -> Button:
@@ -109,6 +103,14 @@ def button(text: str, on_click: Callable, tooltip: str = "", **options) -> Butto
     return widget
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #3f66bc6e
+def frame_chosen(buttons, previous, chosen) -> None:
+    "Frame the chosen one of some buttons and not the previous one; None is no button."
+    if previous is not None:
+        buttons[previous].remove_class("mnb-chosen")
+    if chosen is not None:
+        buttons[chosen].add_class("mnb-chosen")
+
+
 def set_visible(*widgets: Widget, visible: object) -> None:
     "Show some widgets, or hide them."
     for widget in widgets:
@@ -235,12 +237,10 @@ def bars_html(probabilities: Values, best: int | None = None, no_digit: float | 
     """The probabilities of the ten digits, and that of `no_digit`, as bars; the row with the index
     `best` is emphasised.
     """
-    names = [str(digit) for digit in range(NUM_CLASSES)]
-    shares = [float(share) for share in probabilities]
+    rows: list[tuple] = [*enumerate(map(float, probabilities))]
     if no_digit is not None:
-        names.append("none")
-        shares.append(no_digit)
-    return render("bars", rows=[*zip(names, shares, strict=True)], best=best)
+        rows.append(("none", no_digit))
+    return render("bars", rows=rows, best=best)
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #ea81d907
 class ProbabilityBars(HTML):
@@ -260,11 +260,11 @@ class ProbabilityBars(HTML):
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #04692542
 CONFIDENCE_WORDS = (
-    (0.99, "very sure"),
-    (0.9, "sure"),
-    (0.7, "fairly sure"),
-    (0.5, "not sure"),
-    (0.0, "a guess"),
+    (0.99, "Very sure"),
+    (0.9, "Sure"),
+    (0.7, "Fairly sure"),
+    (0.5, "Not sure"),
+    (0.0, "A guess"),
 )
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #efbda92e
@@ -272,11 +272,6 @@ def confidence_label(confidence: float) -> str:
     "A confidence in words and in percent."
     word = next(word for least, word in CONFIDENCE_WORDS if confidence >= least)
     return f"{word}, {confidence_text(confidence)}"
-
-# %% ../../nbs/dashboard/80_widgets.ipynb #46964789
-def digit_html(picture: np.ndarray, description: str, caption: str = "") -> str:
-    "A picture of 28 by 28 pixels with a description and a caption."
-    return render("digit", picture=picture, description=description, caption=caption)
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #a38ca881
 def runner_up_text(*others: tuple[str, float]) -> str:
@@ -318,15 +313,9 @@ def digit_reading_html(reading: Reading) -> str:
     if reading.rejected:
         detail = reading.hint or f"if it were one, most likely {digit_name(best)}"
         return answer_html("?", "Not a digit", detail, reading.picture, bars, caption)
-    title = confidence_label(reading.confidence).capitalize()
+    title = confidence_label(reading.confidence)
     detail = runner_up_text(("no digit at all", none), (digit_name(second), shares[second]))
     return answer_html(str(reading.digit), title, detail, reading.picture, bars, caption)
-
-# %% ../../nbs/dashboard/80_widgets.ipynb #7135d105
-def placeholder_html(title: str, detail: str) -> str:
-    "What is shown in place of an answer when there is nothing to read."
-    blank = np.zeros((28, 28), np.uint8)
-    return answer_html("–", title, detail, blank, bars_html(np.zeros(NUM_CLASSES), None, 0.0))
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #3f1c0f01
 def least_confident(number: Number) -> int:
@@ -347,10 +336,9 @@ def number_html(number: Number, chosen: int | None = None) -> str:
     return render(
         "number",
         number=str(number),
-        title=confidence_label(number.confidence).capitalize(),
+        title=confidence_label(number.confidence),
         parts=[(each.text, each) for each in number.digits],
-        notes=[number.reason] * bool(number.reason)
-        + [f"with its signs {number.signed}"] * bool(number.signs),
+        notes=filter(None, [number.reason, number.signs and f"with its signs {number.signed}"]),
         place=place,
         is_least=place == least,
         bars=bars_html(shares, best, none),
@@ -391,7 +379,9 @@ class ReadingView(HTML):
         if problem:
             self.value = problem_html(problem)
         elif not reading or (isinstance(reading, Reading) and reading.prepared.empty):
-            self.value = placeholder_html(*self.placeholder_text)
+            bars = bars_html(np.zeros(NUM_CLASSES), None, 0.0)
+            blank = np.zeros((28, 28), np.uint8)
+            self.value = answer_html("–", *self.placeholder_text, blank, bars)
         elif isinstance(reading, Number):
             self.value = number_html(reading, chosen)
         else:
@@ -430,6 +420,10 @@ def erase_strokes(lines: Sequence, path: Sequence, radius: float) -> list:
 class Strokes:
     """What a pen has drawn, with undo and redo.
 
+    Parameters
+    ----------
+    on_change : called without arguments after each event of the pen.
+
     Attributes
     ----------
     lines : the strokes, each a list of points (x, y).
@@ -439,7 +433,8 @@ class Strokes:
     needs_repaint : whether something that is painted was erased.
     """
 
-    def __init__(self):
+    def __init__(self, on_change: Callable[[], object] = lambda: None):
+        self.on_change = on_change
         self.lines: list = []
         self.pointer = ""
         self.unpainted: list = []
@@ -461,6 +456,7 @@ class Strokes:
         else:
             self.lines.append([(x, y)])
             self.unpainted.append([(x, y)])
+        self.on_change()
 
     def move(self, points: Sequence) -> None:
         "Move the pen along some points, if it is down."
@@ -473,10 +469,13 @@ class Strokes:
         else:
             self.unpainted.append(path)
             self.lines[-1] = [*self.lines[-1], *points]
+        self.on_change()
 
     def lift(self) -> None:
-        "Take the pen up."
-        self.pointer = ""
+        "Take the pen up, if it is down."
+        if self.pointer:
+            self.pointer = ""
+            self.on_change()
 
     def save_state(self) -> None:
         "Save the drawing for undo."
@@ -543,23 +542,6 @@ ERASER_RADIUS = 24
 PENS = {"Thin": 9, "Medium": 17, "Thick": 28, "Eraser": ERASER}
 INK_COLOUR, PAPER_COLOUR = "#101820", "#ffffff"
 
-# %% ../../nbs/dashboard/80_widgets.ipynb #7ece5772
-def overlay_html(pad: "DrawingPad", boxes: Sequence = ()) -> str:
-    "What lies over the canvas: a hint while it is empty, and a labelled box for each digit."
-    width, height = pad.size
-    placed = [
-        (label, 100 * x / width, 100 * y / height, 100 * w / width, 100 * h / height)
-        for label, (x, y, w, h) in boxes
-    ]
-    return render(
-        "overlay",
-        inked=bool(pad.lines),
-        pen=2 * ERASER_RADIUS if pad.pen.value == ERASER else pad.pen.value,
-        erasing=pad.pen.value == ERASER,
-        hint=pad.hint,
-        boxes=placed,
-    )
-
 # %% ../../nbs/dashboard/80_widgets.ipynb #e577e623
 class DrawingPad(VBox):
     """A canvas to draw on with mouse, pen or finger, with undo, redo, clear, three pens and an
@@ -581,7 +563,8 @@ class DrawingPad(VBox):
         self.size = size
         self.hint = hint
         self.on_change = on_change or (lambda: None)
-        self.strokes = Strokes()
+        self.changed = Throttle(self._update)
+        self.strokes = Strokes(self.changed)
         self.ink_width = PENS["Medium"]
         self.pen = ToggleButtons(
             options=PENS.items(),
@@ -590,24 +573,21 @@ class DrawingPad(VBox):
         )
         self.canvas = Canvas(width=size[0], height=size[1])
         self.overlay = add_classes(HTML(), "mnb-over")
-        self.changed = Throttle(self._update)
-        self.undo_button = add_classes(
-            button("Undo", self.undo, "undo the last change (Ctrl+Z)"), "mnb-undo"
-        )
-        self.redo_button = add_classes(button("Redo", self.redo, "redo it (Ctrl+Y)"), "mnb-redo")
-        self.clear_button = add_classes(
-            button("Clear", self.clear, "clear the sheet (Esc or Delete)"), "mnb-clear"
-        )
-        edit = HBox([self.undo_button, self.redo_button, self.clear_button])
-        tools = HBox([self.pen, add_classes(edit, "mnb-edit")])
+        self.undo_button = button("Undo", self.undo, "undo the last change (Ctrl+Z)")
+        self.redo_button = button("Redo", self.redo, "redo it (Ctrl+Y)")
+        self.clear_button = button("Clear", self.clear, "clear the sheet (Esc or Delete)")
+        edit_buttons = [self.undo_button, self.redo_button, self.clear_button]
+        for widget, action in zip(edit_buttons, ("undo", "redo", "clear"), strict=True):
+            widget.add_class(f"mnb-{action}")
+        tools = HBox([self.pen, add_classes(HBox(edit_buttons), "mnb-edit")])
         sheet = VBox([self.canvas, self.overlay])
         super().__init__([add_classes(sheet, "mnb-sheet"), add_classes(tools, "mnb-tools")])
         add_classes(self, "mnb", "mnb-pad")
         self.pen.observe(lambda _: self._apply_pen(), "value")
-        connect_pen_events(self)
+        self._connect_canvas()
         self.show_boxes()
         self._update_tools()
-        repaint(self)
+        self._repaint()
 
     @property
     def lines(self) -> list:
@@ -635,18 +615,30 @@ class DrawingPad(VBox):
 
     def set_strokes(self, lines: Sequence) -> None:
         "Replace the strokes; `undo` brings the old ones back."
-        self.strokes.lift()
+        self.strokes.pointer = ""
         self.strokes.replace(lines)
         self.redraw()
 
     def redraw(self) -> None:
         "Repaint the canvas and report the change."
-        repaint(self)
+        self._repaint()
         self.changed()
 
     def show_boxes(self, boxes: Sequence = ()) -> None:
         "Show labelled boxes, pairs of a text and (left, top, width, height), over the canvas."
-        self.overlay.value = overlay_html(self, boxes)
+        width, height = self.size
+        is_eraser = self.pen.value == ERASER
+        self.overlay.value = render(
+            "overlay",
+            inked=bool(self.lines),
+            pen=2 * ERASER_RADIUS if is_eraser else self.pen.value,
+            erasing=is_eraser,
+            hint=self.hint,
+            boxes=[
+                (label, 100 * x / width, 100 * y / height, 100 * w / width, 100 * h / height)
+                for label, (x, y, w, h) in boxes
+            ],
+        )
 
     def _apply_pen(self):
         self.strokes.eraser_radius = ERASER_RADIUS if self.pen.value == ERASER else 0
@@ -656,10 +648,10 @@ class DrawingPad(VBox):
 
     def _update(self):
         if self.strokes.needs_repaint:
-            repaint(self)
+            self._repaint()
         else:
             with hold_canvas():
-                draw_pending(self)
+                self._paint_pending()
         self._update_tools()
         self.on_change()
 
@@ -668,74 +660,54 @@ class DrawingPad(VBox):
         self.redo_button.disabled = not self.strokes.redo_stack
         self.clear_button.disabled = not self.strokes.lines
 
-# %% ../../nbs/dashboard/80_widgets.ipynb #713ad2f5
-def draw_pending(pad: DrawingPad) -> None:
-    "Paint the pieces of line that are not painted yet."
-    for piece in pad.strokes.unpainted:
-        dot = [*piece, (piece[0][0] + 0.1, piece[0][1])]
-        pad.canvas.stroke_lines(np.array(piece if len(piece) > 1 else dot))
-    pad.strokes.unpainted.clear()
+    def _paint_pending(self):
+        for piece in self.strokes.unpainted:
+            dot = [*piece, (piece[0][0] + 0.1, piece[0][1])]
+            self.canvas.stroke_lines(np.array(piece if len(piece) > 1 else dot))
+        self.strokes.unpainted.clear()
 
-# %% ../../nbs/dashboard/80_widgets.ipynb #422cea2e
-def repaint(pad: DrawingPad) -> None:
-    "Paint the whole drawing."
-    canvas = pad.canvas
-    pad.strokes.unpainted = [list(line) for line in pad.strokes.lines]
-    pad.strokes.needs_repaint = False
-    with hold_canvas():
-        canvas.fill_style = PAPER_COLOUR
-        canvas.stroke_style = INK_COLOUR
-        canvas.line_width = pad.ink_width
-        canvas.line_cap = "round"
-        canvas.line_join = "round"
-        canvas.fill_rect(0, 0, *pad.size)
-        draw_pending(pad)
+    def _repaint(self):
+        self.strokes.unpainted = [list(line) for line in self.strokes.lines]
+        self.strokes.needs_repaint = False
+        with hold_canvas():
+            self.canvas.fill_style = PAPER_COLOUR
+            self.canvas.stroke_style = INK_COLOUR
+            self.canvas.line_width = self.ink_width
+            self.canvas.line_cap = "round"
+            self.canvas.line_join = "round"
+            self.canvas.fill_rect(0, 0, *self.size)
+            self._paint_pending()
 
-# %% ../../nbs/dashboard/80_widgets.ipynb #4b1f0b4c
-def connect_pen_events(pad: DrawingPad) -> None:
-    "Connect the canvas's events with the strokes."
-    strokes = pad.strokes
-    canvas = pad.canvas
+    def _connect_canvas(self):
+        canvas, strokes = self.canvas, self.strokes
 
-    def mouse_down(x, y):
-        strokes.press(x, y)
-        pad.changed()
+        def mouse_move(x, y):
+            if strokes.pointer == "mouse":
+                strokes.move([(x, y)])
 
-    def mouse_move(x, y):
-        if strokes.pointer == "mouse":
-            strokes.move([(x, y)])
-            pad.changed()
+        def touch_start(points):
+            if points:
+                strokes.press(*points[0], "touch")
 
-    def touch_start(points):
-        if points:
-            strokes.press(*points[0], "touch")
-            pad.changed()
+        def touch_move(points):
+            strokes.move(points if strokes.pointer == "mouse" else points[:1])
 
-    def touch_move(points):
-        strokes.move(points if strokes.pointer == "mouse" else points[:1])
-        pad.changed()
+        def touch_end(points):
+            if not points:
+                strokes.lift()
 
-    def lift(*_):
-        if strokes.pointer:
-            strokes.lift()
-            pad.changed()
+        def ready():
+            _CANVAS_MANAGER._current_canvas = None
+            self._repaint()
 
-    def touch_end(points):
-        if not points:
-            lift()
-
-    def ready():
-        _CANVAS_MANAGER._current_canvas = None
-        repaint(pad)
-
-    canvas.on_mouse_down(mouse_down)
-    canvas.on_mouse_move(mouse_move)
-    canvas.on_touch_start(touch_start)
-    canvas.on_touch_move(touch_move)
-    canvas.on_touch_end(touch_end)
-    for event in (canvas.on_mouse_up, canvas.on_mouse_out, canvas.on_touch_cancel):
-        event(lift)
-    canvas.on_client_ready(ready)
+        canvas.on_mouse_down(strokes.press)
+        canvas.on_mouse_move(mouse_move)
+        canvas.on_touch_start(touch_start)
+        canvas.on_touch_move(touch_move)
+        canvas.on_touch_end(touch_end)
+        for event in (canvas.on_mouse_up, canvas.on_mouse_out, canvas.on_touch_cancel):
+            event(lambda *_: strokes.lift())
+        canvas.on_client_ready(ready)
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #26a3aa5c
 MAX_UPLOAD_BYTES = 8_000_000
@@ -743,16 +715,12 @@ MAX_UPLOAD_BYTES = 8_000_000
 # %% ../../nbs/dashboard/80_widgets.ipynb #2472e552
 def read_upload(file: dict) -> tuple[str, bytes, str]:
     "A file's name, its bytes, and a problem or ''."
-    size = file["size"]
-    if file["type"].startswith("too-large/"):
-        size = int(file["type"].partition("/")[2])
+    kind, _, real_size = file["type"].partition("/")
+    size = int(real_size) if kind == "too-large" else file["size"]
     if size <= MAX_UPLOAD_BYTES:
         return file["name"], bytes(file["content"]), ""
-    problem = (
-        f"{size / 1e6:.1f} MB are too large, at most {MAX_UPLOAD_BYTES / 1e6:.0f} MB can be sent; "
-        "scale the picture down first"
-    )
-    return file["name"], b"", problem
+    limit = f"at most {MAX_UPLOAD_BYTES / 1e6:.0f} MB can be sent; scale the picture down first"
+    return file["name"], b"", f"{size / 1e6:.1f} MB are too large, {limit}"
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #4201d8c2
 class ImageUpload(FileUpload):
@@ -804,38 +772,28 @@ class DigitGrid(VBox):
         super().__init__([self.pictures, self.box])
         add_classes(self, "mnb")
 
-    def _tile(self) -> Button:
-        place = len(self.tiles)
-        tile = button("", lambda: self.on_pick(place), **self.shared)
-        return add_classes(tile, "mnb-tile", f"{self.name}-{place}")
-
     def show(
         self, pictures: Sequence[np.ndarray] | np.ndarray, labels: Values, digits: Values
     ) -> None:
         """Show pictures of 28 by 28 pixels, each with its label and how it was read; 10 is no
         digit.
         """
-        while len(self.tiles) < len(pictures):
-            self.tiles.append(self._tile())
+        for place in range(len(self.tiles), len(pictures)):
+            tile = button("", partial(self.on_pick, place), **self.shared)
+            self.tiles.append(add_classes(tile, "mnb-tile", f"{self.name}-{place}"))
         self.pictures.value = tiles_style(self.name, pictures)
         for tile, label, digit in zip(self.tiles, labels, digits, strict=False):
             truth, answer = ("–" if each == NUM_CLASSES else each for each in (label, digit))
             right = label == digit
             tile.description = f"{truth} ✓" if right else f"{truth} → {answer} ✗"
             tile.tooltip = f"really {truth}, read as {answer}: {'right' if right else 'wrong'}"
-            if right:
-                tile.remove_class("mnb-wrong")
-            else:
-                tile.add_class("mnb-wrong")
+            (tile.remove_class if right else tile.add_class)("mnb-wrong")
         self.box.children = self.tiles[: len(pictures)]
         self.choose(None)
 
     def choose(self, place: int | None) -> None:
         "Frame a digit, or none."
-        if self.chosen is not None:
-            self.tiles[self.chosen].remove_class("mnb-chosen")
-        if place is not None:
-            self.tiles[place].add_class("mnb-chosen")
+        frame_chosen(self.tiles, self.chosen, place)
         self.chosen = place
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #4d2f6bca
@@ -863,25 +821,25 @@ class ChartFrame:
     y: tuple[float, float]
     width: int = 360
     height: int = 200
-    margins: tuple[int, int, int, int] = (52, 10, 12, 40)
+    margins = 52, 10, 12, 40  # left, top, right, bottom
 
     def to_pixels(self, x: float, y: float) -> tuple[float, float]:
         "A point in pixels from the left and from the top; y is clipped to its range."
         y = min(max(y, self.y[0]), self.y[1])
+        x_share = (x - self.x[0]) / (self.x[1] - self.x[0])
+        y_share = (y - self.y[0]) / (self.y[1] - self.y[0])
         left, top, right, bottom = self.margins
         return (
-            left + (x - self.x[0]) / (self.x[1] - self.x[0]) * (self.width - left - right),
-            self.height
-            - bottom
-            - (y - self.y[0]) / (self.y[1] - self.y[0]) * (self.height - top - bottom),
+            left + x_share * (self.width - left - right),
+            self.height - bottom - y_share * (self.height - top - bottom),
         )
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #91c2260b
-def axes_svg(frame: ChartFrame, x_name: str, y_name: str) -> str:
-    "A chart's axes with tick values and names."
+def chart_svg(frame: ChartFrame, x_name: str, y_name: str, inner: str, label: str) -> str:
+    "A chart: its axes with tick values and names, what is in it, a label for screen readers."
     left, right = (frame.to_pixels(x, frame.y[0])[0] for x in frame.x)
     return render(
-        "axes",
+        "chart",
         rows=[(f"{y:.6g}", frame.to_pixels(frame.x[0], y)[1]) for y in tick_values(*frame.y)],
         columns=[(f"{x:.6g}", frame.to_pixels(x, frame.y[0])[0]) for x in tick_values(*frame.x, 6)],
         left=left,
@@ -890,6 +848,8 @@ def axes_svg(frame: ChartFrame, x_name: str, y_name: str) -> str:
         frame=frame,
         x_name=x_name,
         y_name=y_name,
+        inner=inner,
+        label=label,
     )
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #b1a2cf64
@@ -897,18 +857,9 @@ def path_svg(frame: ChartFrame, points: Sequence, kind: str, dots: bool = False)
     "A line through some points, optionally with dots."
     places = [frame.to_pixels(*point) for point in points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    line = f'<polyline class="{kind}" points="{path}"/>'
-    if dots:
-        line += "".join(
-            f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>' for x, y in places
-        )
-    return line
-
-# %% ../../nbs/dashboard/80_widgets.ipynb #beac682b
-def chart_svg(frame: ChartFrame, inner: str, label: str) -> str:
-    "A chart with a label for screen readers."
-    head = f'<svg class="mnb-chart" viewBox="0 0 {frame.width} {frame.height}" role="img"'
-    return f'{head} aria-label="{escape(label)}">{inner}</svg>'
+    dot = f'<circle class="{kind}" cx="{{:.1f}}" cy="{{:.1f}}" r="3.5"/>'
+    circles = "".join(dot.format(*place) for place in places if dots)
+    return f'<polyline class="{kind}" points="{path}"/>{circles}'
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #5dd7c12f
 def line_chart_html(
@@ -930,9 +881,7 @@ def line_chart_html(
         if points
     )
     last = ", ".join(f"{name} {points[-1][1]:.4g}" for name, points in series.items() if points)
-    chart = chart_svg(
-        frame, axes_svg(frame, x_name, y_name) + lines, f"{y_name} by {x_name}; last: {last}"
-    )
+    chart = chart_svg(frame, x_name, y_name, lines, f"{y_name} by {x_name}; last: {last}")
     legend = "".join(
         f'<li class="mnb-line{place}">{escape(name)}</li>' for place, name in enumerate(series)
     )
@@ -993,10 +942,7 @@ class ConfusionMatrix(GridBox):
 
     def choose(self, pair: tuple[int, int] | None) -> None:
         "Frame a cell, or none."
-        if self.chosen:
-            self.cells[self.chosen].remove_class("mnb-chosen")
-        if pair:
-            self.cells[pair].add_class("mnb-chosen")
+        frame_chosen(self.cells, self.chosen, pair)
         self.chosen = pair
 
     def show(self, confusion: Sequence[Sequence[int]] | np.ndarray) -> None:
@@ -1008,21 +954,14 @@ class ConfusionMatrix(GridBox):
             cell.description = str(n)
             cell.disabled = not n
             cell.tooltip = f"{n} of the digit {label}, read as {digit}"
-            shade = f"mnb-level{int(np.ceil(4 * (n / max_mistakes) ** 0.5)) if max_mistakes else 0}"
-            shade = "mnb-right" if label == digit else shade
-            for name in set(cell._dom_classes) - {shade, "mnb-cell", "mnb-chosen"}:
-                cell.remove_class(name)
-            cell.add_class(shade)
+            level = int(np.ceil(4 * (n / max_mistakes) ** 0.5)) if max_mistakes else 0
+            shade = "mnb-right" if label == digit else f"mnb-level{level}"
+            kept = [name for name in cell._dom_classes if name in ("mnb-cell", "mnb-chosen")]
+            cell._dom_classes = [*kept, shade]
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #3298189d
 MAP_SIZE = 640, 480
 DIRECTIONS = {"ArrowLeft": (-1, 0), "ArrowRight": (1, 0), "ArrowUp": (0, -1), "ArrowDown": (0, 1)}
-
-# %% ../../nbs/dashboard/80_widgets.ipynb #f51fdf92
-def marks_svg(places: np.ndarray, labels: Values, wrong: Sequence[bool] | np.ndarray) -> str:
-    "Digits as marks; those read wrongly are ringed and on top."
-    order = np.argsort(wrong, kind="stable")
-    return render("marks", marks=[(*places[at], labels[at], wrong[at]) for at in order])
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #6ce59fbd
 def nearest_in_direction(places: np.ndarray, at: int, direction: tuple[int, int]) -> int:
@@ -1054,20 +993,16 @@ class DigitMap(VBox):
         self.canvas.on_key_down(lambda key, *_: self.move_by_key(key))
 
     def show(
-        self,
-        x: np.ndarray,
-        y: np.ndarray,
-        labels: Values,
-        wrong: Sequence[bool] | np.ndarray,
+        self, x: np.ndarray, y: np.ndarray, labels: Values, wrong: Sequence[bool] | np.ndarray
     ) -> None:
         "Show digits at coordinates from 0 to 1; `wrong` says which were read wrongly."
         inner_size = np.array(MAP_SIZE) - 28
         self.places = 14 + inner_size * np.stack([x, 1 - np.asarray(y)], 1)
-        label = (
-            f"{len(self.places)} test digits on a map, {int(np.sum(wrong))} of them read wrongly"
-        )
-        self.marks.value = chart_svg(
-            ChartFrame((0, 1), (0, 1), *MAP_SIZE), marks_svg(self.places, labels, wrong), label
+        wrong_on_top = np.argsort(wrong, kind="stable")
+        marks = [(*self.places[at], labels[at], wrong[at]) for at in wrong_on_top]
+        width, height = MAP_SIZE
+        self.marks.value = render(
+            "marks", width=width, height=height, marks=marks, mistakes=int(np.sum(wrong))
         )
         self.choose(None)
 
@@ -1105,11 +1040,12 @@ def scores_html(digits: Sequence[dict]) -> str:
     return render("scores", digits=digits)
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #e8be6765
-def reliability_html(curve: Sequence[dict], min_count: int = 10) -> str:
+def reliability_html(curve: Sequence[dict]) -> str:
     """The reliability curve: accuracy by confidence, as in `Report.curve`.
 
-    Larger dots stand for more answers; the line connects only dots of at least `min_count` answers.
+    Larger dots stand for more answers; the line connects only dots of at least ten answers.
     """
+    min_count = 10
     frame = ChartFrame((0, 100), (0, 100), 340, 250)
     most = max((b["count"] for b in curve), default=1)
     bins = [(100 * b["confidence"], 100 * b["accuracy"], b["count"]) for b in curve]
@@ -1119,12 +1055,12 @@ def reliability_html(curve: Sequence[dict], min_count: int = 10) -> str:
     ]
     line = [(sure, right) for sure, right, n in bins if n >= min_count]
     inner = (
-        axes_svg(frame, "how sure, in %", "how often right, in %")
-        + path_svg(frame, [(0, 0), (100, 100)], "mnb-ideal")
+        path_svg(frame, [(0, 0), (100, 100)], "mnb-ideal")
         + path_svg(frame, line, "mnb-line0")
         + render("dots", dots=dots, min_count=min_count)
     )
-    return chart_svg(frame, inner, "reliability curve")
+    names = "how sure, in %", "how often right, in %"
+    return chart_svg(frame, *names, inner, "reliability curve")
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #b393c2e6
 class BrowserBridge(VBox):
