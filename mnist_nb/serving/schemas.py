@@ -62,22 +62,28 @@ def parse_json(body: bytes | str) -> dict:
         raise ApiError(400, "bad_json", message)
     return parsed
 
-# %% ../../nbs/serving/75_schemas.ipynb #a6aa8496
-def _truncated_repr(value: object) -> str:
-    "A value as it came, shortened if it is long."
-    return repr(value[:40] if isinstance(value, str) else value)[:60]
-
 # %% ../../nbs/serving/75_schemas.ipynb #57fd514c
-_MISSING_VALUE_MESSAGES: dict[str, str | list | dict] = {
-    "required": "expected a value, got none",
-    "null": "expected a value, got null",
-}
+class _StrictField(fields.Field):
+    "A field of some types only, which says what it expected and what came."
+
+    default_error_messages = {
+        "required": "expected a value, got none",
+        "null": "expected a value, got null",
+    }
+    types: tuple[type, ...]
+    expected: str
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        if type(value) not in self.types:
+            shown = repr(value[:40] if isinstance(value, str) else value)[:60]
+            raise ValidationError(f"{self.expected}, got {shown}")
+        return value
 
 # %% ../../nbs/serving/75_schemas.ipynb #0d18b909
-class StrictInteger(fields.Integer):
+class StrictInteger(_StrictField, fields.Integer):
     "A whole number within limits; 8.0 counts too, as JSON does not distinguish it from 8."
 
-    default_error_messages = _MISSING_VALUE_MESSAGES
+    types = (int,)
 
     def __init__(self, low: int, high: int, **options):
         self.expected = f"expected a whole number from {low} to {high}"
@@ -87,9 +93,7 @@ class StrictInteger(fields.Integer):
     def _deserialize(self, value, attr, data, **kwargs):
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ValidationError(f"{self.expected}, got {_truncated_repr(value)}")
-        return value
+        return super()._deserialize(value, attr, data, **kwargs)
 
 # %% ../../nbs/serving/75_schemas.ipynb #5c87e2c2
 class QueryInteger(StrictInteger):
@@ -101,26 +105,21 @@ class QueryInteger(StrictInteger):
         return super()._deserialize(value, attr, data, **kwargs)
 
 # %% ../../nbs/serving/75_schemas.ipynb #fd5d7f62
-class StrictFloat(fields.Float):
+class StrictFloat(_StrictField, fields.Float):
     "A number within limits."
 
-    default_error_messages = _MISSING_VALUE_MESSAGES
+    types = (int, float)
 
     def __init__(self, low: float, high: float, **options):
         self.expected = f"expected a number from {low:g} to {high:g}"
         limits = Range(low, high, error=self.expected + ", got {input!r}")
         super().__init__(validate=limits, **options)
 
-    def _deserialize(self, value, attr, data, **kwargs):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValidationError(f"{self.expected}, got {_truncated_repr(value)}")
-        return value
-
 # %% ../../nbs/serving/75_schemas.ipynb #47aa40f8
-class Choice(fields.String):
+class Choice(_StrictField, fields.String):
     "One of some words."
 
-    default_error_messages = _MISSING_VALUE_MESSAGES
+    types = (str,)
 
     def __init__(self, *choices: str, **options):
         self.expected = f"expected {' or '.join(choices)}"
@@ -128,41 +127,28 @@ class Choice(fields.String):
         super().__init__(validate=allowed, **options)
 
     def _deserialize(self, value, attr, data, **kwargs):
-        if not isinstance(value, str):
-            raise ValidationError(f"{self.expected}, got {_truncated_repr(value)}")
-        return value[:40]
+        return super()._deserialize(value, attr, data, **kwargs)[:40]
 
 # %% ../../nbs/serving/75_schemas.ipynb #177e03cb
-class StrictBoolean(fields.Boolean):
+class StrictBoolean(_StrictField, fields.Boolean):
     "True or false, not 1 or a text."
 
-    default_error_messages = _MISSING_VALUE_MESSAGES
-
-    def _deserialize(self, value, attr, data, **kwargs):
-        if not isinstance(value, bool):
-            raise ValidationError(f"expected true or false, got {_truncated_repr(value)}")
-        return value
+    types = (bool,)
+    expected = "expected true or false"
 
 # %% ../../nbs/serving/75_schemas.ipynb #059056ee
-class StrictString(fields.String):
+class StrictString(_StrictField, fields.String):
     "A string of limited length."
 
-    default_error_messages = _MISSING_VALUE_MESSAGES
+    types = (str,)
 
     def __init__(self, max_length: int = 1000, **options):
         self.expected = f"expected a text of at most {max_length} characters"
         super().__init__(validate=Length(max=max_length, error=self.expected), **options)
 
-    def _deserialize(self, value, attr, data, **kwargs):
-        if not isinstance(value, str):
-            raise ValidationError(f"{self.expected}, got {_truncated_repr(value)}")
-        return value
-
 # %% ../../nbs/serving/75_schemas.ipynb #2f2178e1
-class ParsedField(fields.Field):
+class ParsedField(_StrictField):
     "A value that a function parses; the function raises ApiError if it cannot."
-
-    default_error_messages = _MISSING_VALUE_MESSAGES
 
     def __init__(self, parse: Callable, **options):
         self.parse = parse
@@ -272,8 +258,7 @@ class PictureIn(LenientSchema):
         metadata={"type": "string", "description": "a picture file: base64, or a data URL"},
     )
     pixels = ParsedField(
-        parse_pixels,
-        metadata={"anyOf": _PIXELS, "description": "pixels, ink or ground bright"},
+        parse_pixels, metadata={"anyOf": _PIXELS, "description": "pixels, ink or ground bright"}
     )
     strokes = ParsedField(
         check_strokes,
@@ -344,61 +329,51 @@ class BodySchema(Schema):
 
     error_messages = {"unknown": "there is no such parameter", "type": "expected a JSON object"}
 
+# %% ../../nbs/serving/75_schemas.ipynb #50373b33
+def _about(text: str) -> dict:
+    "The option of a field that describes it in the OpenAPI document."
+    return {"metadata": {"description": text}}
+
 # %% ../../nbs/serving/75_schemas.ipynb #d3c8642f
-_BOOLEAN_WORDS = "0", "1", "false", "true"
+def _query_boolean(text: str) -> Choice:
+    "A field for a Boolean in a query string, by default false."
+    return Choice("0", "1", "false", "true", load_default="0", **_about(text))
 
 # %% ../../nbs/serving/75_schemas.ipynb #5dbc70e5
 def is_true(word: str) -> bool:
     "Whether a Boolean in a query string is true."
     return word in ("1", "true")
 
-# %% ../../nbs/serving/75_schemas.ipynb #50373b33
-def _description(text: str) -> dict:
-    "A field's description in the OpenAPI document."
-    return {"description": text}
-
 # %% ../../nbs/serving/75_schemas.ipynb #087bb2b6
 class PredictQuery(QuerySchema):
     "How to read a picture."
 
-    number = Choice(
-        *_BOOLEAN_WORDS, load_default="0", metadata=_description("read several digits as a number")
-    )
+    number = _query_boolean("read several digits as a number")
     polarity = Choice(
-        "dark",
-        "light",
-        metadata=_description("whether the ink is dark or light; found out if not given"),
+        "dark", "light", **_about("whether the ink is dark or light; found out if not given")
     )
     rotation = Choice(
         *("0", "90", "180", "270", "-90"),
         load_default="0",
-        metadata=_description("degrees to turn the picture clockwise"),
+        **_about("degrees to turn the picture clockwise"),
     )
 
 # %% ../../nbs/serving/75_schemas.ipynb #5e1a90c1
 class SheetQuery(QuerySchema):
     "Which table of a photo to read, and how to answer."
 
-    rows = QueryInteger(1, 200, metadata=_description("number of rows, if known"))
-    columns = QueryInteger(1, 200, metadata=_description("number of columns, if known"))
-    grid = QueryInteger(
-        0, 200, load_default=0, metadata=_description("which table; 0 is the largest")
-    )
-    format = Choice(
-        "json", "csv", metadata=_description("format of the response; by default Accept decides")
-    )
+    rows = QueryInteger(1, 200, **_about("number of rows, if known"))
+    columns = QueryInteger(1, 200, **_about("number of columns, if known"))
+    grid = QueryInteger(0, 200, load_default=0, **_about("which table; 0 is the largest"))
+    format = Choice("json", "csv", **_about("format of the response; by default Accept decides"))
 
 # %% ../../nbs/serving/75_schemas.ipynb #459c53be
 class SamplesQuery(QuerySchema):
     "Which test digits to read."
 
-    n = QueryInteger(1, 100, load_default=10, metadata=_description("how many"))
-    seed = QueryInteger(0, 2**31, metadata=_description("the same seed gives the same digits"))
-    wrong = Choice(
-        *_BOOLEAN_WORDS,
-        load_default="0",
-        metadata=_description("only digits that are read wrongly"),
-    )
+    n = QueryInteger(1, 100, load_default=10, **_about("how many"))
+    seed = QueryInteger(0, 2**31, **_about("the same seed gives the same digits"))
+    wrong = _query_boolean("only digits that are read wrongly")
 
 # %% ../../nbs/serving/75_schemas.ipynb #2dfed2bd
 def _training_option(name: str) -> fields.Field:
@@ -410,13 +385,11 @@ def _training_option(name: str) -> fields.Field:
         return StrictInteger(int(low), int(high), allow_none=True)
     return StrictFloat(low, high, allow_none=True)
 
-# %% ../../nbs/serving/75_schemas.ipynb #a1e6baad
-_TRAINING_OPTIONS: dict[str, fields.Field] = {
-    name: _training_option(name) for name in (*LIMITS, *CHOICES)
-}
-
 # %% ../../nbs/serving/75_schemas.ipynb #a4cc828f
-class TrainIn(BodySchema.from_dict(_TRAINING_OPTIONS, name="TrainingOptions")):  # type: ignore[misc]
+_TrainingOptions = BodySchema.from_dict({name: _training_option(name) for name in LIMITS | CHOICES})
+
+
+class TrainIn(_TrainingOptions):  # type: ignore[misc, valid-type]
     "A preset, options that override it, and whether to use the new version."
 
     preset = Choice(*PRESETS, load_default="quick")
@@ -427,8 +400,8 @@ class CommandIn(BodySchema):
     "A command to the running training; `set` changes a setting from the next batch on."
 
     do = Choice("pause", "resume", "extend", "set", required=True)
-    name = Choice(*STEERABLE, metadata=_description("the setting to change"))
-    value = StrictFloat(-1e9, 1e9, metadata=_description("what to change it to"))
+    name = Choice(*STEERABLE, **_about("the setting to change"))
+    value = StrictFloat(-1e9, 1e9, **_about("what to change it to"))
 
     @validates_schema
     def check(self, data: dict, **_) -> None:
@@ -442,12 +415,7 @@ class CommandIn(BodySchema):
 class UseIn(LenientSchema):
     "The version to use."
 
-    version = StrictString(
-        required=True, metadata=_description("a version's name, as /api/models lists them")
-    )
-
-# %% ../../nbs/serving/75_schemas.ipynb #a407e756
-_LABEL_MESSAGES = {"required": "expected a digit from 0 to 9, or null for no digit"}
+    version = StrictString(required=True, **_about("a version's name, as /api/models lists them"))
 
 # %% ../../nbs/serving/75_schemas.ipynb #b1b443b9
 class CorrectionIn(PictureIn):
@@ -458,14 +426,11 @@ class CorrectionIn(PictureIn):
         NUM_CLASSES - 1,
         required=True,
         allow_none=True,
-        error_messages=_LABEL_MESSAGES,
-        metadata=_description("the digit; null for no digit"),
+        error_messages={"required": "expected a digit from 0 to 9, or null for no digit"},
+        **_about("the digit; null for no digit"),
     )
     visitor = StrictString(
-        80,
-        allow_none=True,
-        load_default="",
-        metadata=_description("whose correction it is; any word"),
+        80, allow_none=True, load_default="", **_about("whose correction it is; any word")
     )
     source = Choice(*SOURCES)
 
@@ -473,21 +438,19 @@ class CorrectionIn(PictureIn):
 class CorrectionsQuery(QuerySchema):
     "Which corrections to list."
 
-    visitor = StrictString(80, metadata=_description("only this visitor's"))
-    label = QueryInteger(
-        0, NUM_CLASSES, metadata=_description("only with this label; 10 is no digit")
-    )
-    source = Choice(*SOURCES, metadata=_description("only from this source"))
-    n = QueryInteger(1, 500, load_default=50, metadata=_description("how many"))
-    start = QueryInteger(0, 10**6, load_default=0, metadata=_description("how many to skip"))
+    visitor = StrictString(80, **_about("only this visitor's"))
+    label = QueryInteger(0, NUM_CLASSES, **_about("only with this label; 10 is no digit"))
+    source = Choice(*SOURCES, **_about("only from this source"))
+    n = QueryInteger(1, 500, load_default=50, **_about("how many"))
+    start = QueryInteger(0, 10**6, load_default=0, **_about("how many to skip"))
 
 # %% ../../nbs/serving/75_schemas.ipynb #322c9544
 class ForgetQuery(QuerySchema):
     "Which corrections to delete."
 
-    number = QueryInteger(1, 10**12 - 1, metadata=_description("only this one"))
-    visitor = StrictString(80, metadata=_description("only this visitor's"))
-    all = Choice(*_BOOLEAN_WORDS, load_default="0", metadata=_description("all of them"))
+    number = QueryInteger(1, 10**12 - 1, **_about("only this one"))
+    visitor = StrictString(80, **_about("only this visitor's"))
+    all = _query_boolean("all of them")
 
 # %% ../../nbs/serving/75_schemas.ipynb #46ef72f0
 class FineTuneIn(BodySchema):
@@ -497,11 +460,7 @@ class FineTuneIn(BodySchema):
     visitor = StrictString(80, allow_none=True, load_default=None)
 
 # %% ../../nbs/serving/75_schemas.ipynb #c095082e
-_TENSOR_SHAPES = (
-    (IMAGE_SIZE, IMAGE_SIZE, 1),
-    (IMAGE_SIZE, IMAGE_SIZE),
-    (IMAGE_SIZE**2,),
-)
+_TENSOR_SHAPES = ((IMAGE_SIZE, IMAGE_SIZE, 1), (IMAGE_SIZE, IMAGE_SIZE), (IMAGE_SIZE**2,))
 
 # %% ../../nbs/serving/75_schemas.ipynb #b6fa0631
 class TensorIn(LenientSchema):
@@ -556,15 +515,15 @@ class ErrorOut(OutputSchema):
         unknown = EXCLUDE
 
     optional = ("wrong", "job")
-    error = fields.String(metadata=_description("a sentence for a person"))
-    code = fields.String(metadata=_description("a word for a program"))
+    error = fields.String(**_about("a sentence for a person"))
+    code = fields.String(**_about("a word for a program"))
     request_id = fields.String()
-    job = fields.String(metadata=_description("the training that is running"))
+    job = fields.String(**_about("the training that is running"))
     wrong = fields.Dict(
         data_key="fields",
         keys=fields.String(),
         values=fields.String(),
-        metadata=_description("what is wrong with each parameter"),
+        **_about("what is wrong with each parameter"),
     )
 
 # %% ../../nbs/serving/75_schemas.ipynb #36540b7f
@@ -585,7 +544,7 @@ def _probabilities() -> fields.List:
 # %% ../../nbs/serving/75_schemas.ipynb #9f547fc3
 def _box(text: str) -> fields.List:
     "A field for left, top, width and height."
-    return fields.List(fields.Float(), validate=Length(equal=4), metadata=_description(text))
+    return fields.List(fields.Float(), validate=Length(equal=4), **_about(text))
 
 # %% ../../nbs/serving/75_schemas.ipynb #fdc250ee
 class PreprocessingOut(OutputSchema):
@@ -602,24 +561,22 @@ class PreprocessingOut(OutputSchema):
 UNCERTAIN_THRESHOLD = 0.8
 
 # %% ../../nbs/serving/75_schemas.ipynb #cde64ff6
-_REASON = _description("why it was refused: 'nothing drawn' or 'not a digit'; otherwise empty")
-_UNCERTAIN = _description(f"refused, or a confidence below {UNCERTAIN_THRESHOLD}")
+_REASON = _about("why it was refused: 'nothing drawn' or 'not a digit'; otherwise empty")
+_UNCERTAIN = _about(f"refused, or a confidence below {UNCERTAIN_THRESHOLD}")
 
 # %% ../../nbs/serving/75_schemas.ipynb #9dfea37a
 class DigitOut(OutputSchema):
     "A digit that was read."
 
     optional = ("box", "milliseconds")
-    digit = _digit(allow_none=True, metadata=_description("null if refused"))
+    digit = _digit(allow_none=True, **_about("null if refused"))
     confidence = _fraction()
     probabilities = _probabilities()
     rejected = fields.Boolean()
-    reason = fields.String(metadata=_REASON)
-    hint = fields.String(metadata=_description("what to do if it shows several digits"))
-    uncertain = fields.Boolean(metadata=_UNCERTAIN)
-    picture = fields.String(
-        metadata=_description("the network's input, 28 x 28 pixels, as a PNG data URL")
-    )
+    reason = fields.String(**_REASON)
+    hint = fields.String(**_about("what to do if it shows several digits"))
+    uncertain = fields.Boolean(**_UNCERTAIN)
+    picture = fields.String(**_about("the network's input, 28 x 28 pixels, as a PNG data URL"))
     preprocessing = fields.Nested(PreprocessingOut)
     box = _box("left, top, width and height of a digit of a number")
     model = fields.String()
@@ -630,7 +587,7 @@ class SignOut(OutputSchema):
     "A sign in a number, such as a decimal point."
 
     text = fields.String(validate=OneOf(["-", ".", ",", ":", "/"]))
-    place = fields.Integer(metadata=_description("how many digits stand before it"))
+    place = fields.Integer(**_about("how many digits stand before it"))
     box = _box("left, top, width and height")
 
 # %% ../../nbs/serving/75_schemas.ipynb #cf3ba6f9
@@ -638,14 +595,14 @@ class NumberOut(OutputSchema):
     "Several digits that were read."
 
     optional = ("milliseconds",)
-    number = fields.String(metadata=_description("? stands for a digit that cannot be read"))
-    signed = fields.String(metadata=_description("the number with its signs"))
+    number = fields.String(**_about("? stands for a digit that cannot be read"))
+    signed = fields.String(**_about("the number with its signs"))
     signs = fields.List(fields.Nested(SignOut))
     digits = fields.List(fields.Nested(DigitOut))
     confidence = _fraction()
     rejected = fields.Boolean()
-    reason = fields.String(metadata=_REASON)
-    uncertain = fields.Boolean(metadata=_UNCERTAIN)
+    reason = fields.String(**_REASON)
+    uncertain = fields.Boolean(**_UNCERTAIN)
     model = fields.String()
     milliseconds = fields.Float()
 
@@ -666,7 +623,7 @@ class SheetCellOut(OutputSchema):
     text = fields.String()
     confidence = _fraction()
     sure = fields.Boolean()
-    box = fields.List(fields.List(fields.Float()), metadata=_description("four corners, x and y"))
+    box = fields.List(fields.List(fields.Float()), **_about("four corners, x and y"))
 
 # %% ../../nbs/serving/75_schemas.ipynb #5e1a90c3
 class SheetOut(OutputSchema):
@@ -674,9 +631,7 @@ class SheetOut(OutputSchema):
 
     rows = fields.List(fields.List(fields.String()))
     cells = fields.List(fields.Nested(SheetCellOut))
-    unsure = fields.List(
-        fields.List(fields.Integer()), metadata=_description("row and column of each")
-    )
+    unsure = fields.List(fields.List(fields.Integer()), **_about("row and column of each"))
     model = fields.String()
     notes = fields.List(fields.String())
     milliseconds = fields.Float()
@@ -720,8 +675,8 @@ class ModelInfoOut(OutputSchema):
         *("versions", "command"),
     )
     status = fields.String(validate=OneOf(["ready", "missing", "corrupt", "training"]))
-    training = fields.String(allow_none=True, metadata=_description("the training that is running"))
-    problem = fields.String(metadata=_description("why the current version is not the one in use"))
+    training = fields.String(allow_none=True, **_about("the training that is running"))
+    problem = fields.String(**_about("why the current version is not the one in use"))
     version = fields.String()
     label = fields.String()
     architecture = fields.Dict()
@@ -771,7 +726,7 @@ class JobOut(OutputSchema):
     status = fields.String(
         validate=OneOf(["running", "finished", "stopped", "interrupted", "failed"])
     )
-    started = fields.Float(metadata=_description("seconds since 1970"))
+    started = fields.Float(**_about("seconds since 1970"))
     config = fields.Dict()
     resumable = fields.Boolean()
     error = fields.String()
@@ -809,7 +764,7 @@ class CorrectionOut(OutputSchema):
     "A picture and its corrected label; null means no digit."
 
     number = fields.Integer()
-    made = fields.Float(metadata=_description("seconds since 1970"))
+    made = fields.Float(**_about("seconds since 1970"))
     source = fields.String()
     label = _digit(allow_none=True)
     digit = _digit(allow_none=True)
@@ -823,7 +778,7 @@ class CorrectionsOut(OutputSchema):
     "Corrections, the newest first."
 
     corrections = fields.List(fields.Nested(CorrectionOut))
-    count = fields.Integer(metadata=_description("of all stored corrections"))
+    count = fields.Integer(**_about("of all stored corrections"))
 
 # %% ../../nbs/serving/75_schemas.ipynb #c7f51529
 class CorrectedOut(OutputSchema):
