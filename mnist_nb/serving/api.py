@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from apiflask import APIBlueprint, APIFlask, HTTPError
@@ -25,7 +25,9 @@ from PIL import Image
 from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
+from werkzeug.local import LocalProxy
 
+import mnist_nb.serving.schemas as schemas
 from .. import __version__
 from mnist_nb.core import (
     IMAGE_SIZE,
@@ -51,52 +53,9 @@ from mnist_nb.serving.access import (
 )
 from .errors import ApiError, bad_parameters, error_response
 from .pages import PAGES_FOLDER, render_page
-from mnist_nb.serving.schemas import (
-    PICTURE_FIELDS,
-    UNCERTAIN_THRESHOLD,
-    CommandIn,
-    CorrectedOut,
-    CorrectionIn,
-    CorrectionsOut,
-    CorrectionsQuery,
-    CurrentOut,
-    DigitOut,
-    ErrorOut,
-    EventOut,
-    FineTuneIn,
-    ForgetQuery,
-    ForgottenOut,
-    InferIn,
-    InferOut,
-    LiveOut,
-    ModelInfoOut,
-    ModelMetadataOut,
-    ModelsOut,
-    NumberOut,
-    PictureIn,
-    PredictionsOut,
-    PredictQuery,
-    ReadyOut,
-    SamplesOut,
-    SamplesQuery,
-    ServerOut,
-    SheetOut,
-    SheetQuery,
-    StartedOut,
-    StatusOut,
-    TrainIn,
-    TrainingOut,
-    UseIn,
-    decode_base64,
-    is_true,
-    load_schema,
-    loaded_picture,
-    parse_json,
-    validation_error,
-)
 from .streams import format_events, resume_position
 from ..training.corrections import Corrections
-from ..training.jobs import Jobs, redact_paths
+from ..training.jobs import Job, Jobs, redact_paths
 from ..vision.preprocessing import open_image, png_data_url
 
 # %% ../../nbs/serving/77_api.ipynb #708f641c
@@ -124,7 +83,7 @@ def _form_pictures(body: bytes, content_type: str, options: dict) -> list[bytes]
         raise ApiError(400, "bad_form", message) from e
     pictures = [file.read() for name in _FORM_FIELDS for file in files.getlist(name)]
     for name in _FORM_FIELDS:
-        pictures += [decode_base64(text.replace(" ", "+")) for text in texts.getlist(name)]
+        pictures += [schemas.decode_base64(text.replace(" ", "+")) for text in texts.getlist(name)]
     return pictures
 
 # %% ../../nbs/serving/77_api.ipynb #37e79311
@@ -146,7 +105,8 @@ def _request_pictures(content_type: str, body: bytes) -> list:
             message = f"{expected}, got {mimetype}. With curl, say --form image=@FILE"
             raise ApiError(415, "unsupported_type", message)
     elif mimetype == "application/json":
-        pictures = [loaded_picture(load_schema(PictureIn, parse_json(body)))]
+        loaded = schemas.load_schema(schemas.PictureIn, schemas.parse_json(body))
+        pictures = [schemas.loaded_picture(loaded)]
     elif mimetype.startswith("image/") or mimetype == "application/octet-stream":
         pictures = [body]
     else:
@@ -180,7 +140,7 @@ def _digit_json(reading: Reading) -> dict:
     "A reading as JSON, with the network's input and the preprocessing."
     prepared = reading.prepared
     return reading.as_dict() | {
-        "uncertain": reading.rejected or reading.confidence < UNCERTAIN_THRESHOLD,
+        "uncertain": reading.rejected or reading.confidence < schemas.UNCERTAIN_THRESHOLD,
         "picture": png_data_url(reading.picture),
         "preprocessing": {
             "polarity": prepared.polarity,
@@ -197,7 +157,9 @@ def _number_json(reader: Reader, number: Number) -> dict:
     "A number as JSON, with its digits from left to right."
     return number.as_dict() | {
         "model": reader.version,
-        "uncertain": bool(number.unread) or not number or number.confidence < UNCERTAIN_THRESHOLD,
+        "uncertain": bool(number.unread)
+        or not number
+        or number.confidence < schemas.UNCERTAIN_THRESHOLD,
         "digits": [
             _digit_json(digit) | {"box": list(digit.prepared.box)} for digit in number.digits
         ],
@@ -240,9 +202,9 @@ def predict_response(
     """
     started = time.perf_counter()
     try:
-        arguments = load_schema(PredictQuery, query)
+        arguments = schemas.load_schema(schemas.PredictQuery, query)
         options = {
-            "number": is_true(arguments["number"]),
+            "number": schemas.is_true(arguments["number"]),
             "polarity": arguments.get("polarity"),
             "rotation": int(arguments["rotation"]),
             "formats": formats,
@@ -265,7 +227,7 @@ class _StrictJSON(DefaultJSONProvider):
     sort_keys = False
 
     def loads(self, s: str | bytes, **_) -> dict:
-        return parse_json(s)
+        return schemas.parse_json(s)
 
     def dumps(self, obj: Any, **options) -> str:
         return super().dumps(obj, allow_nan=False, **options)
@@ -289,23 +251,14 @@ def _load_json(request: Request, schema: Any) -> Any:
 bp = APIBlueprint("mnist_nb", __name__)
 
 # %% ../../nbs/serving/77_api.ipynb #7a9d7adf
-_TAGS = [
-    {"name": "Reading", "description": "Read digits and numbers in pictures"},
-    {"name": "Models", "description": "The versions of the model, and the one in use"},
-    {"name": "Training", "description": "Train a new version, and follow it"},
-    {
-        "name": "Learning",
-        "description": "Correct readings, and fine-tune a version on the corrections",
-    },
-    {
-        "name": "Health",
-        "description": "Whether the server responds, and whether it has a working model",
-    },
-    {
-        "name": "Open Inference Protocol",
-        "description": "The network without preprocessing, as KServe clients expect it",
-    },
-]
+_TAGS = {
+    "Reading": "Read digits and numbers in pictures",
+    "Models": "The versions of the model, and the one in use",
+    "Training": "Train a new version, and follow it",
+    "Learning": "Correct readings, and fine-tune a version on the corrections",
+    "Health": "Whether the server responds, and whether it has a working model",
+    "Open Inference Protocol": "The network without preprocessing, as KServe clients expect it",
+}
 
 # %% ../../nbs/serving/77_api.ipynb #af5dcb4e
 _STATUS_DESCRIPTIONS = {
@@ -338,9 +291,7 @@ class _Services:
     corrections: Corrections
 
 # %% ../../nbs/serving/77_api.ipynb #41b0c506
-def _services() -> _Services:
-    "What `create_app` was given."
-    return current_app.extensions["mnist_nb"]
+_services = cast(_Services, LocalProxy(lambda: current_app.extensions["mnist_nb"]))
 
 # %% ../../nbs/serving/77_api.ipynb #45d61680
 def _send_json(answer: dict) -> Response:
@@ -363,7 +314,7 @@ _FILES = {"oneOf": [_FILE, {"type": "array", "items": _FILE}]}
 _PREDICT_BODY = {
     "required": True,
     "content": {
-        "application/json": {"schema": PictureIn},
+        "application/json": {"schema": schemas.PictureIn},
         "multipart/form-data": {
             "schema": {"type": "object", "properties": {"image": _FILES}, "required": ["image"]}
         },
@@ -372,15 +323,20 @@ _PREDICT_BODY = {
 }
 _PREDICTION = {
     "description": "answered",
-    "content": {"application/json": {"schema": {"anyOf": [DigitOut, NumberOut, PredictionsOut]}}},
+    "content": {
+        "application/json": {
+            "schema": {"anyOf": [schemas.DigitOut, schemas.NumberOut, schemas.PredictionsOut]}
+        }
+    },
 }
 
 # %% ../../nbs/serving/77_api.ipynb #a3ecf1ad
 @bp.post("/api/predict")
-@bp.input(PredictQuery, location="query", validation=False)
+@bp.input(schemas.PredictQuery, location="query", validation=False)
 @_document_route(
     "Reading",
-    *(413, 415, 422, 503),
+    *(422, 503),
+    body=True,
     responses={200: _PREDICTION},
     extensions={"requestBody": _PREDICT_BODY},
 )
@@ -393,20 +349,21 @@ def _predict(query_data: Mapping) -> Response:
     """
     content_type, body = request.content_type or "", request.get_data(cache=False)
     formats = current_app.config["FORMATS"]
-    status, answer = predict_response(_services().reader, content_type, body, request.args, formats)
+    status, answer = predict_response(_services.reader, content_type, body, request.args, formats)
     return _send_json(answer) if status == 200 else _send_error(status, answer)
 
 # %% ../../nbs/serving/77_api.ipynb #5e1a90b3
 @bp.post("/api/read_sheet")
-@bp.input(SheetQuery, location="query")
+@bp.input(schemas.SheetQuery, location="query")
 @_document_route(
     "Reading",
-    *(413, 415, 422, 503),
+    *(422, 503),
+    body=True,
     responses={
         200: {
             "description": "read",
             "content": {
-                "application/json": {"schema": SheetOut},
+                "application/json": {"schema": schemas.SheetOut},
                 "text/csv": {"schema": {"type": "string"}},
             },
         }
@@ -427,51 +384,41 @@ def _read_sheet(query_data: dict) -> Response:
     photo = pictures[0]
     if isinstance(photo, bytes):
         photo = open_image(photo, current_app.config["FORMATS"])
-    sheet = _services().reader.get().read_sheet(photo, **query_data)
+    sheet = _services.reader.get().read_sheet(photo, **query_data)
     if answer_format == "csv":
         return Response(sheet.to_csv(), mimetype="text/csv")
     milliseconds = round(1000 * (time.perf_counter() - started), 3)
     return _send_json(sheet.to_dict() | {"milliseconds": milliseconds})
 
-# %% ../../nbs/serving/77_api.ipynb #f2b2a1b4
-def _mistake_indices(reader: Reader, registry: ModelRegistry) -> list[int]:
-    "The indices of the test digits that a version reads wrongly, from its report."
-    report = read_record(registry.path(reader.version) / "report.json", "test")
-    return [mistake["index"] for mistake in report["test"]["mistakes"]]
-
-# %% ../../nbs/serving/77_api.ipynb #b4c15724
-def _samples(reader: Reader, indices: np.ndarray) -> list[dict]:
-    "Some test digits and how they are read."
-    images, labels = (part[indices] for part in load_test_digits())
-    rows = zip(indices, images, labels, reader.probabilities(images), strict=True)
-    return [
-        {
-            "index": int(index),
-            "label": int(label),
-            "digit": int(probabilities.argmax()),
-            "confidence": float(probabilities.max()),
-            "correct": bool(probabilities.argmax() == label),
-            "probabilities": probabilities.tolist(),
-            "picture": png_data_url(image),
-        }
-        for index, image, label, probabilities in rows
-    ]
-
 # %% ../../nbs/serving/77_api.ipynb #82a1e1d0
 @bp.get("/api/sample_predictions")
-@bp.input(SamplesQuery, location="query")
-@bp.output(SamplesOut)
+@bp.input(schemas.SamplesQuery, location="query")
+@bp.output(schemas.SamplesOut)
 @_document_route("Reading", 422, 503)
 def _sample_predictions(query_data: dict) -> dict:
     "Random test digits, and how they are read."
-    reader = _services().reader.get()
-    if is_true(query_data["wrong"]):
-        indices = np.array(_mistake_indices(reader, _services().registry), int)
-    else:
-        indices = np.arange(len(load_test_digits()[1]))
+    reader = _services.reader.get()
+    images, labels = load_test_digits()
+    indices = np.arange(len(labels))
+    if schemas.is_true(query_data["wrong"]):
+        report = read_record(_services.registry.path(reader.version) / "report.json", "test")
+        indices = np.array([mistake["index"] for mistake in report["test"]["mistakes"]], int)
     rng = np.random.default_rng(query_data.get("seed"))
     chosen = rng.choice(indices, min(query_data["n"], len(indices)), replace=False)
-    return {"samples": _samples(reader, chosen), "model": reader.version}
+    probabilities = reader.probabilities(images[chosen])
+    samples = [
+        {
+            "index": int(index),
+            "label": int(labels[index]),
+            "digit": int(row.argmax()),
+            "confidence": float(row.max()),
+            "correct": bool(row.argmax() == labels[index]),
+            "probabilities": row.tolist(),
+            "picture": png_data_url(images[index]),
+        }
+        for index, row in zip(chosen, probabilities, strict=True)
+    ]
+    return {"samples": samples, "model": reader.version}
 
 # %% ../../nbs/serving/77_api.ipynb #700147ed
 _NETWORK_OPTIONS = "dense", "dropout", "normalisation", "padding", "pooling"
@@ -501,14 +448,14 @@ def _version_info(registry: ModelRegistry, version: str) -> dict:
 
 # %% ../../nbs/serving/77_api.ipynb #559ac8bb
 @bp.get("/api/model_info")
-@bp.output(ModelInfoOut)
+@bp.output(schemas.ModelInfoOut)
 @_document_route("Models")
 def _model_info() -> dict:
     "The model in use: its state, its scores, and how it was trained."
-    reader, job = _services().reader, _services().jobs.running()
+    reader, job = _services.reader, _services.jobs.running()
     state = {"training": job and job.id}
     try:
-        info = _version_info(_services().registry, reader.get().version)
+        info = _version_info(_services.registry, reader.get().version)
     except ModelError as e:
         not_found = "training" if job else "missing"
         status = "corrupt" if isinstance(e, ModelCorrupt) else not_found
@@ -534,11 +481,11 @@ def _model_row(registry: ModelRegistry, version: str, current: str) -> dict:
 
 # %% ../../nbs/serving/77_api.ipynb #a1f15af3
 @bp.get("/api/models")
-@bp.output(ModelsOut)
+@bp.output(schemas.ModelsOut)
 @_document_route("Models", 503)
 def _list_models() -> dict:
     "All versions of the model, the oldest first."
-    registry = _services().registry
+    registry = _services.registry
     current = registry.current()
     rows = [_model_row(registry, version, current) for version in registry.versions()]
     return {"current": current, "models": rows}
@@ -546,18 +493,18 @@ def _list_models() -> dict:
 # %% ../../nbs/serving/77_api.ipynb #0444ffb3
 def _check_version(version: str) -> None:
     "Raise ApiError if there is no such version."
-    if version not in _services().registry.versions():
+    if version not in _services.registry.versions():
         message = f"there is no version {version[:80]!r}. See GET /api/models for all"
         raise bad_parameters({"version": message})
 
 # %% ../../nbs/serving/77_api.ipynb #c023e360
 @bp.post("/api/models/use")
-@bp.input(UseIn)
-@bp.output(CurrentOut)
+@bp.input(schemas.UseIn)
+@bp.output(schemas.CurrentOut)
 @_document_route("Models", 422, 507, body=True)
 def _use_model(json_data: dict) -> dict:
     "Put a version into use."
-    version, registry = json_data["version"], _services().registry
+    version, registry = json_data["version"], _services.registry
     _check_version(version)
     try:
         Reader.load(version, registry)
@@ -568,19 +515,19 @@ def _use_model(json_data: dict) -> dict:
 
 # %% ../../nbs/serving/77_api.ipynb #c8757fd3
 @bp.post("/api/models/rollback")
-@bp.output(CurrentOut)
+@bp.output(schemas.CurrentOut)
 @_document_route("Models", 409, 503, 507)
 def _rollback_model() -> dict:
     "Put the previous version back into use."
     try:
-        return {"current": rollback(_services().registry)}
+        return {"current": rollback(_services.registry)}
     except ModelNotFound as e:
         raise ApiError(409, "nothing_to_go_back_to", str(e)) from e
 
 # %% ../../nbs/serving/77_api.ipynb #7c4038b6
 @bp.post("/api/train")
-@bp.input(TrainIn)
-@bp.output(StartedOut, status_code=202)
+@bp.input(schemas.TrainIn)
+@bp.output(schemas.StartedOut, status_code=202)
 @_document_route("Training", 409, 422, 503, 507, body=True)
 def _start_training(json_data: dict) -> dict:
     """Start a training; if one is running the error names it.
@@ -590,66 +537,64 @@ def _start_training(json_data: dict) -> dict:
     """
     preset, use = json_data.pop("preset"), json_data.pop("use")
     try:
-        return {"job": _services().jobs.start(preset, json_data, use)}
+        return {"job": _services.jobs.start(preset, json_data, use)}
     except ValueError as e:
         raise ApiError(422, "bad_parameters", str(e), fields={}) from e
 
 # %% ../../nbs/serving/77_api.ipynb #8d221751
 @bp.get("/api/train")
-@bp.output(TrainingOut)
+@bp.output(schemas.TrainingOut)
 @_document_route("Training")
 def _training_state() -> dict:
     "The running training, or else the last one, with its history."
-    job = _services().jobs.latest()
+    job = _services.jobs.latest()
     return {"running": bool(job and job.status == "running"), "job": job}
 
 # %% ../../nbs/serving/77_api.ipynb #fa4d95fa
-_NO_TRAINING = ApiError(409, "no_training", "no training is running")
+def _commanded(job: Job | None) -> dict:
+    "The response to a command to a training; raises ApiError if none is running."
+    if not job:
+        raise ApiError(409, "no_training", "no training is running")
+    return {"job": job}
 
 # %% ../../nbs/serving/77_api.ipynb #572df891
 @bp.post("/api/train/stop")
-@bp.output(StartedOut)
+@bp.output(schemas.StartedOut)
 @_document_route("Training", 409, 507)
 def _stop_training() -> dict:
     "Stop the running training; its best weights are saved as a version."
-    job = _services().jobs.stop()
-    if not job:
-        raise _NO_TRAINING
-    return {"job": job}
+    return _commanded(_services.jobs.stop())
 
 # %% ../../nbs/serving/77_api.ipynb #d466756b
 @bp.post("/api/train/resume")
-@bp.output(StartedOut, status_code=202)
+@bp.output(schemas.StartedOut, status_code=202)
 @_document_route("Training", 409, 507)
 def _resume_training() -> dict:
     "Resume the newest interrupted training."
-    return {"job": _services().jobs.resume()}
+    return {"job": _services.jobs.resume()}
 
 # %% ../../nbs/serving/77_api.ipynb #58700468
 @bp.post("/api/train/steer")
-@bp.input(CommandIn)
-@bp.output(StartedOut)
+@bp.input(schemas.CommandIn)
+@bp.output(schemas.StartedOut)
 @_document_route("Training", 409, 422, 507, body=True)
 def _steer_training(json_data: dict) -> dict:
     """Pause, resume or extend the running training, or change its settings.
 
     `set` takes the name of a setting, such as `learning_rate`, and its new value.
     """
-    job = _services().jobs.send_command(**json_data)
-    if not job:
-        raise _NO_TRAINING
-    return {"job": job}
+    return _commanded(_services.jobs.send_command(**json_data))
 
 # %% ../../nbs/serving/77_api.ipynb #e5e1ebac
 @bp.get("/api/train/events")
-@bp.output(EventOut, content_type="text/event-stream")
+@bp.output(schemas.EventOut, content_type="text/event-stream")
 @_document_route("Training", responses={204: "no more events; do not reconnect"})
 def _training_events() -> Response:
     """The events of the running training, or else the last one, as server-sent events.
 
     They begin with the first one, or after the one in the header Last-Event-ID.
     """
-    jobs = _services().jobs
+    jobs = _services.jobs
     job = jobs.latest()
     if not job:
         return Response(status=204)
@@ -662,62 +607,62 @@ def _training_events() -> Response:
 
 # %% ../../nbs/serving/77_api.ipynb #d08b529b
 @bp.get("/api/corrections")
-@bp.input(CorrectionsQuery, location="query")
-@bp.output(CorrectionsOut)
+@bp.input(schemas.CorrectionsQuery, location="query")
+@bp.output(schemas.CorrectionsOut)
 @_document_route("Learning", 422, 503)
 def _list_corrections(query_data: dict) -> dict:
     "Corrections, the newest first."
-    corrections = _services().corrections
+    corrections = _services.corrections
     limit = query_data.pop("n")
     rows = [each.as_dict() for each in corrections.list(limit=limit, **query_data)]
     return {"corrections": rows, "count": corrections.count()}
 
 # %% ../../nbs/serving/77_api.ipynb #d6401b1d
 @bp.post("/api/corrections")
-@bp.input(CorrectionIn)
-@bp.output(CorrectedOut, status_code=201)
+@bp.input(schemas.CorrectionIn)
+@bp.output(schemas.CorrectedOut, status_code=201)
 @_document_route("Learning", 422, 503, 507, body=True)
 def _add_correction(json_data: dict) -> dict:
     "Add a correction: a picture and its true label."
     strokes = json_data.get("strokes")
-    picture, formats = loaded_picture(json_data), current_app.config["FORMATS"]
-    reading = _read_picture(_services().reader.get(), picture, formats=formats)
+    picture, formats = schemas.loaded_picture(json_data), current_app.config["FORMATS"]
+    reading = _read_picture(_services.reader.get(), picture, formats=formats)
     if isinstance(reading, Number) or reading.prepared.empty:
         message = "there is nothing to learn from in the picture: nothing drawn"
         raise ApiError(422, "no_digit", message)
     source = json_data.get("source", "drawing" if strokes else "picture")
     visitor, label = json_data["visitor"] or "", json_data["label"]
-    number = _services().corrections.add(reading, label, visitor, source, strokes)
+    number = _services.corrections.add(reading, label, visitor, source, strokes)
     return {"number": number}
 
 # %% ../../nbs/serving/77_api.ipynb #5946b2ec
 @bp.delete("/api/corrections")
-@bp.input(ForgetQuery, location="query")
-@bp.output(ForgottenOut)
+@bp.input(schemas.ForgetQuery, location="query")
+@bp.output(schemas.ForgottenOut)
 @_document_route("Learning", 422, 503, 507)
 def _forget_corrections(query_data: dict) -> dict:
     "Delete one correction, a visitor's, or all."
     number, visitor = query_data.get("number"), query_data.get("visitor")
-    everything = is_true(query_data["all"])
+    everything = schemas.is_true(query_data["all"])
     if number is None and visitor is None and not everything:
         raise bad_parameters({"number": "expected a number, a visitor, or all=1"})
-    return {"forgotten": _services().corrections.forget(number, visitor, everything)}
+    return {"forgotten": _services.corrections.forget(number, visitor, everything)}
 
 # %% ../../nbs/serving/77_api.ipynb #1d5ddd9f
 @bp.post("/api/teach")
-@bp.input(FineTuneIn)
-@bp.output(StartedOut, status_code=202)
+@bp.input(schemas.FineTuneIn)
+@bp.output(schemas.StartedOut, status_code=202)
 @_document_route("Learning", 409, 422, 503, 507, body=True)
 def _fine_tune(json_data: dict) -> dict:
     "Fine-tune a version on the corrections; the new version is not put into use."
     version = json_data["version"]
     if version is not None:
         _check_version(version)
-    return {"job": _services().jobs.fine_tune(version, json_data["visitor"])}
+    return {"job": _services.jobs.fine_tune(version, json_data["visitor"])}
 
 # %% ../../nbs/serving/77_api.ipynb #6791ad8c
 @bp.get("/api/health/live")
-@bp.output(StatusOut)
+@bp.output(schemas.StatusOut)
 @_document_route("Health")
 def _live() -> dict:
     "Whether the server responds."
@@ -725,11 +670,11 @@ def _live() -> dict:
 
 # %% ../../nbs/serving/77_api.ipynb #e880bb4d
 @bp.get("/api/health/ready")
-@bp.output(StatusOut)
+@bp.output(schemas.StatusOut)
 @_document_route("Health", 503)
 def _ready() -> dict:
     "Whether there is a working model."
-    _services().reader.get()
+    _services.reader.get()
     return {"status": "ready"}
 
 # %% ../../nbs/serving/77_api.ipynb #20e0f77d
@@ -745,26 +690,14 @@ def _load_version(folder: Path, version: str) -> Reader:
 # %% ../../nbs/serving/77_api.ipynb #7d8e13bc
 def _model_reader(name: str, version: str | None) -> Reader:
     "The reader for a path; raises NotFound, or ModelError."
-    registry = _services().registry
+    registry = _services.registry
     if name != _MODEL_NAME or (version and version not in registry.versions()):
         raise NotFound("there is no such model, or no such version of it")
-    return _load_version(registry.folder, version) if version else _services().reader.get()
-
-# %% ../../nbs/serving/77_api.ipynb #6181d668
-def _model_route(method: Callable, path: str) -> Callable:
-    "Register a view for a model's path, with and without its version."
-
-    def register(view: Callable) -> Callable:
-        name = view.__name__
-        method(f"/v2/models/<name>{path}", endpoint=name)(view)
-        method(f"/v2/models/<name>/versions/<version>{path}", endpoint=f"{name}_version")(view)
-        return view
-
-    return register
+    return _load_version(registry.folder, version) if version else _services.reader.get()
 
 # %% ../../nbs/serving/77_api.ipynb #57b8f628
 @bp.get("/v2")
-@bp.output(ServerOut)
+@bp.output(schemas.ServerOut)
 @_document_route(_PROTOCOL)
 def _server_metadata() -> dict:
     "The server's name and version."
@@ -772,7 +705,7 @@ def _server_metadata() -> dict:
 
 # %% ../../nbs/serving/77_api.ipynb #fe807288
 @bp.get("/v2/health/live")
-@bp.output(LiveOut)
+@bp.output(schemas.LiveOut)
 @_document_route(_PROTOCOL)
 def _server_live() -> dict:
     "Whether the server responds, for the protocol's clients."
@@ -780,11 +713,11 @@ def _server_live() -> dict:
 
 # %% ../../nbs/serving/77_api.ipynb #0f335074
 @bp.get("/v2/health/ready")
-@bp.output(ReadyOut)
+@bp.output(schemas.ReadyOut)
 @_document_route(_PROTOCOL, 503)
 def _server_ready() -> dict:
     "Whether there is a working model, for the protocol's clients."
-    _services().reader.get()
+    _services.reader.get()
     return {"ready": True}
 
 # %% ../../nbs/serving/77_api.ipynb #729627d7
@@ -793,15 +726,16 @@ def _tensor(name: str, datatype: str, *shape: int) -> dict:
     return {"name": name, "datatype": datatype, "shape": list(shape)}
 
 # %% ../../nbs/serving/77_api.ipynb #c5476131
-@_model_route(bp.get, "")
-@bp.output(ModelMetadataOut)
+@bp.get("/v2/models/<name>/versions/<version>")
+@bp.get("/v2/models/<name>")
+@bp.output(schemas.ModelMetadataOut)
 @_document_route(_PROTOCOL, 404, 503)
 def _model_metadata(name: str, version: str | None = None) -> dict:
     "The model's versions, inputs and outputs."
     _model_reader(name, version)
     return {
         "name": _MODEL_NAME,
-        "versions": [version] if version else _services().registry.versions(),
+        "versions": [version] if version else _services.registry.versions(),
         "platform": "litert",
         "inputs": [_tensor("images", "FP32", -1, IMAGE_SIZE, IMAGE_SIZE, 1)],
         "outputs": [
@@ -811,8 +745,9 @@ def _model_metadata(name: str, version: str | None = None) -> dict:
     }
 
 # %% ../../nbs/serving/77_api.ipynb #23f112f7
-@_model_route(bp.get, "/ready")
-@bp.output(ReadyOut)
+@bp.get("/v2/models/<name>/versions/<version>/ready")
+@bp.get("/v2/models/<name>/ready")
+@bp.output(schemas.ReadyOut)
 @_document_route(_PROTOCOL, 404, 503)
 def _model_ready(name: str, version: str | None = None) -> dict:
     "Whether a model works."
@@ -820,9 +755,10 @@ def _model_ready(name: str, version: str | None = None) -> dict:
     return {"name": _MODEL_NAME, "ready": True}
 
 # %% ../../nbs/serving/77_api.ipynb #d5b26230
-@_model_route(bp.post, "/infer")
-@bp.input(InferIn)
-@bp.output(InferOut)
+@bp.post("/v2/models/<name>/versions/<version>/infer")
+@bp.post("/v2/models/<name>/infer")
+@bp.input(schemas.InferIn)
+@bp.output(schemas.InferOut)
 @_document_route(_PROTOCOL, 404, 422, 503, body=True)
 def _infer(json_data: dict, name: str, version: str | None = None) -> dict:
     "Classify pictures that are in MNIST's form already."
@@ -902,7 +838,7 @@ def _handle_error(error: Exception) -> Response:
 def _handle_validation_error(error: HTTPError) -> Response:
     "An error of APIFlask's validation, in our form."
     messages: object = next(iter(error.detail.values()), {})
-    return _handle_error(validation_error(messages))
+    return _handle_error(schemas.validation_error(messages))
 
 # %% ../../nbs/serving/77_api.ipynb #d2ac129f
 def _complete_spec(spec: Any) -> Any:
@@ -913,7 +849,7 @@ def _complete_spec(spec: Any) -> Any:
                 operation["requestBody"]["required"] = True
     for name in ("PictureIn", "CorrectionIn"):
         spec["components"]["schemas"][name]["oneOf"] = [
-            {"required": [field]} for field in PICTURE_FIELDS
+            {"required": [field]} for field in schemas.PICTURE_FIELDS
         ]
     return spec
 
@@ -951,13 +887,14 @@ def create_app(
         FORMATS=(),
         OPENAPI_VERSION="3.1.0",
         AUTO_404_RESPONSE=False,
-        HTTP_ERROR_SCHEMA=ErrorOut,
-        VALIDATION_ERROR_SCHEMA=ErrorOut,
+        HTTP_ERROR_SCHEMA=schemas.ErrorOut,
+        VALIDATION_ERROR_SCHEMA=schemas.ErrorOut,
         VALIDATION_ERROR_DESCRIPTION=_STATUS_DESCRIPTIONS[422],
         DESCRIPTION="Read handwritten digits, train the network, and choose its version.",
     )
     app.config.update(config or {})
-    app.json, app.request_class, app.tags = _StrictJSON(app), _ApiRequest, _TAGS
+    app.json, app.request_class = _StrictJSON(app), _ApiRequest
+    app.tags = [{"name": name, "description": text} for name, text in _TAGS.items()]
     app.extensions["mnist_nb"] = _Services(reader, registry, jobs, corrections or Corrections())
     app.url_map.merge_slashes = app.url_map.strict_slashes = False
     app.before_request(_check_request)
