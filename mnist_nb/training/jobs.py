@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.error import HTTPError, URLError
@@ -135,16 +136,9 @@ def mark_interrupted(jobs_folder: Path) -> None:
     path = jobs_folder / job_id / "events.jsonl"
     last_event = last_lifecycle_event(path)
     if last_event and last_event["kind"] == "job":
-        append_record(
-            path,
-            {
-                "kind": "interrupted",
-                "error": "its process ended without a word",
-                "log": log_tail(path.parent),
-                "inferred": True,
-                "time": time.time(),
-            },
-        )
+        event: dict = {"kind": "interrupted", "error": "its process ended without a word"}
+        event |= {"log": log_tail(path.parent), "inferred": True, "time": time.time()}
+        append_record(path, event)
     (jobs_folder / ".running").unlink(missing_ok=True)
 
 # %% ../../nbs/training/64_jobs.ipynb #1d9c36a0
@@ -164,16 +158,23 @@ def running_job_id(jobs_folder: Path) -> str:
 
 # %% ../../nbs/training/64_jobs.ipynb #f2343c25
 @contextmanager
+def locked_or_running(path: Path, seconds: float) -> Iterator[None]:
+    "Hold a lock of the folder of jobs; raises JobRunning where another one holds it for longer."
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(path, seconds))
+        except Timeout:
+            raise JobRunning(running_job_id(path.parent)) from None
+        yield
+
+
+@contextmanager
 def job_lock(jobs_folder: Path, job_id: str) -> Iterator[None]:
     """Hold the lock for a training; raises JobRunning where another one holds it.
 
     `running_job_id` holds it for an instant, hence the timeout of a second.
     """
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(jobs_folder / ".lock", 1))
-        except Timeout:
-            raise JobRunning(running_job_id(jobs_folder)) from None
+    with locked_or_running(jobs_folder / ".lock", 1):
         try:
             mark_interrupted(jobs_folder)
             write_atomic(jobs_folder / ".running", job_id)
@@ -196,31 +197,18 @@ def create_job_folder(
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", label):
         raise ValueError(f"label: expected up to 40 letters, digits and -_., got {label!r}")
     base = f"{time.strftime('%Y%m%d-%H%M%S')}-{label}"
-    number = 1
-    while True:
+    for number in count(1):
         folder = jobs_folder / (base if number == 1 else f"{base}-{number}")
         try:
             folder.mkdir(parents=True)
+            break
         except FileExistsError:
-            number += 1
+            if not jobs_folder.is_dir():
+                raise cannot_write(jobs_folder, NotADirectoryError("not a folder")) from None
         except OSError as e:
             raise cannot_write(folder, e) from e
-        else:
-            break
-        if not jobs_folder.is_dir():
-            raise cannot_write(jobs_folder, NotADirectoryError("not a folder"))
-    write_atomic(
-        folder / "job.json",
-        json.dumps(
-            {
-                "label": label,
-                "config": asdict(config),
-                "use": use,
-                "created": time.time(),
-                "fine_tuning": fine_tuning,
-            }
-        ),
-    )
+    settings = {"label": label, "config": asdict(config), "use": use, "created": time.time()}
+    write_atomic(folder / "job.json", json.dumps(settings | {"fine_tuning": fine_tuning}))
     return folder
 
 # %% ../../nbs/training/64_jobs.ipynb #e0add712
@@ -291,17 +279,9 @@ class CommandQueue:
 
     def __init__(self, folder: Path):
         self.path = folder / "commands.jsonl"
-        self.position = self.file_size()
-
-    def file_size(self) -> int:
-        try:
-            return self.path.stat().st_size
-        except OSError:
-            return 0
+        _, self.position = read_records(self.path)
 
     def __call__(self) -> list[dict]:
-        if self.file_size() == self.position:
-            return []
         commands, self.position = read_records(self.path, self.position)
         return commands
 
@@ -321,17 +301,6 @@ def failure_event(error: BaseException) -> dict:
         "error": "disk full: " * is_disk_full + redact_paths(message),
         "code": "disk_full" if is_disk_full else "failed",
     }
-
-# %% ../../nbs/training/64_jobs.ipynb #6b9de37f
-@contextmanager
-def record_failure(event_log: EventLog) -> Iterator[None]:
-    "Record the end of a training that an error ended, and raise the error."
-    try:
-        yield
-    except BaseException as e:
-        with suppress(MnistNbError):
-            event_log(failure_event(e))
-        raise
 
 # %% ../../nbs/training/64_jobs.ipynb #2c0f2c6a
 def run_job(
@@ -359,15 +328,9 @@ def run_job(
         return new_commands() + [{"do": "stop"}] * bool(stop and stop())
 
     with job_lock(folder.parent, folder.name):
-        report(
-            {
-                "kind": "job",
-                "id": folder.name,
-                "label": settings["label"],
-                "config": settings["config"],
-            }
-        )
-        with record_failure(event_log):
+        job_event = {"kind": "job", "id": folder.name, "label": settings["label"]}
+        report(job_event | {"config": settings["config"]})
+        try:
             from mnist_nb.data.mnist import load_mnist
             from mnist_nb.training.config import restore_config
             from mnist_nb.training.fine_tuning import run_fine_tuning_job
@@ -375,22 +338,17 @@ def run_job(
 
             mnist = mnist or load_mnist(data, report)
             result: TrainedVersion | FineTuned
-            if settings["fine_tuning"]:
-                result = run_fine_tuning_job(
-                    settings["fine_tuning"], registry, report, control, mnist
-                )
+            if source := settings["fine_tuning"]:
+                result = run_fine_tuning_job(source, registry, report, control, mnist)
             else:
-                result = make_version(
-                    folder,
-                    restore_config(settings["config"]),
-                    settings["label"],
-                    registry,
-                    report,
-                    control,
-                    settings["use"] if use is None else use,
-                    mnist,
-                )
+                config, label = restore_config(settings["config"]), settings["label"]
+                use = settings["use"] if use is None else use
+                result = make_version(folder, config, label, registry, report, control, use, mnist)
             event_log(dict(kind="kept", **asdict(result)))
+        except BaseException as e:
+            with suppress(MnistNbError):
+                event_log(failure_event(e))
+            raise
     return result
 
 # %% ../../nbs/training/64_jobs.ipynb #6f46c478
@@ -444,13 +402,9 @@ def create_fine_tuning_folder(
     "A new folder for a fine-tuning; raises as `fine_tune_version` does."
     from mnist_nb.training.fine_tuning import FINE_TUNED_LABEL, plan_fine_tuning
 
-    return create_job_folder(
-        jobs_folder,
-        plan_fine_tuning(version, visitor, registry),
-        FINE_TUNED_LABEL,
-        False,
-        {"version": version, "visitor": visitor},
-    )
+    config = plan_fine_tuning(version, visitor, registry)
+    source = {"version": version, "visitor": visitor}
+    return create_job_folder(jobs_folder, config, FINE_TUNED_LABEL, False, source)
 
 # %% ../../nbs/training/64_jobs.ipynb #3f3b43bc
 def fine_tune_version(
@@ -531,6 +485,11 @@ class ProgressPoint:
     time: float
 
 # %% ../../nbs/training/64_jobs.ipynb #b2017e6e
+def event_values(event: dict) -> dict:
+    "What an event says, without its kind and time."
+    return {name: value for name, value in event.items() if name not in ("kind", "time")}
+
+
 class JobState:
     "The state of a job after the events read so far."
 
@@ -550,52 +509,38 @@ class JobState:
         "Apply the events that came since the last call."
         events, self.position = read_records(folder / "events.jsonl", self.position)
         for event in events:
-            getattr(self, f"_{event['kind']}", lambda event: None)(event)
+            self._apply(event)
         return self
 
-    def _job(self, event):
-        self.job_event = event
-        self.final_event = None
-        self._clear_progress()
-
-    def _start(self, event):
-        self.epochs = event["epochs"]
-        self.history = self.history[: event["first"] - 1]
-        self.network = event.get("network", 1)
-        self.networks = event.get("networks", 1)
-        self._clear_progress()
-        self._add_progress((event["first"] - 1) / self.epochs, event["time"])
-
-    def _change(self, event):
-        if event["name"] == "epochs":
-            self.epochs = event["value"]
-
-    def _batch(self, event):
-        epochs_done = event["epoch"] - 1 + event["batch"] / event["batches"]
-        self._add_progress(epochs_done / self.epochs, event["time"])
-
-    def _epoch(self, event):
-        self.history.append(
-            {name: value for name, value in event.items() if name not in ("kind", "time")}
-        )
-        self._add_progress(event["epoch"] / self.epochs, event["time"])
-
-    def _clear_progress(self):
-        self.first_point = None
-        self.last_point = None
+    def _apply(self, event):
+        match event["kind"]:
+            case "job":
+                self.job_event = event
+                self.final_event = self.first_point = self.last_point = None
+            case "start":
+                self.epochs = event["epochs"]
+                self.history = self.history[: event["first"] - 1]
+                self.network = event.get("network", 1)
+                self.networks = event.get("networks", 1)
+                self.first_point = self.last_point = None
+                self._add_progress((event["first"] - 1) / self.epochs, event["time"])
+            case "change" if event["name"] == "epochs":
+                self.epochs = event["value"]
+            case "batch":
+                epochs_done = event["epoch"] - 1 + event["batch"] / event["batches"]
+                self._add_progress(epochs_done / self.epochs, event["time"])
+            case "epoch":
+                self.history.append(event_values(event))
+                self._add_progress(event["epoch"] / self.epochs, event["time"])
+            case "saved":
+                self.version = event["version"]
+            case "kept" | "failed" | "interrupted":
+                self.final_event = event
 
     def _add_progress(self, network_progress, time):
         progress = (self.network - 1 + min(1.0, network_progress)) / self.networks
         self.last_point = ProgressPoint(progress, time)
         self.first_point = self.first_point or self.last_point
-
-    def _saved(self, event):
-        self.version = event["version"]
-
-    def _kept(self, event):
-        self.final_event = event
-
-    _failed = _interrupted = _kept
 
     @property
     def progress(self) -> float:
@@ -624,11 +569,7 @@ def job_from_state(folder: Path, state: JobState, running_id: str) -> Job:
         status = "running" if folder.name == running_id else "interrupted"
     elif status == "kept":
         status = "stopped" if final_event["reason"] == "stopped" else "finished"
-    result = None
-    if "version" in final_event:
-        result = {
-            name: value for name, value in final_event.items() if name not in ("kind", "time")
-        }
+    result = event_values(final_event) if "version" in final_event else None
     has_checkpoint = any((folder / name).is_file() for name in ("state.npz", "version"))
     return Job(
         id=folder.name,
@@ -704,16 +645,8 @@ def spawn_child(folder: Path, registry: Path) -> subprocess.Popen:
     own_group: dict[str, Any] = {"start_new_session": True}
     if os.name == "nt":
         own_group = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-    command = [
-        sys.executable,
-        "-m",
-        "mnist_nb.cli",
-        "train",
-        "--job",
-        str(folder),
-        "--registry",
-        str(registry),
-    ]
+    command = [sys.executable, "-m", "mnist_nb.cli", "train"]
+    command += ["--job", str(folder), "--registry", str(registry)]
     with open(folder / "log.txt", "ab") as log:
         return subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log, **own_group
@@ -921,21 +854,10 @@ class ChildProcess:
             self.process.kill()
         self.thread.join(SHUTDOWN_SECONDS)
 
-# %% ../../nbs/training/64_jobs.ipynb #98466a2a
-@contextmanager
-def start_lock(jobs_folder: Path) -> Iterator[None]:
-    "Hold the lock that a process needs to start a training."
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(jobs_folder / ".start.lock", STARTUP_SECONDS))
-        except Timeout:
-            raise JobRunning(running_job_id(jobs_folder)) from None
-        yield
-
 # %% ../../nbs/training/64_jobs.ipynb #37681928
 def start_child(jobs: Jobs, get_folder: Callable[[], Path]) -> Job:
     "Run the training of a folder in a child process, and wait until it has started."
-    with start_lock(jobs.folder):
+    with locked_or_running(jobs.folder / ".start.lock", STARTUP_SECONDS):
         if running_id := running_job_id(jobs.folder):
             raise JobRunning(running_id)
         folder = get_folder()
