@@ -158,7 +158,7 @@ def running_job_id(jobs_folder: Path) -> str:
 
 # %% ../../nbs/training/64_jobs.ipynb #f2343c25
 @contextmanager
-def locked_or_running(path: Path, seconds: float) -> Iterator[None]:
+def locked_or_job_running(path: Path, seconds: float) -> Iterator[None]:
     "Hold a lock of the folder of jobs; raises JobRunning where another one holds it for longer."
     with ExitStack() as stack:
         try:
@@ -174,7 +174,7 @@ def job_lock(jobs_folder: Path, job_id: str) -> Iterator[None]:
 
     `running_job_id` holds it for an instant, hence the timeout of a second.
     """
-    with locked_or_running(jobs_folder / ".lock", 1):
+    with locked_or_job_running(jobs_folder / ".lock", 1):
         try:
             mark_interrupted(jobs_folder)
             write_atomic(jobs_folder / ".running", job_id)
@@ -509,33 +509,30 @@ class JobState:
         "Apply the events that came since the last call."
         events, self.position = read_records(folder / "events.jsonl", self.position)
         for event in events:
-            self._apply(event)
+            match event["kind"]:
+                case "job":
+                    self.job_event = event
+                    self.final_event = self.first_point = self.last_point = None
+                case "start":
+                    self.epochs = event["epochs"]
+                    self.history = self.history[: event["first"] - 1]
+                    self.network = event.get("network", 1)
+                    self.networks = event.get("networks", 1)
+                    self.first_point = self.last_point = None
+                    self._add_progress((event["first"] - 1) / self.epochs, event["time"])
+                case "change" if event["name"] == "epochs":
+                    self.epochs = event["value"]
+                case "batch":
+                    epochs_done = event["epoch"] - 1 + event["batch"] / event["batches"]
+                    self._add_progress(epochs_done / self.epochs, event["time"])
+                case "epoch":
+                    self.history.append(event_values(event))
+                    self._add_progress(event["epoch"] / self.epochs, event["time"])
+                case "saved":
+                    self.version = event["version"]
+                case "kept" | "failed" | "interrupted":
+                    self.final_event = event
         return self
-
-    def _apply(self, event):
-        match event["kind"]:
-            case "job":
-                self.job_event = event
-                self.final_event = self.first_point = self.last_point = None
-            case "start":
-                self.epochs = event["epochs"]
-                self.history = self.history[: event["first"] - 1]
-                self.network = event.get("network", 1)
-                self.networks = event.get("networks", 1)
-                self.first_point = self.last_point = None
-                self._add_progress((event["first"] - 1) / self.epochs, event["time"])
-            case "change" if event["name"] == "epochs":
-                self.epochs = event["value"]
-            case "batch":
-                epochs_done = event["epoch"] - 1 + event["batch"] / event["batches"]
-                self._add_progress(epochs_done / self.epochs, event["time"])
-            case "epoch":
-                self.history.append(event_values(event))
-                self._add_progress(event["epoch"] / self.epochs, event["time"])
-            case "saved":
-                self.version = event["version"]
-            case "kept" | "failed" | "interrupted":
-                self.final_event = event
 
     def _add_progress(self, network_progress, time):
         progress = (self.network - 1 + min(1.0, network_progress)) / self.networks
@@ -753,19 +750,8 @@ class Jobs:
         return start_child(self, lambda: create_job_folder(self.folder, config, preset, use))
 
     def fine_tune(self, version: str | None = None, visitor: str | None = None) -> Job:
-        """Fine-tune a version on corrections, in a process of its own; the new version is not made
-        the current one.
-
-        Parameters
-        ----------
-        version : the one to start from; the current one unless given.
-        visitor : whose corrections; everybody's unless given.
-
-        Raises
-        ------
-        TrainingError : there are too few corrections.
-        ModelNotFound, ModelCorrupt : there is no such version, or it cannot be read.
-        JobRunning : a training is already running.
+        """Fine-tune a version in a process of its own: arguments and errors as in
+        `fine_tune_version`.
         """
         check_installed("tensorflow", "train")
         if self.server:
@@ -857,7 +843,7 @@ class ChildProcess:
 # %% ../../nbs/training/64_jobs.ipynb #37681928
 def start_child(jobs: Jobs, get_folder: Callable[[], Path]) -> Job:
     "Run the training of a folder in a child process, and wait until it has started."
-    with locked_or_running(jobs.folder / ".start.lock", STARTUP_SECONDS):
+    with locked_or_job_running(jobs.folder / ".start.lock", STARTUP_SECONDS):
         if running_id := running_job_id(jobs.folder):
             raise JobRunning(running_id)
         folder = get_folder()
