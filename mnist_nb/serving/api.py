@@ -551,7 +551,7 @@ def _training_state() -> dict:
     return {"running": bool(job and job.status == "running"), "job": job}
 
 # %% ../../nbs/serving/77_api.ipynb #fa4d95fa
-def _commanded(job: Job | None) -> dict:
+def _job_response(job: Job | None) -> dict:
     "The response to a command to a training; raises ApiError if none is running."
     if not job:
         raise ApiError(409, "no_training", "no training is running")
@@ -563,7 +563,7 @@ def _commanded(job: Job | None) -> dict:
 @_document_route("Training", 409, 507)
 def _stop_training() -> dict:
     "Stop the running training; its best weights are saved as a version."
-    return _commanded(_services.jobs.stop())
+    return _job_response(_services.jobs.stop())
 
 # %% ../../nbs/serving/77_api.ipynb #d466756b
 @bp.post("/api/train/resume")
@@ -583,7 +583,7 @@ def _steer_training(json_data: dict) -> dict:
 
     `set` takes the name of a setting, such as `learning_rate`, and its new value.
     """
-    return _commanded(_services.jobs.send_command(**json_data))
+    return _job_response(_services.jobs.send_command(**json_data))
 
 # %% ../../nbs/serving/77_api.ipynb #e5e1ebac
 @bp.get("/api/train/events")
