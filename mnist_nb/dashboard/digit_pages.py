@@ -119,9 +119,7 @@ class SamplesPage(HBox):
         session.observe(lambda _: self.show(), "reader")
         set_visible(self.tools, self.grid, self.card, visible=False)
         self.note.value = progress_html("Fetching the MNIST digits")
-        run_in_background(
-            self.session.test_digits, self.on_loaded, lambda bar: setattr(self.note, "value", bar)
-        )
+        run_in_background(self.session.test_digits, self.on_loaded, self.note)
 
     def on_loaded(self, digits: tuple | None, problem: object) -> None:
         "Show the samples, or why there are none."
@@ -187,19 +185,16 @@ class EvaluationPage(VBox):
     def show(self) -> None:
         "Show the report of the visitor's version."
         report = test_report(self.session)
-        problem = self.session.problem or "this version has no report"
-        self.figures.value = report_html(report) if report else problem_html(problem)
-
-# %% ../../nbs/dashboard/83_digit_pages.ipynb #159c8980
-def report_html(report: dict) -> str:
-    "A report's figures, side by side."
-    return render(
-        "report",
-        accuracy=accuracy_html(report),
-        report=report,
-        scores=scores_html(report["digits"]),
-        reliability=reliability_html(report["curve"]),
-    )
+        if not report:
+            self.figures.value = problem_html(self.session.problem or "this version has no report")
+            return
+        self.figures.value = render(
+            "report",
+            accuracy=accuracy_html(report),
+            report=report,
+            scores=scores_html(report["digits"]),
+            reliability=reliability_html(report["curve"]),
+        )
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #f47fd8f8
 def flags_path() -> Path:
@@ -268,7 +263,7 @@ class DigitList(VBox):
         self.title = HTML()
         self.grid = DigitGrid(self.pick)
         self.detail = add_classes(HTML(), "mnb-reading")
-        self.flag = button(
+        self.flag_button = button(
             "Its label looks wrong",
             self.toggle_flag,
             "flag this digit for everybody on this machine",
@@ -276,9 +271,14 @@ class DigitList(VBox):
         self.more_button = button(
             "More", lambda: self.show_from(self.first + LIST_SIZE), "show the next of these digits"
         )
-        actions = add_classes(HBox([self.flag, why_button(session, self.select)]), "mnb-row")
+        actions = add_classes(HBox([self.flag_button, why_button(session, self.select)]), "mnb-row")
         super().__init__([self.title, self.grid, self.detail, actions])
         add_classes(self, "mnb-column")
+
+    @property
+    def enlarged(self) -> int | None:
+        "The index of the enlarged test digit, None if the list is empty."
+        return int(self.indices[self.position]) if len(self.indices) else None
 
     def show(self, indices: Sequence[int] | np.ndarray, heading: str) -> None:
         "Show some test digits in the given order."
@@ -308,8 +308,8 @@ class DigitList(VBox):
 
     def select(self) -> None:
         "Make the enlarged digit the selection."
-        if len(self.indices):
-            self.session.select_sample(int(self.indices[self.position]))
+        if self.enlarged is not None:
+            self.session.select_sample(self.enlarged)
 
     def toggle_flag(self) -> None:
         "Flag the enlarged digit or remove its flag."
@@ -332,14 +332,16 @@ class DigitList(VBox):
         for tile, index in zip(self.grid.tiles, visible, strict=False):
             tile.description = tile.description.rstrip(" ⚑") + " ⚑" * (index in flags)
         self.detail.value = ""
-        self.flag.disabled = not len(self.indices)
-        if not len(self.indices):
+        index = self.enlarged
+        self.flag_button.disabled = index is None
+        if index is None:
             self.on_show(None)
             return
-        index = int(self.indices[self.position])
         images, labels = self.session.digits
         outputs = self.session.test_outputs()[index]
-        self.flag.description = "Remove the flag" if index in flags else "Its label looks wrong"
+        self.flag_button.description = (
+            "Remove the flag" if index in flags else "Its label looks wrong"
+        )
         self.detail.value = sample_html(images[index], labels[index], outputs)
         self.grid.choose(self.position - self.first)
         self.select()
@@ -352,24 +354,26 @@ class MistakesPage(HBox):
     def __init__(self, session: Session):
         self.session = session
         self.outputs: np.ndarray | None = None
-        self.index = np.zeros(0, int)
+        self.map_indices = np.zeros(0, int)
         self.view = ToggleButtons(options=VIEWS.items(), tooltips=VIEW_HELP)
         self.matrix = ConfusionMatrix(self.show_cell)
         self.map = DigitMap(self.show_around)
         self.note = HTML()
         self.digit_list = DigitList(session, self.mark_on_map, self.show_problem)
-        self.next = button(
+        self.next_button = button(
             "Next mistake",
             self.next_mistake,
             "the next mistake; the most confident ones come first",
             button_style="primary",
         )
-        self.flags = button(
+        self.flags_button = button(
             "Flagged",
             lambda: self.show(sorted(read_flags()), "Labels that look wrong"),
             "all flagged digits",
         )
-        tools = add_classes(HBox([self.next, self.digit_list.more_button, self.flags]), "mnb-row")
+        tools = add_classes(
+            HBox([self.next_button, self.digit_list.more_button, self.flags_button]), "mnb-row"
+        )
         self.side = add_classes(VBox([tools, self.digit_list]), "mnb-card")
         main = VBox([self.view, self.note, self.matrix, self.map])
         super().__init__([add_classes(main, "mnb-card"), self.side])
@@ -387,11 +391,7 @@ class MistakesPage(HBox):
         self.outputs = None
         self.note.value = progress_html("Reading the 10,000 test digits")
         self.show_view()
-        run_in_background(
-            self.session.test_outputs,
-            self.on_loaded,
-            lambda bar: setattr(self.note, "value", bar),
-        )
+        run_in_background(self.session.test_outputs, self.on_loaded, self.note)
 
     def on_loaded(self, outputs: np.ndarray | None, problem: object) -> None:
         "Show the mistakes, or why there are none to show."
@@ -407,7 +407,7 @@ class MistakesPage(HBox):
         self.matrix.show(confusion)
         self.matrix.choose(None)
         self.mistakes = rank_by_confidence(wrong, labels, outputs)
-        self.next.disabled = not len(wrong)
+        self.next_button.disabled = not len(wrong)
         selection = self.session.selection
         self.show(self.mistakes, "All mistakes")
         self.session.selection = selection or self.session.selection
@@ -437,9 +437,9 @@ class MistakesPage(HBox):
             self.show_problem(problem)
             if problem:
                 return
-            self.index = points["index"].astype(int)
-            labels = session.digits[1][self.index]
-            self.map.show(points["x"], points["y"], labels, self.digits[self.index] != labels)
+            self.map_indices = points["index"].astype(int)
+            labels = session.digits[1][self.map_indices]
+            self.map.show(points["x"], points["y"], labels, self.digits[self.map_indices] != labels)
             set_visible(self.map, visible=True)
             self.note.value = note_html(
                 "Digits that look alike to the network lie near each other; a ring marks a mistake."
@@ -472,8 +472,8 @@ class MistakesPage(HBox):
     def show_around(self, place: int) -> None:
         "Show a digit of the map and its neighbours."
         distances = np.hypot(*(self.map.places - self.map.places[place]).T)
-        nearest = self.index[distances.argsort()[:LIST_SIZE]]
-        self.digit_list.show(nearest, f"Test digit {self.index[place]} and those around it")
+        nearest = self.map_indices[distances.argsort()[:LIST_SIZE]]
+        self.digit_list.show(nearest, f"Test digit {self.map_indices[place]} and those around it")
 
     def show(self, indices: Sequence[int] | np.ndarray, heading: str) -> None:
         "Show some test digits, the worst first."
@@ -485,24 +485,20 @@ class MistakesPage(HBox):
     def mark_on_map(self, index: int | None) -> None:
         "Mark the enlarged digit on the map, and update the number of flags."
         count = len(self.digit_list.known_flags())
-        set_visible(self.flags, visible=count > 0)
-        self.flags.description = f"Flagged: {count}"
-        if self.view.value != TABLE_VIEW and index is not None and index in self.index:
-            self.map.choose(int(np.searchsorted(self.index, index)))
+        set_visible(self.flags_button, visible=count > 0)
+        self.flags_button.description = f"Flagged: {count}"
+        if self.view.value != TABLE_VIEW and index is not None and index in self.map_indices:
+            self.map.choose(int(np.searchsorted(self.map_indices, index)))
 
     def next_mistake(self) -> None:
         "Show the next mistake, among the others of its cell."
         digit_list = self.digit_list
-        place = 0
-        if len(digit_list.indices):
-            matches = np.flatnonzero(self.mistakes == digit_list.indices[digit_list.position])
-            place = (matches[0] + 1) % len(self.mistakes) if len(matches) else 0
-        index = self.mistakes[place]
-        labels = self.session.digits[1]
-        self.matrix.pick(int(labels[index]), int(self.digits[index]))
-        at = int(np.flatnonzero(digit_list.indices == index)[0])
-        digit_list.show_from(at - at % LIST_SIZE)
-        digit_list.pick(at % LIST_SIZE)
+        at = np.flatnonzero(self.mistakes == digit_list.enlarged)
+        index = self.mistakes[(at[0] + 1) % len(self.mistakes) if len(at) else 0]
+        self.matrix.pick(int(self.session.digits[1][index]), int(self.digits[index]))
+        position = int(np.flatnonzero(digit_list.indices == index)[0])
+        digit_list.show_from(position - position % LIST_SIZE)
+        digit_list.pick(position % LIST_SIZE)
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #71fbd946
 READ_ROUNDS, NUM_HARDEST = 10, 100
@@ -564,11 +560,7 @@ class ReadGame(VBox):
         self.indices = np.zeros(0, int)
         self.note.value = progress_html("Looking for hard digits")
         self.show()
-        run_in_background(
-            self.session.test_outputs,
-            self.on_loaded,
-            lambda bar: setattr(self.note, "value", bar),
-        )
+        run_in_background(self.session.test_outputs, self.on_loaded, self.note)
 
     def on_loaded(self, outputs: np.ndarray | None, problem: object) -> None:
         "Show the first round, or why there is none."
@@ -600,9 +592,7 @@ class ReadGame(VBox):
             self.state.value = game_html(self.images, self.labels, self.guesses, self.digits)
         if at < count:
             description = "a handwritten digit to read"
-            self.picture.value = render(
-                "digit", picture=self.images[at], description=description, caption=""
-            )
+            self.picture.value = render("digit", picture=self.images[at], description=description)
 
 # %% ../../nbs/dashboard/83_digit_pages.ipynb #5ba60cd3
 DRAW_ROUNDS, DRAW_SECONDS = 5, 10.0

@@ -20,7 +20,7 @@ from pathlib import Path
 from threading import Thread
 
 import numpy as np
-from ipywidgets import Button
+from ipywidgets import HTML, Button
 from traitlets import Any, HasTraits, Unicode
 
 from ..analysis.explanation import cache_path, cached_array
@@ -347,31 +347,29 @@ def report_errors(work: Callable[[], object], show_problem: Callable[[object], o
 
 # %% ../../nbs/dashboard/81_session.ipynb #01dc157b
 def run_in_background(
-    work: Callable,
-    on_done: Callable[..., object],
-    show_progress: Callable[[str], object] | None = None,
+    work: Callable, on_done: Callable[..., object], progress: HTML | None = None
 ) -> None:
     """Do some work without blocking the page.
 
     Parameters
     ----------
-    work : called without arguments, or with a function `on_progress(text, share)` if
-        `show_progress` is given.
+    work : called without arguments, or with a function `on_progress(text, share)` if `progress` is
+        given.
     on_done : called with the result and '', or with None and the error.
-    show_progress : called with the HTML of a progress bar.
+    progress : shows a progress bar.
     """
     loop = running_loop()
     last_shown = [0.0]
 
     def on_progress(text, share=None):
         now = time.monotonic()
-        if loop is not None and show_progress and now - last_shown[0] > 0.1:
+        if loop is not None and progress and now - last_shown[0] > 0.1:
             last_shown[0] = now
-            loop.call_soon_threadsafe(show_progress, progress_html(text, share))
+            loop.call_soon_threadsafe(setattr, progress, "value", progress_html(text, share))
 
     def run():
         try:
-            return (work(on_progress) if show_progress else work()), ""
+            return (work(on_progress) if progress else work()), ""
         except MnistNbError as e:
             return None, e
 
