@@ -42,6 +42,7 @@ from ..vision.preprocessing import png_data_url
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #aa00bb01
 Values = Sequence[int] | Sequence[float] | np.ndarray
+Interval = tuple[float, float]
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #7d07f765
 def style_html() -> str:
@@ -817,8 +818,8 @@ def tick_values(low: float, high: float, max_steps: int = 5) -> np.ndarray:
 class ChartFrame:
     "Converts the coordinates of a chart to pixels."
 
-    x: tuple[float, float]
-    y: tuple[float, float]
+    x: Interval
+    y: Interval
     width: int = 360
     height: int = 200
     margins = 52, 10, 12, 40  # left, top, right, bottom
@@ -837,15 +838,11 @@ class ChartFrame:
 # %% ../../nbs/dashboard/80_widgets.ipynb #91c2260b
 def chart_svg(frame: ChartFrame, x_name: str, y_name: str, inner: str, label: str) -> str:
     "A chart: its axes with tick values and names, what is in it, a label for screen readers."
-    left, right = (frame.to_pixels(x, frame.y[0])[0] for x in frame.x)
     return render(
         "chart",
-        rows=[(f"{y:.6g}", frame.to_pixels(frame.x[0], y)[1]) for y in tick_values(*frame.y)],
-        columns=[(f"{x:.6g}", frame.to_pixels(x, frame.y[0])[0]) for x in tick_values(*frame.x, 6)],
-        left=left,
-        right=right,
-        bottom=frame.height - frame.margins[3] + 16,
         frame=frame,
+        x_ticks=tick_values(*frame.x, 6),
+        y_ticks=tick_values(*frame.y),
         x_name=x_name,
         y_name=y_name,
         inner=inner,
@@ -863,11 +860,7 @@ def path_svg(frame: ChartFrame, points: Sequence, kind: str, dots: bool = False)
 
 # %% ../../nbs/dashboard/80_widgets.ipynb #5dd7c12f
 def line_chart_html(
-    series: Mapping[str, Sequence],
-    x_name: str,
-    y_name: str,
-    x: tuple[float, float],
-    y: tuple[float, float] | None = None,
+    series: Mapping[str, Sequence], x_name: str, y_name: str, x: Interval, y: Interval | None = None
 ) -> str:
     """A chart of named lines, each a list of points, over a range of x and of y; by default y spans
     the points.
@@ -901,12 +894,7 @@ class LineChart(HTML):
         self.names = x_name, y_name
         add_classes(self, "mnb").show({}, (0, 1))
 
-    def show(
-        self,
-        series: Mapping[str, Sequence],
-        x: tuple[float, float],
-        y: tuple[float, float] | None = None,
-    ) -> None:
+    def show(self, series: Mapping[str, Sequence], x: Interval, y: Interval | None = None) -> None:
         "Show lines by name, each a list of points, over a range of x and of y."
         self.value = line_chart_html(series, *self.names, x, y)
 
