@@ -3,6 +3,7 @@ wrong labels do no quiet harm.
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,12 @@ def strange_seven(rng):
 
 
 def test_fifty_strange_sevens_are_learnt(home, mnist):
+    """Among half as many of MNIST's digits as elsewhere: fewer steps to learn them in, and fewer
+    digits to keep the rest by.
+    """
+    mnist = replace(
+        mnist, train_images=mnist.train_images[:9000], train_labels=mnist.train_labels[:9000]
+    )
     rng = np.random.default_rng(0)
     reader = Reader.load("pretrained")
     corrections = Corrections()
