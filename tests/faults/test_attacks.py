@@ -135,7 +135,8 @@ def test_16_nothing_personal_is_printed(served, untouched):
 
 
 def test_29_strange_requests(served):
-    assert strange(served) | {"errors": 0, "unanswered": 0} == strange(served)
+    found = strange(served)
+    assert (found["errors"], found["unanswered"]) == (0, 0) and found["requests"] > 150
 
 
 @pytest.fixture(scope="module")
