@@ -1,5 +1,5 @@
-"""No page has a fault that axe-core calls serious once all of it is there, whatever the colours and
-the width.
+"""All of each page comes, fits the screen, and has no fault that axe-core calls serious, whatever
+the colours and the width.
 """
 
 import pytest
@@ -11,6 +11,7 @@ from tests.browser.pen import THREE, draw
 from tests.browser.test_dashboard import answer, go
 
 PATIENCE = 240_000
+CONTENT = "img, svg, table, canvas, .mnb-steps, .mnb-invite, .mnb-example"
 
 
 def faults(page):
@@ -24,17 +25,28 @@ def faults(page):
     ]
 
 
+def height(page):
+    return page.evaluate("document.documentElement.scrollHeight")
+
+
 @pytest.mark.parametrize("width, color_scheme", [(1280, "light"), (375, "dark")])
-def test_no_page_has_a_serious_fault(open_page, width, color_scheme):
+def test_every_page_comes_fits_and_has_no_serious_fault(open_page, width, color_scheme):
     page = open_page(width=width, color_scheme=color_scheme)
     page.evaluate(AXE_SCRIPT)
+    assert width == 375 or height(page) <= 800
     draw(page, THREE, pause=1)
     expect(answer(page)).to_have_text("3")
     page.locator(".mnb-correct:visible").get_by_role("button", name="5", exact=True).click()
     for name in PAGES:
         go(page, name)
         page.wait_for_timeout(300)
-        expect(page.locator(".mnb-busy:visible")).to_have_count(0, timeout=PATIENCE)
+        expect(page.locator(".mnb-busy:visible, .mnb-waiting:visible")).to_have_count(
+            0, timeout=PATIENCE
+        )
+        shown = page.locator(f".mnb-body :is({CONTENT})").locator("visible=true")
+        expect(shown.first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        assert width == 375 or name in ("Draw", "Why", "Train") or height(page) <= 800, name
         assert not faults(page), name
     go(page, "Mistakes")
     page.get_by_role("button", name="PCA map").click()

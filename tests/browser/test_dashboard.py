@@ -10,7 +10,6 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
-from mnist_nb.dashboard.app import PAGES
 from tests.browser.pen import NUMBER, SEVEN, THREE, draw, touch
 
 UPLOAD = ".mnb-upload .mnb-drop"
@@ -329,20 +328,3 @@ def test_a_drawing_is_the_visitors_own(open_page):
     draw(one, SEVEN)
     expect(answer(one)).to_have_text("7")
     expect(answer(two)).to_have_text("–")
-
-
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
-def test_every_page_fits_the_screen(open_page, color_scheme):
-    wide, narrow = (
-        open_page(color_scheme=color_scheme),
-        open_page(width=375, height=812, color_scheme=color_scheme),
-    )
-    for name in PAGES:
-        for page in (wide, narrow):
-            go(page, name)
-        narrow.wait_for_timeout(300)
-        for page in (wide, narrow):
-            width = page.evaluate("document.documentElement.scrollWidth")
-            assert width <= page.viewport_size["width"], name
-        if name not in ("Why", "Train"):
-            assert wide.evaluate("document.documentElement.scrollHeight") <= 800, name
