@@ -142,7 +142,7 @@ def test_a_label_that_looks_wrong_is_flagged_for_everybody(page, open_page, own,
     assert json.loads((own.home / "flags.json").read_text()) == []
 
 
-@pytest.mark.parametrize("method", ["PCA", "t-SNE"])
+@pytest.mark.parametrize("method", ["PCA", pytest.param("t-SNE", marks=pytest.mark.slow)])
 def test_a_point_of_the_map_shows_its_digit(page, method):
     mistakes_page(page)
     page.get_by_role("button", name=f"{method} map").click()
