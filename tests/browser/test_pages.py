@@ -5,9 +5,10 @@ import pytest
 from tests.serving import Served, patience
 
 
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [375, 1280])
-@pytest.mark.parametrize("path", ["/", "/train"])
+@pytest.mark.parametrize(
+    "path, width, color_scheme",
+    [("/", 375, "light"), ("/", 1280, "dark"), ("/train", 375, "dark"), ("/train", 1280, "light")],
+)
 def test_a_page_becomes_ready(open_page, path, width, color_scheme):
     page = open_page(path, width=width, color_scheme=color_scheme)
     assert (
