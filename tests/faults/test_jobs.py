@@ -202,7 +202,8 @@ def test_38_interrupted_resumed_stopped_and_kept(jobs, command):
     """The whole life of a training: closed before it began, gone on with by another process,
     stopped from a third, and kept.
     """
-    first = jobs.start("quick", {"seed": 3, "evaluation_digits": 200}, use=False)
+    changes = {"seed": 3, "non_digits": 0.0, "evaluation_digits": 200}
+    first = jobs.start("quick", changes, use=False)
     jobs.close()
     again = jobs.resume()
     assert again.id == first.id and again.config["seed"] == 3 and again.status == "running"
