@@ -20,7 +20,7 @@ TAUGHT, PATIENCE = ".mnb-learning table", 240_000
 @pytest.fixture
 def own(home):
     "A server with a home of its own, for its corrections and versions are everybody's."
-    server = Served()
+    server = Served(warm=0)
     yield server
     server.stop()
 

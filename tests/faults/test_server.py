@@ -378,7 +378,7 @@ def test_38_a_training_is_followed_to_its_end_and_from_where_one_left_off(empty_
         {"kind": "start", "epochs": 2, "first": 1, "time": 2.0},
     ]
     folder = finished_training(empty_home, first)
-    server = Served()
+    server = Served(warm=0)
     try:
         stream = socket.create_connection((server.address.hostname, server.address.port), 20)
         stream.sendall(
@@ -403,7 +403,7 @@ def test_38_a_training_is_followed_to_its_end_and_from_where_one_left_off(empty_
 
 
 def test_30_50_a_token_is_asked_of_everything(home):
-    server = Served(token="the-secret", visitors=5)
+    server = Served(token="the-secret", visitors=5, warm=0)
     try:
         for path in ("/", "/train", "/api/health/live", "/static/x.js", "/live/x", "/v2"):
             assert server.get(path).status == 403
@@ -438,7 +438,7 @@ def test_30_50_a_token_is_asked_of_everything(home):
 
 
 def test_33_one_visitor_too_many_gets_a_friendly_page_until_one_leaves(home):
-    server = Served(visitors=1)
+    server = Served(visitors=1, warm=0)
     try:
         visit = server.visit()
         full = server.get("/")
