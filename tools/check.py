@@ -225,6 +225,8 @@ def tests():
 
 
 def main():
+    # some hundred processes would each compile the package, and each worker the tests
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     for step in (lint, check_generated, audit, notebooks_and_wheel, tests):
         started = time.monotonic()
         step()
