@@ -123,6 +123,16 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes long; runs only with --all")
 
 
+# These files in `browser` have a server or a page of their own, which all of their tests share.
+SHARING = {"test_insight.py", "test_web_page.py"}
+
+
+def place(path):
+    "Where the tests of a file come: without a browser, in a browser and together, and all others."
+    in_browser = "browser" in path.parts
+    return in_browser + (in_browser and path.name not in SHARING)
+
+
 def pytest_collection_modifyitems(config, items):
     """Slow tests are skipped without `--all`. The browser's tests come last: while the browser
     lives, its event loop runs in this thread, and other tests start loops of their own.
@@ -131,4 +141,19 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if item.get_closest_marker("slow"):
                 item.add_marker(pytest.mark.skip(reason="slow; runs with --all"))
-    items.sort(key=lambda item: "browser" in item.path.parts)
+    items.sort(key=lambda item: place(item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Several workers take a file at a time, and in the end a test at a time, so that none has a
+    long file left while the others have nothing.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class FilesThenTests(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return file if place(Path(file)) < 2 else nodeid
+
+    return FilesThenTests(config, log)

@@ -1,8 +1,8 @@
 """Runs every check of the project, in the order of CI: `python -m tools.check`.
 
-Formatting and types; notebooks clean; export, README and figures up to date; vulnerabilities of the
-installed packages, if their list can be reached; each notebook's tests and, in parallel, the
-documentation and the built wheel in a new environment; pytest. `--all` adds slow tests.
+Formatting; notebooks clean; export, README and figures up to date; in parallel, the built wheel in
+a new environment, the documentation, types, vulnerabilities of the installed packages, if their
+list can be reached, and each notebook's tests; pytest. `--all` adds slow tests.
 """
 
 import hashlib
@@ -23,6 +23,8 @@ WRITTEN_PATHS = ("mnist_nb", "nbs", "README.md", "dashboard.ipynb")
 ALL = "--all" in sys.argv[1:]
 FIGURES = ROOT / "nbs" / "stories" / "94_figures.ipynb"
 TIMEOUT_MINUTES = 10
+# one more than there are cores, for each waits now and then; but no more than memory is there for
+WORKERS = min(4, (os.cpu_count() or 1) + 1)
 
 
 def run(*command, timeout_minutes=TIMEOUT_MINUTES, live=False, **options):
@@ -90,11 +92,10 @@ def check_unchanged(*command):
 
 
 def lint():
-    "Formatting, lint and types."
+    "Formatting and lint."
     places = ("nbs", "tests", "tools", "docs", "dashboard.ipynb", "setup.py")
     run(script_path("ruff"), "format", "--check", *places)
     run(script_path("ruff"), "check", *places)
-    run(script_path("mypy"), "mnist_nb")
 
 
 def check_generated():
@@ -104,6 +105,11 @@ def check_generated():
     check_unchanged(script_path("nbdev_export"))
     check_unchanged(sys.executable, "-m", "tools.outputs", FIGURES)
     check_unchanged(sys.executable, "-m", "tools.readme")
+
+
+def types():
+    "The package's types fit together."
+    run(script_path("mypy"), "mnist_nb")
 
 
 def audit():
@@ -188,12 +194,12 @@ def documentation():
 
 
 def notebooks_and_wheel():
-    "All notebooks, the documentation and the wheel, two at a time."
-    with ThreadPoolExecutor(2) as pool:
+    "The wheel, the documentation, types, the audit and all notebooks, some at a time."
+    with ThreadPoolExecutor(WORKERS) as pool:
         steps = [
-            pool.submit(wheel),
-            pool.submit(documentation),
-            *(pool.submit(notebook, path) for path in (*NOTEBOOKS, ROOT / "dashboard.ipynb")),
+            *(pool.submit(step) for step in (wheel, documentation, types, audit)),
+            *(pool.submit(notebook, path) for path in NOTEBOOKS),
+            pool.submit(notebook, ROOT / "dashboard.ipynb"),
         ]
         try:
             for step in as_completed(steps):
@@ -203,7 +209,7 @@ def notebooks_and_wheel():
 
 
 def tests():
-    """All tests in `tests`, two files at a time; those in a browser stay last."""
+    """All tests in `tests`, some files at a time; those in a browser stay last."""
     run(
         sys.executable,
         "-m",
@@ -213,7 +219,7 @@ def tests():
         "-p",
         "no:cacheprovider",
         "-n",
-        "2",
+        str(WORKERS),
         "--dist",
         "loadfile",
         "--no-loadscope-reorder",
@@ -227,7 +233,7 @@ def tests():
 def main():
     # some hundred processes would each compile the package, and each worker the tests
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    for step in (lint, check_generated, audit, notebooks_and_wheel, tests):
+    for step in (lint, check_generated, notebooks_and_wheel, tests):
         started = time.monotonic()
         step()
         print(f"-- {time.monotonic() - started:.0f} s", flush=True)
