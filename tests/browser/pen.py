@@ -41,8 +41,10 @@ def rounded(line, times=2):
     return line
 
 
-def points(page, line, step=8):
-    "Where a line of the sheet is in the browser's window, point by point."
+def points(page, line, step=24):
+    """Where a line of the sheet is in the browser's window: its ends, corners, and points between
+    them, `step` pixels apart, as from a quick hand.
+    """
     sheet = page.locator(".mnb-sheet canvas").first
     sheet.wait_for()
     box = sheet.bounding_box()
@@ -57,10 +59,10 @@ def points(page, line, step=8):
     return found
 
 
-def draw(page, lines, lift=True, pause=6):
+def draw(page, lines, lift=True, pause=6, step=24):
     "Draw lines with the mouse; `lift` says whether the button is let go in the end."
     for line in lines:
-        places = points(page, line)
+        places = points(page, line, step)
         page.mouse.move(*places[0])
         page.mouse.down()
         for place in places[1:]:

@@ -92,7 +92,7 @@ def test_the_pen_sends_few_messages_and_fewer_where_answers_are_slow(page):
 
     def least_pause():
         page.evaluate("() => { window.sent = []; }")
-        draw(page, THREE, pause=10)
+        draw(page, THREE, pause=10, step=8)
         times = page.evaluate("window.sent")
         return min(b - a for a, b in pairwise(times[:-1]))
 
@@ -149,7 +149,8 @@ def test_links_and_buttons_are_reached_by_keyboard(page):
 
 
 def test_no_digit_is_said_to_be_none(page):
-    draw(page, [[(x, 100 + 280 * (at % 2)) for at, x in enumerate(range(90, 560, 18))]], pause=1)
+    scribble = [(x, 100 + 280 * (at % 2)) for at, x in enumerate(range(90, 560, 18))]
+    draw(page, [scribble], pause=1, step=100)
     expect(page.get_by_text("Not a digit", exact=True)).to_be_visible()
 
 
