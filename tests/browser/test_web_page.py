@@ -336,8 +336,7 @@ def test_a_drawing_is_read_within_ten_milliseconds(page):
     assert np.median(times) < 10, times
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+@pytest.mark.parametrize("width, color_scheme", [(390, "dark"), (1280, "light")])
 def test_it_has_no_serious_fault(open_file, width, color_scheme):
     page = open_file(width=width, color_scheme=color_scheme)
     page.evaluate(AXE_SCRIPT)
