@@ -46,7 +46,7 @@ def test_every_page_comes_fits_and_has_no_serious_fault(open_page, width, color_
         shown = page.locator(f".mnb-body :is({CONTENT})").locator("visible=true")
         expect(shown.first).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
-        assert width == 375 or name in ("Draw", "Why", "Train") or height(page) <= 800, name
+        assert width == 375 or name in ("Why", "Train") or height(page) <= 800, name
         assert not faults(page), name
     go(page, "Mistakes")
     page.get_by_role("button", name="PCA map").click()
