@@ -14,6 +14,7 @@ import numpy as np
 
 from ..data.handwriting import LETTER_FORMS, write_strokes
 from ..reader import Reader
+from ..vision.preprocessing import draw_polylines
 
 # %% ../../nbs/analysis/56_number_kinds.ipynb #55aa0007
 DIGIT_HEIGHT = 100  # pixels
@@ -64,14 +65,6 @@ def write_line(
     return groups
 
 # %% ../../nbs/analysis/56_number_kinds.ipynb #55aa000a
-def draw_polylines(picture: np.ndarray, strokes: Sequence[np.ndarray], pen: int) -> None:
-    "Draw strokes on a picture."
-    for stroke in strokes:
-        fixed_point = np.rint(stroke * 16).astype(np.int32)
-        fixed_point = fixed_point[[0, *range(len(fixed_point))]]
-        cv2.polylines(picture, [fixed_point], False, 0, pen, cv2.LINE_AA, 4)
-
-
 def draw_number(
     groups: list[list[np.ndarray]], text: str, rng: np.random.Generator, margin: int = 40
 ) -> tuple[np.ndarray, str, list[np.ndarray]]:
@@ -81,7 +74,7 @@ def draw_number(
     low = points.min(0) - margin
     width, height = (np.ptp(points, 0) + 2 * margin).astype(int)
     picture = np.full((height, width), 255, np.uint8)
-    draw_polylines(picture, [stroke - low for stroke in strokes], int(rng.integers(6, 13)))
+    draw_polylines(picture, [stroke - low for stroke in strokes], int(rng.integers(6, 13)), 0)
     return picture, text, strokes
 
 
@@ -197,7 +190,7 @@ def digits_in_boxes(kind: str, rng: np.random.Generator) -> tuple:
         middle = np.ptp(np.concatenate(digit), 0) / 2
         place = [left + side / 2, margin + side / 2] + rng.normal(0, 6, 2)
         strokes += [stroke - middle + place for stroke in digit]
-    draw_polylines(page, strokes, pen)
+    draw_polylines(page, strokes, pen, 0)
     return page, text, strokes
 
 # %% ../../nbs/analysis/56_number_kinds.ipynb #55aa0011
