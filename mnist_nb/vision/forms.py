@@ -28,8 +28,8 @@ from matplotlib.patches import Rectangle
 
 from ..core import ImageError, atomic_path
 from .constraints import check_constraints, most_probable_number
-from .preprocessing import Page, PreprocessedImage, decode
-from .sheets import DigitReader, jpeg_data_url
+from .preprocessing import Page, decode
+from .sheets import DigitReader, SheetCell, jpeg_data_url
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e07
 @dataclass(frozen=True)
@@ -54,11 +54,6 @@ class FormColumn:
         bounds = "" if self.minimum is None else f">={self.minimum}"
         bounds += "" if self.maximum is None else f"<={self.maximum}"
         return f"{self.name}:{self.digits}{bounds}"
-
-    @property
-    def is_constrained(self) -> bool:
-        "Whether its numbers are constrained at all."
-        return (self.minimum, self.maximum, self.choices) != (None, None, None)
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e08
 MAX_DIGITS = 12  # in a column
@@ -131,6 +126,11 @@ def parse_columns(text: str) -> tuple[FormColumn, ...]:
         raise ValueError(f"columns: expected different names, got {', '.join(names)}")
     return columns
 
+# %% ../../nbs/vision/14_forms.ipynb #f0a36e5b
+def _as_columns(columns: str | Sequence[FormColumn]) -> tuple[FormColumn, ...]:
+    "Columns, or what a specification says that they are."
+    return parse_columns(columns) if isinstance(columns, str) else tuple(columns)
+
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e0f
 PAPERS = {"a4": (210.0, 297.0), "letter": (215.9, 279.4)}
 FORMAT_VERSION = 1
@@ -172,8 +172,7 @@ class Form:
     paper: str = "a4"
 
     def __post_init__(self):
-        if isinstance(self.columns, str):
-            object.__setattr__(self, "columns", parse_columns(self.columns))
+        object.__setattr__(self, "columns", _as_columns(self.columns))
         if self.paper not in PAPERS:
             raise ValueError(f"paper: expected 'a4' or 'letter', got {self.paper!r}")
         if isinstance(self.rows, bool) or not isinstance(self.rows, int):
@@ -214,15 +213,13 @@ class Form:
     def _pitch(self) -> float:
         "The distance between the left sides of neighbouring boxes, smaller if there are many."
         room = self.size[0] - 2 * (_PAGE_MARGIN + 2) - _LABEL_WIDTH
+        gaps = _COLUMN_GAP * (len(self.columns) - 1)
+        pitches = np.arange(_MAX_BOX_PITCH, _MIN_BOX_PITCH - 0.1, -0.1)
+        return next((p for p in pitches if sum(self._widths(p)) + gaps <= room), 0)
 
-        def needed(pitch):
-            widths = [max(c.digits * pitch, len(c.name) * _LETTER_WIDTH) for c in self.columns]
-            return sum(widths) + _COLUMN_GAP * (len(widths) - 1)
-
-        return next(
-            (p for p in np.arange(_MAX_BOX_PITCH, _MIN_BOX_PITCH - 0.1, -0.1) if needed(p) <= room),
-            0,
-        )
+    def _widths(self, pitch: float) -> list[float]:
+        "The width of each column, of its boxes or its name, whichever is wider."
+        return [max(c.digits * pitch, len(c.name) * _LETTER_WIDTH) for c in self.columns]
 
     def rows_on(self, page: int) -> range:
         "The numbers of the rows on a page, from 0 on; the first page is 1."
@@ -231,7 +228,7 @@ class Form:
 
     def column_starts(self) -> list[float]:
         "Where the first box of each column begins."
-        widths = [max(c.digits * self._pitch, len(c.name) * _LETTER_WIDTH) for c in self.columns]
+        widths = self._widths(self._pitch)
         free = self.size[0] - _LABEL_WIDTH - sum(widths) - _COLUMN_GAP * (len(widths) - 1)
         ends = np.cumsum([0.0, *(width + _COLUMN_GAP for width in widths[:-1])])
         return [float(free / 2 + _LABEL_WIDTH + end) for end in ends]
@@ -244,21 +241,15 @@ class Form:
             for k in range(column.digits)
         ]
         top = _FIRST_ROW_TOP + _ROW_PITCH * np.arange(len(self.rows_on(page)))
-        boxes = np.empty((len(top), len(left), 4), np.float32)
-        boxes[..., 0] = left
-        boxes[..., 1] = top[:, None]
-        boxes[..., 2:] = self._pitch - _BOX_GAP, _BOX_HEIGHT
-        return boxes
+        boxes = np.broadcast_arrays(left, top[:, None], self._pitch - _BOX_GAP, _BOX_HEIGHT)
+        return np.stack(boxes, -1).astype(np.float32)
 
     def markers(self) -> np.ndarray:
         "The corners of the four markers, clockwise from the left top; float32 (4, 4, 2)."
-        width, height = self.size
-        near, right = _PAGE_MARGIN, width - _PAGE_MARGIN - _MARKER_SIZE
-        low = height - _PAGE_MARGIN - _MARKER_SIZE
-        places = np.array([[near, near], [right, near], [right, low], [near, low]], np.float32)
-        return places[:, None] + _MARKER_SIZE * np.array(
-            [[0, 0], [1, 0], [1, 1], [0, 1]], np.float32
-        )
+        corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+        distance = np.array(self.size) - 2 * _PAGE_MARGIN - _MARKER_SIZE
+        places = _PAGE_MARGIN + corners[:, None] * distance + corners * _MARKER_SIZE
+        return places.astype(np.float32)
 
     def code_place(self) -> tuple[float, float]:
         "The left top corner of the QR code."
@@ -283,25 +274,21 @@ class Form:
                 "make forms with `mnist_nb sheet new`"
             )
         number, paper, rows, page, pages, columns = match.groups()[:6]
+        unknown = ""
         try:
-            form, unknown = cls(parse_columns(columns), int(rows), paper), ""
+            form = cls(parse_columns(columns), int(rows), paper)
+            is_known = (int(number), int(pages)) == (FORMAT_VERSION, form.pages)
+            if is_known and form.rows_on(int(page)):
+                return form, int(page)
         except ValueError as e:
-            form, unknown = None, str(e)
-        if (
-            not form
-            or int(number) != FORMAT_VERSION
-            or form.pages != int(pages)
-            or not form.rows_on(int(page))
-        ):
-            raise ImageError(
-                f"the form has an unknown layout, {code[:80]!r}; read it with the version "
-                f"of mnist_nb that made it{unknown and f' ({unknown})'}"
-            )
-        return form, int(page)
+            unknown = f" ({e})"
+        raise ImageError(
+            f"the form has an unknown layout, {code[:80]!r}; read it with the version "
+            f"of mnist_nb that made it{unknown}"
+        )
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e14
 MARKER_DICTIONARY = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
-_INK_COLOUR = "black"
 _LABEL_COLOUR = "0.45"
 _BOX_COLOUR = "#9db4cb"
 
@@ -334,12 +321,12 @@ def _draw_page(form: Form, page: int, title: str) -> Figure:
     figure = Figure((width / 25.4, height / 25.4))
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
-    axes.add_collection(
-        PatchCollection(_marker_and_code_patches(form, page), facecolor=_INK_COLOUR, linewidth=0)
-    )
+    black = _marker_and_code_patches(form, page)
+    axes.add_collection(PatchCollection(black, facecolor="black", linewidth=0))
     boxes = [Rectangle((x, y), w, h) for x, y, w, h in form.boxes(page).reshape(-1, 4)]
-    style: dict[str, Any] = {"facecolor": "none", "edgecolor": _BOX_COLOUR, "linewidth": 0.9}
-    axes.add_collection(PatchCollection(boxes, **style))
+    axes.add_collection(
+        PatchCollection(boxes, facecolor="none", edgecolor=_BOX_COLOUR, linewidth=0.9)
+    )
     starts = form.column_starts()
     for column, start in zip(form.columns, starts, strict=True):
         place = start + _BOX_GAP / 2, _FIRST_ROW_TOP - 2
@@ -352,8 +339,8 @@ def _draw_page(form: Form, page: int, title: str) -> Figure:
     words = "One digit in each box, with a dark pen.\nLeave boxes that you do not need empty."
     left = _PAGE_MARGIN + _MARKER_SIZE + 5
     axes.text(left, 15, title, size=15, weight="bold", va="baseline", parse_math=False)
-    style = {"size": 9, "color": "0.2", "linespacing": 1.5, "va": "top"}
-    axes.text(left, 19 if title else _PAGE_MARGIN, words, **style)
+    top = 19 if title else _PAGE_MARGIN
+    axes.text(left, top, words, size=9, color="0.2", linespacing=1.5, va="top")
     number = f"page {page} of {form.pages}"
     axes.text(width / 2, height - 13, number, size=8, color=_LABEL_COLOUR, ha="center")
     return figure
@@ -402,13 +389,9 @@ def write_form(
     """
     if Path(path).suffix.lower() != ".pdf":
         raise ValueError(f"path: expected a name that ends in .pdf, got {os.fspath(path)!r}")
-    form_columns = parse_columns(columns) if isinstance(columns, str) else tuple(columns)
-    form = Form(form_columns, rows, paper)
-    metadata = {
-        "Title": title or "A form to be filled in",
-        "Creator": "mnist_nb",
-        "CreationDate": None,
-    }
+    form = Form(_as_columns(columns), rows, paper)
+    title_or_default = title or "A form to be filled in"
+    metadata = {"Title": title_or_default, "Creator": "mnist_nb", "CreationDate": None}
     with atomic_path(path) as temporary, PdfPages(temporary, metadata=metadata) as pdf:
         for page in range(1, form.pages + 1):
             pdf.savefig(_draw_page(form, page, title))
@@ -440,11 +423,9 @@ def find_markers(grey: np.ndarray) -> dict[int, np.ndarray]:
     if scale < 1:
         grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     corners, numbers, _ = cv2.aruco.ArucoDetector(MARKER_DICTIONARY, settings).detectMarkers(grey)
-    marker_numbers = [int(number) for number in (() if numbers is None else numbers.ravel())]
-    form_markers = [
-        (n, c[0] / np.float32(scale)) for n, c in zip(marker_numbers, corners, strict=True) if n < 4
-    ]
-    if len({number for number, _ in form_markers}) < len(form_markers):
+    found = zip([] if numbers is None else numbers.ravel().tolist(), corners, strict=True)
+    form_markers = [(number, c[0] / np.float32(scale)) for number, c in found if number < 4]
+    if len(dict(form_markers)) < len(form_markers):
         raise ImageError("the photo shows more than one form; photograph one page at a time")
     return dict(form_markers)
 
@@ -590,39 +571,38 @@ def find_form(photo: Any) -> FormPage:
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e2c
 _PAGE_PIXELS_PER_MM = 8
 
+
+def _corner_pixels(box: np.ndarray, margin: float) -> list[int]:
+    "Left, top, right and bottom, in pixels, of a box with a margin around it, both in millimetres."
+    corners = np.concatenate([box[:2] - margin, box[:2] + box[2:] + margin])
+    return np.rint(corners * _PAGE_PIXELS_PER_MM).astype(int).tolist()
+
+
+def _bounds(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    "The left top and the right bottom corner of the rectangle around boxes, (n, 4)."
+    return boxes[:, :2].min(0), (boxes[:, :2] + boxes[:, 2:]).max(0)
+
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e2d
 def _darkness(page: np.ndarray) -> np.ndarray:
     "How much darker than the paper around it each pixel of a straightened page is; uint8."
     height, width = page.shape
-    small = cv2.resize(
-        page,
-        (width // _PAGE_PIXELS_PER_MM, height // _PAGE_PIXELS_PER_MM),
-        interpolation=cv2.INTER_AREA,
-    )
+    size = width // _PAGE_PIXELS_PER_MM, height // _PAGE_PIXELS_PER_MM
+    small = cv2.resize(page, size, interpolation=cv2.INTER_AREA)
     window = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (11, 11))
     paper = cv2.blur(cv2.morphologyEx(small, cv2.MORPH_CLOSE, window), (3, 3))
-    paper = np.maximum(cv2.resize(paper, (width, height), interpolation=cv2.INTER_LINEAR), 16)
+    paper = np.maximum(cv2.resize(paper, (width, height)), 16)
     return 255 - cv2.divide(page, paper, scale=255)
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e2e
 def _box_side_bands(box: np.ndarray, darkness: np.ndarray) -> list[np.ndarray]:
     "The bands along the four sides of a box, each oriented with its rows along the line."
-    (left, top), (right, bottom) = box[:2], box[:2] + box[2:]
-    outward, inward = 0.5, 1.1
-    bands = [(top - outward, top + inward), (bottom - inward, bottom + outward)]
-    rows = [tuple(round(at * _PAGE_PIXELS_PER_MM) for at in band) for band in bands]
-    bands = [(left - outward, left + inward), (right - inward, right + outward)]
-    columns = [tuple(round(at * _PAGE_PIXELS_PER_MM) for at in band) for band in bands]
-    across = slice(
-        round((left - outward) * _PAGE_PIXELS_PER_MM),
-        round((right + outward) * _PAGE_PIXELS_PER_MM),
-    )
-    down = slice(
-        round((top - outward) * _PAGE_PIXELS_PER_MM),
-        round((bottom + outward) * _PAGE_PIXELS_PER_MM),
-    )
-    return [darkness[slice(*row), across] for row in rows] + [
-        darkness[down, slice(*column)].T for column in columns
+    left, top, right, bottom = _corner_pixels(box, 0.5)
+    inner_left, inner_top, inner_right, inner_bottom = _corner_pixels(box, -1.1)
+    return [
+        darkness[top:inner_top, left:right],
+        darkness[inner_bottom:bottom, left:right],
+        darkness[top:bottom, left:inner_left].T,
+        darkness[top:bottom, inner_right:right].T,
     ]
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e2f
@@ -635,7 +615,7 @@ def _remove_box_lines(darkness: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     typical_line = np.median([profile.max() for profile in profiles])
     for side, profile in zip(sides, profiles, strict=True):
         line = np.minimum(profile, 1.3 * typical_line).astype(np.uint8)
-        np.copyto(side, cv2.subtract(side, np.repeat(line[:, None], side.shape[1], 1)))
+        side[:] = cv2.subtract(side, np.repeat(line[:, None], side.shape[1], 1))
     return result
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e32
@@ -663,18 +643,9 @@ def _ink_level(darkness: np.ndarray, owner: np.ndarray) -> float:
 def _box_numbers(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     "For each pixel of a page the number of the box it lies in, from 1 on; 0 outside."
     owner = np.zeros(shape, np.int32)
-    half = _BOX_GAP / 2
-    for number, (left, top, width, height) in enumerate(boxes, 1):
-        rows = slice(
-            round((top - half) * _PAGE_PIXELS_PER_MM),
-            round((top + height + half) * _PAGE_PIXELS_PER_MM),
-        )
-        owner[
-            rows,
-            round((left - half) * _PAGE_PIXELS_PER_MM) : round(
-                (left + width + half) * _PAGE_PIXELS_PER_MM
-            ),
-        ] = number
+    for number, box in enumerate(boxes, 1):
+        left, top, right, bottom = _corner_pixels(box, _BOX_GAP / 2)
+        owner[top:bottom, left:right] = number
     return owner
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e36
@@ -696,11 +667,8 @@ def _ink_of_boxes(darkness: np.ndarray, boxes: np.ndarray) -> list[_BoxInk]:
     whole, parts, stray_boxes = _assign_components(pairs, sizes, is_writing, stats, centres, boxes)
     ink = np.clip(darkness * (255 / level), 0, 255).astype(np.uint8)
     inks = []
-    for number, (left, top, width, height) in enumerate(boxes, 1):
-        x, y = (max(0, round((start - _MAX_SPILL) * _PAGE_PIXELS_PER_MM)) for start in (left, top))
-        right, bottom = (
-            round((v + _MAX_SPILL) * _PAGE_PIXELS_PER_MM) for v in (left + width, top + height)
-        )
+    for number, box in enumerate(boxes, 1):
+        x, y, right, bottom = np.maximum(0, _corner_pixels(box, _MAX_SPILL)).tolist()
         reason = "writing outside the boxes" if number in stray_boxes else ""
         if number not in whole and number not in parts:
             inks.append(_BoxInk(None, (x, y), reason))
@@ -730,12 +698,11 @@ def _assign_components(
     parts: dict[int, list] = {}
     stray_boxes = set()
     box_centres = boxes[:, :2] + boxes[:, 2:] / 2
-    low, high = boxes[:, :2].min(0), (boxes[:, :2] + boxes[:, 2:]).max(0)
+    low, high = _bounds(boxes)
     for label in np.flatnonzero(is_writing):
         rows = slice(*np.searchsorted(pairs[:, 0], [label, label + 1]))
-        shares = dict(
-            zip(pairs[rows, 1].tolist(), (sizes[rows] / stats[label, 4]).tolist(), strict=True)
-        )
+        parts_of_area = (sizes[rows] / stats[label, 4]).tolist()
+        shares = dict(zip(pairs[rows, 1].tolist(), parts_of_area, strict=True))
         outside = shares.pop(0, 0.0)
         main_box = max(shares, key=shares.__getitem__, default=0)
         if main_box and shares[main_box] > 0.75 * (1 - outside) and outside < 0.6:
@@ -745,37 +712,22 @@ def _assign_components(
                 parts.setdefault(number, []).append(label)
         else:
             centre = centres[label] / _PAGE_PIXELS_PER_MM
-            if (
-                (centre > low).all()
-                and (centre < high).all()
-                and stats[label, 2:4].max() > _MIN_DIGIT_SIZE * _PAGE_PIXELS_PER_MM
-            ):
+            is_large = stats[label, 2:4].max() > _MIN_DIGIT_SIZE * _PAGE_PIXELS_PER_MM
+            if is_large and (centre > low).all() and (centre < high).all():
                 stray_boxes.add(int(np.abs(box_centres - centre).sum(1).argmin()) + 1)
     return whole, parts, stray_boxes
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e39
 @dataclass(frozen=True, eq=False)
-class FormCell:
-    """The content of one row of one column.
+class FormCell(SheetCell):
+    """The content of one row of one column, as a `SheetCell`.
 
     Attributes
     ----------
-    row, column : from 0 on.
-    text : the number; '' where all boxes are blank, '?' for each digit that cannot be read.
     readings : a `Reading` for each box, None where it is blank.
-    confidence : probability, 0 to 1, that the text is right.
-    sure : whether it needs no check.
-    box : its four corners in the photo's pixels, clockwise from the left top of the writing.
     reason : why it is not sure, if for another reason than its confidence; else ''.
     """
 
-    row: int
-    column: int
-    text: str
-    readings: tuple
-    confidence: float
-    sure: bool
-    box: tuple[tuple[float, float], ...]
     reason: str = ""
 
     def __repr__(self):
@@ -783,15 +735,11 @@ class FormCell:
 
     def to_dict(self) -> dict:
         "Its place, text, confidence, box and reason as plain values, for JSON."
-        return {
-            "row": self.row,
-            "column": self.column,
-            "text": self.text,
-            "confidence": self.confidence,
-            "sure": self.sure,
-            "box": [[round(x, 1), round(y, 1)] for x, y in self.box],
-            "reason": self.reason,
-        }
+        return super().to_dict() | {"reason": self.reason}
+
+# %% ../../nbs/vision/14_forms.ipynb #f0a36e3b
+_SURE_COLOUR = (70, 140, 40)  # BGR
+_UNSURE_COLOUR = (0, 110, 240)
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e3a
 @dataclass(frozen=True, eq=False, repr=False)
@@ -821,9 +769,8 @@ class FormSheet:
     def notes(self) -> tuple[str, ...]:
         "Remarks: which pages of the form these are, if some are missing."
         numbers, pages = [str(page.page) for page in self.pages], self.pages[0].form.pages
-        if pages == len(numbers):
-            return ()
-        return (f"page {', '.join(numbers)} of a form of {pages} pages",)
+        is_whole = pages == len(numbers)
+        return () if is_whole else (f"page {', '.join(numbers)} of a form of {pages} pages",)
 
     @property
     def rows(self) -> list[list[str]]:
@@ -857,46 +804,36 @@ class FormSheet:
 
     def draw(self) -> np.ndarray:
         "The straightened pages with the answers beside the ink; uint8 (h, w, 3), BGR."
-        return draw_form_answers(self)
+        pages, cells = [], iter(self.cells)
+        for page in self.pages:
+            picture = cv2.cvtColor(page.straightened(_PAGE_PIXELS_PER_MM), cv2.COLOR_GRAY2BGR)
+            for row in page.form.boxes(page.page):
+                for _, boxes in _by_column(page.form, row):
+                    cell = next(cells)
+                    colour = _SURE_COLOUR if cell.sure else _UNSURE_COLOUR
+                    if not cell.sure:
+                        low, high = ((c * _PAGE_PIXELS_PER_MM).astype(int) for c in _bounds(boxes))
+                        cv2.rectangle(picture, (low - 3).tolist(), (high + 3).tolist(), colour, 4)
+                    first = next((k for k, r in enumerate(cell.readings) if r is not None), 0)
+                    for box, digit in zip(boxes[first:], cell.text, strict=False):
+                        right, bottom = (
+                            ((box[:2] + box[2:]) * _PAGE_PIXELS_PER_MM).astype(int).tolist()
+                        )
+                        place, font = (right - 15, bottom - 4), cv2.FONT_HERSHEY_SIMPLEX
+                        cv2.putText(picture, digit, place, font, 0.7, colour, 2, cv2.LINE_AA)
+            pages.append(picture)
+        width = max(picture.shape[1] for picture in pages)
+        return np.concatenate(
+            [
+                np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255)
+                for p in pages
+            ]
+        )
 
     def _repr_html_(self):
         picture = cv2.resize(self.draw(), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         url = jpeg_data_url(picture)
         return f'<img alt="{self!r}" src="{url}" style="max-width:100%">'
-
-# %% ../../nbs/vision/14_forms.ipynb #f0a36e3b
-_SURE_COLOUR = (70, 140, 40)  # BGR
-_UNSURE_COLOUR = (0, 110, 240)
-
-# %% ../../nbs/vision/14_forms.ipynb #f0a36e3c
-def draw_form_answers(sheet: FormSheet) -> np.ndarray:
-    "The straightened pages with the answer in each box and a frame around unsure cells."
-    pages, cells = [], iter(sheet.cells)
-    for page in sheet.pages:
-        picture = cv2.cvtColor(page.straightened(_PAGE_PIXELS_PER_MM), cv2.COLOR_GRAY2BGR)
-        for row in page.form.boxes(page.page):
-            for _, boxes in _by_column(page.form, row):
-                cell = next(cells)
-                corners = (
-                    np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
-                    * _PAGE_PIXELS_PER_MM
-                )
-                low, high = (corners.min(0).astype(int) - 3), (corners.max(0).astype(int) + 3)
-                if not cell.sure:
-                    cv2.rectangle(picture, low.tolist(), high.tolist(), _UNSURE_COLOUR, 4)
-                first = next((k for k, r in enumerate(cell.readings) if r is not None), 0)
-                for box, digit in zip(boxes[first:], cell.text, strict=False):
-                    right, bottom = ((box[:2] + box[2:]) * _PAGE_PIXELS_PER_MM).astype(int).tolist()
-                    colour = _SURE_COLOUR if cell.sure else _UNSURE_COLOUR
-                    font = cv2.FONT_HERSHEY_SIMPLEX
-                    cv2.putText(
-                        picture, digit, (right - 15, bottom - 4), font, 0.7, colour, 2, cv2.LINE_AA
-                    )
-        pages.append(picture)
-    width = max(picture.shape[1] for picture in pages)
-    return np.concatenate(
-        [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pages]
-    )
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e3d
 def _by_column(form: Form, row: np.ndarray) -> Iterator[tuple[FormColumn, np.ndarray]]:
@@ -949,7 +886,7 @@ def _cell(
     box: tuple[tuple[float, float], ...],
 ) -> FormCell:
     "A cell from the readings of its boxes."
-    fitted = column.is_constrained
+    fitted = (column.minimum, column.maximum, column.choices) != (None, None, None)
     text, confidence, reason = fitted_text(column, readings) if fitted else plain_text(readings)
     reason = reason or next((ink.reason for ink in inks if ink.reason), "")
     lowest_confidence = min((r.confidence for r in readings if r is not None), default=1.0)
@@ -959,21 +896,20 @@ def _cell(
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e44
 def _corners(page: FormPage, boxes: np.ndarray) -> np.ndarray:
     "The four corners, in the photo, of the rectangle around boxes in millimetres, (n, 4)."
-    low, high = boxes[:, :2].min(0), (boxes[:, :2] + boxes[:, 2:]).max(0)
+    low, high = _bounds(boxes)
     return page.in_photo([low, (high[0], low[1]), high, (low[0], high[1])])
-
-# %% ../../nbs/vision/14_forms.ipynb #f0a36e45
-def _in_photo(page: FormPage, prepared: PreprocessedImage) -> PreprocessedImage:
-    "A digit of the straightened page, with its box in the photo."
-    corners = _corners(page, np.array([prepared.box])).astype(np.float32)
-    return replace(prepared, box=tuple(cv2.boundingRect(corners)))
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e47
 def _read_boxes(reader: DigitReader, page: FormPage, inks: Sequence[_BoxInk]) -> list[Any | None]:
     "A reading of each box with ink, all in one batch; None for a blank one."
     source = Page(np.zeros((0, 0), np.uint8), "dark", 0, 1 / _PAGE_PIXELS_PER_MM)
-    prepared = [source.digit(ink.ink, ink.place) for ink in inks if ink.ink is not None]
-    readings = iter(reader.read_prepared([_in_photo(page, picture) for picture in prepared]))
+    digits = []
+    for ink in inks:
+        if ink.ink is not None:
+            digit = source.digit(ink.ink, ink.place)
+            corners = _corners(page, np.array([digit.box])).astype(np.float32)
+            digits.append(replace(digit, box=cv2.boundingRect(corners)))
+    readings = iter(reader.read_prepared(digits))
     return [None if ink.ink is None else next(readings) for ink in inks]
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e48
@@ -981,7 +917,7 @@ def _with_constraints(form: Form, columns: str | Sequence[FormColumn] | None) ->
     "A layout with further constraints on its columns; raises ValueError if the columns differ."
     if columns is None:
         return form
-    columns = parse_columns(columns) if isinstance(columns, str) else tuple(columns)
+    columns = _as_columns(columns)
     given, expected = (
         ",".join(f"{column.name}:{column.digits}" for column in parts)
         for parts in (columns, form.columns)
