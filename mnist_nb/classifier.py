@@ -24,9 +24,10 @@ from mnist_nb.model.network import (
     save_keras,
     split_reject_class,
 )
-from .reader import Picture, Reader
+from .reader import Reader
 from .training.config import TrainingConfig
 from .training.trainer import Trained, html_table, train
+from .vision.preprocessing import Picture
 
 if TYPE_CHECKING:
     import keras

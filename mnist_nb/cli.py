@@ -47,12 +47,9 @@ class ErrorHandlingGroup(click.Group):
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(context)
-        except MnistNbError as e:
-            code, text = e.exit_code, e
-        except ValueError as e:
-            code, text = 2, e
-        click.echo(f"mnist_nb: {text}", err=True)
-        context.exit(code)
+        except (MnistNbError, ValueError) as e:
+            click.echo(f"mnist_nb: {e}", err=True)
+            context.exit(e.exit_code if isinstance(e, MnistNbError) else 2)
 
 # %% ../nbs/91_cli.ipynb #5c3b5a9e
 def print_result(result: object, as_json: bool, text: str) -> None:
@@ -66,6 +63,9 @@ version_option = click.option(
     "version",
     metavar="VERSION",
     help="Version of the model; by default the current one.",
+)
+data_option = click.option(
+    "--data", type=click.Path(), help="File or folder with MNIST; else the cache, or a download."
 )
 
 # %% ../nbs/91_cli.ipynb #dc562fc9
@@ -127,7 +127,7 @@ class StderrRedirect:
 
     def redirect(self, path: Path) -> None:
         "Append what libraries write to a file from now on, if standard error is a real file."
-        try:
+        with suppress(OSError, ValueError):
             if self.stream is not sys.stderr or sys.stderr.fileno() != 2:
                 return
             with open(path, "ab") as file:
@@ -136,8 +136,6 @@ class StderrRedirect:
                     os.dup(2), "w", 1, sys.stderr.encoding, errors="backslashreplace"
                 )
                 os.dup2(file.fileno(), 2)
-        except (OSError, ValueError):
-            return
 
     def __enter__(self):
         return self
@@ -177,6 +175,19 @@ class TrainingViewer:
         elif event["kind"] == "saved":
             self.log.note(f"saved as version {event['version']}; evaluating it")
 
+# %% ../nbs/91_cli.ipynb #6933ad10
+def run_training(start: Callable, as_json: bool, text: Callable[[object], str]) -> None:
+    """Start a training and print its events and its result; the first signal stops it.
+
+    `start` takes `on_event` and `stop`, as `train_version` does, and `text` its result.
+    """
+    with StderrRedirect() as log:
+        if not as_json:
+            log.note("getting ready; the first step takes a while")
+        stop = stop_on_signals(log.say).is_set
+        result = start(on_event=TrainingViewer(log, as_json), stop=stop)
+    print_result(dict(kind="kept", **asdict(result)), as_json, text(result))
+
 # %% ../nbs/91_cli.ipynb #59089096
 def training_text(trained) -> str:
     "A training's result as text."
@@ -213,9 +224,7 @@ def training_options(command):
     help="quick: about two minutes; full: about ten, as the shipped model; record: an hour or so.",
 )
 @training_options
-@click.option(
-    "--data", type=click.Path(), help="File or folder with MNIST; else the cache, or a download."
-)
+@data_option
 @click.option("--resume", is_flag=True, help="Resume the newest interrupted training.")
 @click.option(
     "--use/--no-use",
@@ -234,15 +243,16 @@ def train(preset, data, resume, use, as_json, job, registry, **changes):
 
         return run_child(job, registry)
     config = None if resume else configure(preset, **changes)
-    with StderrRedirect() as log:
-        if not as_json:
-            log.note("getting ready; the first step takes a while")
-        stop = stop_on_signals(log.say).is_set
-        from mnist_nb.training.jobs import train_version
+    from mnist_nb.training.jobs import train_version
 
-        viewer = TrainingViewer(log, as_json)
-        trained = train_version(config, preset, on_event=viewer, stop=stop, use=use, data=data)
-    print_result(dict(kind="kept", **asdict(trained)), as_json, training_text(trained))
+    start = partial(train_version, config, preset, use=use, data=data)
+    run_training(start, as_json, training_text)
+
+# %% ../nbs/91_cli.ipynb #dfa73ff4
+def print_job(job, as_json: bool, text: str) -> None:
+    "Print what the running training was told to do, or that there is none."
+    said = f"{job.id}{text}" if job else "no training is running"
+    print_result({"job": job and job.id}, as_json, said)
 
 # %% ../nbs/91_cli.ipynb #dfa73ff5
 @main.command()
@@ -251,14 +261,7 @@ def stop(as_json):
     "Stop the running training and keep its best weights."
     from mnist_nb.training.jobs import Jobs
 
-    job = Jobs().stop()
-    print_result(
-        {"job": job and job.id},
-        as_json,
-        f"{job.id} stops after this batch; its best weights are kept"
-        if job
-        else "no training is running",
-    )
+    print_job(Jobs().stop(), as_json, " stops after this batch; its best weights are kept")
 
 # %% ../nbs/91_cli.ipynb #d1fba8a6
 def report_text(report) -> str:
@@ -294,17 +297,12 @@ def steer(do, setting, as_json):
                 "set: expected a name and a value, such as `mnist_nb steer set learning_rate 0.001`"
             )
         command |= {"name": setting[0], "value": float(setting[1])}
-    job = Jobs().send_command(**check_command(command))
-    print_result(
-        {"job": job and job.id}, as_json, f"{job.id}: {do}" if job else "no training is running"
-    )
+    print_job(Jobs().send_command(**check_command(command)), as_json, f": {do}")
 
 # %% ../nbs/91_cli.ipynb #79de90de
 @main.command()
 @version_option
-@click.option(
-    "--data", type=click.Path(), help="File or folder with MNIST; else the cache, or a download."
-)
+@data_option
 @json_option
 def evaluate(version, data, as_json):
     "Evaluate a version on MNIST's 10,000 test digits."
@@ -314,38 +312,23 @@ def evaluate(version, data, as_json):
 
     registry = ModelRegistry()
     report = evaluate_version(version, registry, load_mnist(data))
-    print_result(
-        dict(version=version or registry.current(), **asdict(report)), as_json, report_text(report)
-    )
-
-# %% ../nbs/91_cli.ipynb #49de5195
-IMAGE_SUFFIXES = {
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".gif",
-    ".bmp",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".avif",
-    ".heic",
-    ".heif",
-}
+    answer = dict(version=version or registry.current(), **asdict(report))
+    print_result(answer, as_json, report_text(report))
 
 # %% ../nbs/91_cli.ipynb #43ce7683
+IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|gif|bmp|webp|tiff?|avif|hei[cf])", re.IGNORECASE)
+
+
 def expand_paths(names: tuple) -> list[str]:
     "The paths of files: those in folders, those that match patterns, and all other names."
     paths = []
     for name in names:
+        found = []
         if Path(name).is_dir():
-            paths += sorted(
-                str(path) for path in Path(name).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES
-            ) or [name]
+            found = [str(p) for p in Path(name).iterdir() if IMAGE_SUFFIX.fullmatch(p.suffix)]
         elif glob.has_magic(name) and not Path(name).exists():
-            paths += sorted(glob.glob(name, recursive=True)) or [name]
-        else:
-            paths.append(name)
+            found = glob.glob(name, recursive=True)
+        paths += sorted(found) or [name]
     return paths
 
 # %% ../nbs/91_cli.ipynb #8c697a56
@@ -361,7 +344,13 @@ MAX_FILES_WITH_HINTS = 20
 
 
 def predict_files(
-    names: list[str], version: str | None, number: bool, ray: bool, hints: bool = False
+    names: list[str],
+    version: str | None,
+    number: bool,
+    sheet: bool,
+    columns: str | None,
+    ray: bool,
+    hints: bool,
 ):
     """The readings of files, or of standard input for '-'.
 
@@ -375,8 +364,10 @@ def predict_files(
         yield from read_files(names, version, number)
         return
     reader = Reader.load(version)
-    read = reader.read_number if number else reader.read
-    if hints and not number and len(names) <= MAX_FILES_WITH_HINTS:
+    read: Callable = reader.read_number if number else reader.read
+    if sheet:
+        read = partial(reader.read_form, columns=columns) if columns else reader.read_sheet
+    elif hints and not number and len(names) <= MAX_FILES_WITH_HINTS:
         read = partial(read_with_hint, reader)
     for name in names:
         yield answer_file(read, name, sys.stdin.buffer.read() if name == "-" else None)
@@ -387,71 +378,39 @@ def answer_text(answer: dict) -> str:
     hint = "several digits; --number reads them" if answer.get("hint") else ""
     if answer["rejected"]:
         return f"{answer['image']}: {answer['reason']}{hint and f' ({hint})'}"
-    value = answer.get("number", answer.get("digit"))
-    notes = [
-        f"{confidence_text(answer['confidence'])} sure",
-        *filter(None, [answer["reason"], hint]),
-    ]
+    notes = [f"{confidence_text(answer['confidence'])} sure", answer["reason"], hint]
     if answer.get("signs"):
         notes.append(f"with signs {answer['signed']}")
-    return f"{answer['image']}: {value} ({'; '.join(notes)})"
+    value = answer.get("number", answer.get("digit"))
+    return f"{answer['image']}: {value} ({'; '.join(filter(None, notes))})"
 
 # %% ../nbs/91_cli.ipynb #67b5a038
-def csv_line(values) -> str:
-    "Values as a line of CSV."
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(values)
-    return text.getvalue()
+def print_csv(values) -> None:
+    "Print values as a line of CSV."
+    csv.writer(text := io.StringIO(), lineterminator="").writerow(values)
+    click.echo(text.getvalue())
+
+
+def print_csv_answer(answer: dict) -> None:
+    "Print a reading as CSV: image, answer, confidence, reason."
+    value, confidence = answer.get("number", answer.get("digit")), answer.get("confidence")
+    if confidence is not None:
+        confidence = math.floor(confidence * 10_000) / 10_000
+    print_csv([answer["image"], value, confidence, answer.get("reason", answer.get("error"))])
 
 # %% ../nbs/91_cli.ipynb #5e1a90c0
-def print_sheet(answer: dict, as_csv: bool) -> None:
-    "Print a sheet's table as CSV, or in columns with its unsure cells and notes."
-    if as_csv:
-        for row in answer["rows"]:
-            click.echo(csv_line([answer["image"], *row]))
-        return
-    head = [answer["columns"]] if "columns" in answer else []
-    table = [*head, *answer["rows"]]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+def print_sheet(answer: dict) -> None:
+    "Print a sheet's table in columns, with its unsure cells and notes."
+    table = [*([answer["columns"]] if "columns" in answer else []), *answer["rows"]]
+    widths = [max(1, *map(len, column)) for column in zip(*table, strict=True)]
     click.echo(f"{answer['image']}:")
     for row in table:
-        click.echo(
-            "  ".join((text or ".").rjust(max(1, w)) for text, w in zip(row, widths, strict=True))
-        )
+        click.echo("  ".join((text or ".").rjust(w) for text, w in zip(row, widths, strict=True)))
     for row, column in answer["unsure"]:
-        click.echo(
-            f"look at row {row + 1}, column {column + 1}: {answer['rows'][row][column] or 'blank'}"
-        )
+        text = answer["rows"][row][column] or "blank"
+        click.echo(f"look at row {row + 1}, column {column + 1}: {text}")
     for note in answer["notes"]:
         click.echo(f"note: {note}")
-
-# %% ../nbs/91_cli.ipynb #5e1a90c1
-def predict_sheets(
-    names: list[str], version: str | None, as_json: bool, as_csv: bool, columns: str | None = None
-) -> None:
-    """Read and print the table in each file, as text, as CSV after the file's name, or as JSON.
-
-    Forms have column names, which become the CSV's header; `columns` has their constraints.
-    """
-    from mnist_nb.reader import Reader, answer_file
-
-    reader, failed, head = Reader.load(version), False, None
-    read = partial(reader.read_form, columns=columns) if columns else reader.read_sheet
-    for name in names:
-        content = sys.stdin.buffer.read() if name == "-" else None
-        answer = answer_file(read, name, content)
-        if error := answer.get("error"):
-            failed = True
-            click.echo(f"mnist_nb: {error}", err=True)
-        if as_json:
-            print_result(answer, True, "")
-        elif not error:
-            if as_csv and answer.get("columns", head) != head:
-                head = answer["columns"]
-                click.echo(csv_line(["image", *head]))
-            print_sheet(answer, as_csv)
-    if failed:
-        raise click.exceptions.Exit(ImageError.exit_code)
 
 # %% ../nbs/91_cli.ipynb #a9874931
 @main.command()
@@ -475,35 +434,31 @@ def predict(images, number, sheet, columns, version, as_json, as_csv, ray):
     """Read the digit in each IMAGE: picture files (PNG, JPEG, GIF, BMP, WebP, TIFF, AVIF, HEIC),
     folders, patterns, or - for standard input.
     """
-    if sheet:
-        if number or ray:
-            raise click.UsageError("--sheet cannot be used with --number or --ray")
-        return predict_sheets(expand_paths(images), version, as_json, as_csv, columns)
-    if columns:
+    if sheet and (number or ray):
+        raise click.UsageError("--sheet cannot be used with --number or --ray")
+    if columns and not sheet:
         raise click.UsageError("--columns needs --sheet")
-    failed = False
-    names, hints = expand_paths(images), not (as_json or as_csv)
-    if as_csv:
-        click.echo("image,answer,confidence,reason")
-    for answer in predict_files(names, version, number, ray, hints):
+    failed, hints = False, not (as_json or as_csv)
+    header = None if sheet else ["image", "answer", "confidence", "reason"]
+    if as_csv and header:
+        print_csv(header)
+    names = expand_paths(images)
+    for answer in predict_files(names, version, number, sheet, columns, ray, hints):
         if error := answer.get("error"):
+            failed = True
             click.echo(f"mnist_nb: {error}", err=True)
-        failed |= bool(error)
         if as_json:
-            print_result(answer, True, "")
-        elif as_csv:
-            click.echo(
-                csv_line(
-                    [
-                        answer["image"],
-                        answer.get("number" if number else "digit"),
-                        None if error else math.floor(answer["confidence"] * 10_000) / 10_000,
-                        answer.get("reason", error),
-                    ]
-                )
-            )
+            click.echo(json.dumps(answer, allow_nan=False))
+        elif as_csv and not sheet:
+            print_csv_answer(answer)
+        elif not error and as_csv:
+            form_header = ["image", *answer["columns"]] if "columns" in answer else header
+            if form_header != header:
+                print_csv(header := form_header)
+            for row in answer["rows"]:
+                print_csv([answer["image"], *row])
         elif not error:
-            click.echo(answer_text(answer))
+            print_sheet(answer) if sheet else click.echo(answer_text(answer))
     if failed:
         raise click.exceptions.Exit(ImageError.exit_code)
 
@@ -533,11 +488,11 @@ def new_sheet(columns, rows, paper, title, output, as_json):
 
     form = write_form(output, columns, rows, paper, title)
     pages = "one page" if form.pages == 1 else f"{form.pages} pages"
+    contents = f"{pages} with {form.rows} rows of {', '.join(form.names)}"
     print_result(
         {"path": output, "columns": form.names, "rows": form.rows, "pages": form.pages},
         as_json,
-        f"{output} has {pages} with {form.rows} rows of {', '.join(form.names)}; print it in its"
-        " true size",
+        f"{output} has {contents}; print it in its true size",
     )
 
 # %% ../nbs/91_cli.ipynb #4b1659c3
@@ -555,12 +510,8 @@ def model_row(registry, version: str) -> dict:
         code = read_record(registry.path(version) / "config.json").get("code")
     except (MnistNbError, KeyError, TypeError):
         test = code = None
-    return {
-        "version": version,
-        "current": version == registry.current(),
-        "test_accuracy": test,
-        "code": code,
-    }
+    current = version == registry.current()
+    return {"version": version, "current": current, "test_accuracy": test, "code": code}
 
 # %% ../nbs/91_cli.ipynb #d3a0c59f
 @models.command("list")
@@ -578,8 +529,7 @@ def list_models(as_json):
         code = f"  code {row['code'][:8]}" if row["code"] else ""
         return f"{mark} {row['version']:<32} {state}{code}"
 
-    text = "\n".join(map(line, rows))
-    print_result(rows, as_json, text)
+    print_result(rows, as_json, "\n".join(map(line, rows)))
 
 # %% ../nbs/91_cli.ipynb #c1fadf03
 @models.command()
@@ -632,28 +582,13 @@ def list_corrections(as_json):
     "List all corrections, the newest first."
     from mnist_nb.training.corrections import Corrections
 
-    rows = [
-        {
-            name: value
-            for name, value in each.as_dict().items()
-            if name not in ("picture", "strokes")
-        }
-        for each in Corrections().list()
-    ]
-
-    def word(digit):
-        return "no digit" if digit is None else digit
-
-    print_result(
-        rows,
-        as_json,
-        "\n".join(
-            f"{row['number']:>6}  {word(row['digit'])} was {word(row['label'])}  ({row['source']},"
-            f" {row['model']})"
-            for row in rows
-        )
-        or "there are no corrections",
-    )
+    rows = [each.as_dict() for each in Corrections().list()]
+    lines = []
+    for row in rows:
+        del row["picture"], row["strokes"]
+        read, label = ("no digit" if row[key] is None else row[key] for key in ("digit", "label"))
+        lines.append(f"{row['number']:>6}  {read} was {label}  ({row['source']}, {row['model']})")
+    print_result(rows, as_json, "\n".join(lines) or "there are no corrections")
 
 # %% ../nbs/91_cli.ipynb #9b33680d
 @corrections.command("export")
@@ -665,11 +600,8 @@ def export_corrections(folder, as_json):
 
     exported = Corrections().list()
     write_folder(exported, folder)
-    print_result(
-        {"folder": folder, "corrections": len(exported)},
-        as_json,
-        f"{len(exported)} corrections are in {folder}",
-    )
+    text = f"{len(exported)} corrections are in {folder}"
+    print_result({"folder": folder, "corrections": len(exported)}, as_json, text)
 
 # %% ../nbs/91_cli.ipynb #75a73d8a
 @corrections.command("forget")
@@ -684,35 +616,25 @@ def forget_corrections(numbers, everything, as_json):
         raise ValueError(
             "expected numbers of corrections, see `mnist_nb corrections list`, or --all"
         )
-    count = (
-        Corrections().forget(everything=True)
-        if everything
-        else sum(Corrections().forget(number) for number in numbers)
-    )
+    if everything:
+        count = Corrections().forget(everything=True)
+    else:
+        count = sum(map(Corrections().forget, numbers))
     print_result({"forgotten": count}, as_json, f"{count} forgotten")
 
 # %% ../nbs/91_cli.ipynb #cd2b666a
 @main.command()
 @version_option
-@click.option(
-    "--data", type=click.Path(), help="File or folder with MNIST; else the cache, or a download."
-)
+@data_option
 @json_option
 def teach(version, data, as_json):
     "Fine-tune a version on the corrections; the new version is kept, and used when you say so."
     from mnist_nb.training.jobs import fine_tune_version
 
-    with StderrRedirect() as log:
-        if not as_json:
-            log.note("getting ready; the first step takes a while")
-        viewer = TrainingViewer(log, as_json)
-        stop = stop_on_signals(log.say).is_set
-        fine_tuned = fine_tune_version(version, on_event=viewer, stop=stop, data=data)
-    print_result(
-        dict(kind="kept", **asdict(fine_tuned)),
-        as_json,
-        f"{fine_tuned}\nuse it with `mnist_nb models use {fine_tuned.version}`",
-    )
+    def text(fine_tuned):
+        return f"{fine_tuned}\nuse it with `mnist_nb models use {fine_tuned.version}`"
+
+    run_training(partial(fine_tune_version, version, data=data), as_json, text)
 
 # %% ../nbs/91_cli.ipynb #efa64e4c
 @main.command()
@@ -739,11 +661,8 @@ def export(format, output, version, as_json):
     with StderrRedirect() as log:
         log.redirect(Path(os.devnull))
         path = export(format, output, version)
-    print_result(
-        {"format": format, "path": str(path)},
-        as_json,
-        f"{path} gives the same outputs as the version",
-    )
+    text = f"{path} gives the same outputs as the version"
+    print_result({"format": format, "path": str(path)}, as_json, text)
 
 # %% ../nbs/91_cli.ipynb #02d38d95
 def parse_settings(arguments: tuple) -> dict[str, list]:
@@ -797,15 +716,9 @@ def info(as_json):
         "test_accuracy": report["test"]["accuracy"],
         "versions": versions(),
     }
-    print_result(
-        answer,
-        as_json,
-        "\n".join(
-            f"{name:<14} {value}"
-            for name, value in (answer | versions()).items()
-            if name != "versions"
-        ),
-    )
+    shown = answer | answer["versions"]
+    del shown["versions"]
+    print_result(answer, as_json, "\n".join(f"{name:<14} {shown[name]}" for name in shown))
 
 # %% ../nbs/91_cli.ipynb #849dcb13
 @main.command()
@@ -838,13 +751,7 @@ def serve(host, port, no_browser, allow_origin, formats):
 
     names = [name.strip().lower() for name in formats.split(",") if name.strip()]
     try:
-        serve(
-            host=host,
-            port=port,
-            browser=not no_browser,
-            allow_origins=allow_origin,
-            formats=names,
-        )
+        serve(host, port, browser=not no_browser, allow_origins=allow_origin, formats=names)
     except ValueError as e:
         raise click.UsageError(str(e)) from e
 
