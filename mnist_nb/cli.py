@@ -238,13 +238,11 @@ def training_options(command):
 @click.option("--registry", hidden=True)
 def train(preset, data, resume, use, as_json, job, registry, **changes):
     "Train a network and keep it as a new version."
-    if job:
-        from mnist_nb.training.jobs import run_child
+    from mnist_nb.training.jobs import run_child, train_version
 
+    if job:
         return run_child(job, registry)
     config = None if resume else configure(preset, **changes)
-    from mnist_nb.training.jobs import train_version
-
     start = partial(train_version, config, preset, use=use, data=data)
     run_training(start, as_json, training_text)
 
