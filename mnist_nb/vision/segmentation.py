@@ -9,12 +9,13 @@ __all__ = ['Region', 'lines', 'segment', 'take_boxes', 'Sign', 'split_signs', 'L
 # %% ../../nbs/vision/11_segmentation.ipynb #cf51ef71
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
 
 from ..core import NUM_CLASSES
-from .preprocessing import normalize_digit, pen_width, png_data_url
+from .preprocessing import draw_polylines, normalize_digit, pen_width, png_data_url
 
 # %% ../../nbs/vision/11_segmentation.ipynb #89d60221
 @dataclass(frozen=True, eq=False)
@@ -204,32 +205,12 @@ def digit_height(pieces: Sequence[Region]) -> float:
 def filter_by_size(pieces: Sequence[Region]) -> tuple[list[Region], float]:
     "The pieces of about a digit's size, and how tall digits are."
     tall = digit_height(pieces)
-    return [
-        r
-        for r in pieces
-        if r.fills_box
-        or (
-            r.box[3] <= 5 * tall
-            and max(r.box[2:]) > 0.2 * tall
-            and not (is_thin(r) and max(r.box[2:]) > 2.5 * tall)
-        )
-    ], tall
 
+    def has_digit_size(r):
+        is_rule = is_thin(r) and max(r.box[2:]) > 2.5 * tall
+        return r.box[3] <= 5 * tall and max(r.box[2:]) > 0.2 * tall and not is_rule
 
-def lines_with_parts_joined(regions: Sequence[Region], tall: float) -> list[list[Region]]:
-    "Regions by line, with the pieces together that are surely of one digit."
-    result = []
-    for line in lines(regions):
-        height = max(r.box[3] for r in line)
-        parts: list[Region] = []
-        for r in line:
-            apart = not parts or parts[-1].fills_box or r.fills_box
-            if not apart and belong_together(parts[-1], r, height):
-                parts[-1] = union(parts[-1], r)
-            else:
-                parts.append(r)
-        result.append(parts)
-    return result
+    return [r for r in pieces if r.fills_box or has_digit_size(r)], tall
 
 # %% ../../nbs/vision/11_segmentation.ipynb #8b651132
 def segment(ink: np.ndarray) -> list[Region]:
@@ -244,20 +225,22 @@ def segment(ink: np.ndarray) -> list[Region]:
     Regions in the order of writing; none where there is no ink. Digits that touch are one region:
     see `read_lines`.
     """
-    return [
-        r for line in lines_with_parts_joined(*filter_by_size(connected_pieces(ink))) for r in line
-    ]
+    regions: list[Region] = []
+    for line in lines(filter_by_size(connected_pieces(ink))[0]):
+        height, start = max(r.box[3] for r in line), len(regions)
+        for r in line:
+            if len(regions) > start and belong_together(regions[-1], r, height):
+                regions[-1] = union(regions[-1], r)
+            else:
+                regions.append(r)
+    return regions
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c011
 def find_runs(mask: np.ndarray, max_gap: int) -> list[tuple[int, int]]:
     "Where runs of True begin and end, those up to `max_gap` apart merged."
-    spans: list[list[int]] = []
-    for position in np.flatnonzero(mask):
-        if spans and position - spans[-1][1] <= max_gap:
-            spans[-1][1] = int(position) + 1
-        else:
-            spans.append([int(position), int(position) + 1])
-    return [(start, stop) for start, stop in spans]
+    positions = np.flatnonzero(mask)
+    runs = np.split(positions, np.flatnonzero(np.diff(positions) > max_gap + 1) + 1)
+    return [(int(run[0]), int(run[-1]) + 1) for run in runs if len(run)]
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c012
 MIN_BOX_SIZE = 20  # pixels
@@ -290,33 +273,27 @@ def detect_frame(mask: np.ndarray, left: int, top: int) -> Frame | None:
     closed = len(full) > 1 and lower - upper > MIN_BOX_SIZE
     tooth = int(0.8 * (lower - upper - 2 * thick)) if closed else 3 * thick + 3
     upright = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((max(3, tooth), 1), np.uint8))
-    return frame_from_lines(mask, across, upright, (left, top), (upper, lower), thick, closed)
-
-
-def frame_from_lines(mask, across, upright, corner, level, thick, closed) -> Frame | None:
-    "The frame with these lines, if its walls are placed like those of a form."
-    width, (upper, lower) = mask.shape[1], level
-    tolerance = thick + 2
-    band = np.s_[lower - 3 * thick - 3 : lower - thick]
-    is_wall = upright[upper:lower].any(0) if closed else upright[band].all(0)
     if closed:
         widened = cv2.dilate(mask[upper:lower], np.ones((1, 3), np.uint8))
-        is_wall &= widened.mean(0) > MIN_WALL_COVERAGE
+        is_wall = upright[upper:lower].any(0) & (widened.mean(0) > MIN_WALL_COVERAGE)
+    else:
+        is_wall = upright[lower - 3 * thick - 3 : lower - thick].all(0)
     walls = [(a + b) // 2 for a, b in find_runs(is_wall, 2) if b - a <= 2 * thick + 2]
     ends = np.flatnonzero(across[lower - thick : lower].any(0))
-    if not walls or walls[0] > ends[0] + 2 * tolerance or walls[-1] < ends[-1] - 2 * tolerance:
+    tolerance = 2 * (thick + 2)
+    if not walls or walls[0] > ends[0] + tolerance or walls[-1] < ends[-1] - tolerance:
         return None
     if not closed:
         walls = evenly_spaced_walls(walls, width)
         if len(walls) < 4:
             return None
+        upper = max(-top, lower - int(1.6 * np.diff(walls).min()))
     lines_ink = across.copy()
     for wall in walls:
         near_wall = np.s_[:, max(0, wall - thick) : wall + thick + 1]
         lines_ink[near_wall] |= upright[near_wall]
-    top = upper if closed else max(-corner[1], lower - int(1.6 * np.diff(walls).min()))
-    x, y = corner
-    return Frame([x + w for w in walls], y + top, y + lower, lines_ink, corner, thick)
+    walls = [left + wall for wall in walls]
+    return Frame(walls, top + upper, top + lower, lines_ink, (left, top), thick)
 
 
 def evenly_spaced_walls(walls: Sequence[int], width: int) -> list[int]:
@@ -397,7 +374,7 @@ def take_boxes(ink: np.ndarray) -> tuple[np.ndarray, list[Region]]:
         return ink, []
     ink, digits = remove_frames(ink, frames), []
     for frame in frames:
-        for left, right in zip(frame.walls, frame.walls[1:], strict=False):
+        for left, right in pairwise(frame.walls):
             digits += box_content(ink, frame, left, right)
     return ink, digits
 
@@ -436,17 +413,9 @@ def classify_small_sign(piece: Region, tall: Sequence[Region], pen: float) -> st
     (top, bottom), (width, height) = line_extent(piece, tall), piece.box[2:]
     line = bottom - top
     middle, foot = ((y - top) / line for y in (piece.middle[1], piece.box[1] + piece.box[3]))
-    is_level = (
-        width > 1.6 * height
-        and height < max(MAX_SPECK_SIZE * line, 1.6 * pen)
-        and width < 1.1 * line
-    )
-    if (
-        is_level
-        and 0.25 < middle < 0.8
-        and width > 1.5 * pen
-        and has_nothing_above_or_below(piece, tall)
-    ):
+    is_level = width > 1.6 * height and height < max(MAX_SPECK_SIZE * line, 1.6 * pen)
+    is_minus = is_level and 1.5 * pen < width < 1.1 * line and 0.25 < middle < 0.8
+    if is_minus and has_nothing_above_or_below(piece, tall):
         return "-"
     if max(width, height) > 0.5 * line or width > max(0.35 * line, 2 * pen):
         return ""
@@ -550,11 +519,9 @@ def split_signs(
         elif text:
             signs.append(Sign(text, piece))
     for piece in upper_dots:
-        dots_below = [
-            s
-            for s in signs
-            if s.text in ".,:" and abs(s.region.middle[0] - piece.middle[0]) < 0.25 * height
-        ]
+        across, reach = piece.middle[0], 0.25 * height
+        dots = [s for s in signs if s.text in ".,:"]
+        dots_below = [s for s in dots if abs(s.region.middle[0] - across) < reach]
         lower_dots = [r for r in upper_dots if r is not piece and box_gaps(r, piece)[0] < 0]
         if dots_below:
             signs.remove(dots_below[0])
@@ -659,6 +626,7 @@ ROW_NON_DIGIT_COST = 22.0  # for each part of a row that is no digit
 TYPICAL_DIGIT_WIDTH = 0.8  # of the height of a line
 MAX_PIECES_PER_DIGIT = 4
 MAX_JOIN_COST = 11.0
+MAX_CLEAR_COST = 2.0
 
 # %% ../../nbs/vision/11_segmentation.ipynb #84eee487
 def join_candidates(a: Candidate, b: Candidate, height: float) -> Candidate | None:
@@ -743,7 +711,7 @@ def split_row(region: Region, row: RowReading) -> list[Region]:
     left, top, width, height = region.box
     column_ink = region.ink.sum(0, dtype=int)
     edges = [0]
-    for before, after in zip(row.middles, row.middles[1:], strict=False):
+    for before, after in pairwise(row.middles):
         start = max(edges[-1] + 1, int((0.7 * before + 0.3 * after) * width))
         stop = max(start + 1, int((0.3 * before + 0.7 * after) * width) + 1)
         edges.append(start + int(column_ink[start:stop].argmin()) if start < width else start)
@@ -759,21 +727,17 @@ def split_row(region: Region, row: RowReading) -> list[Region]:
 def cheapest_chain(candidates: Sequence[Candidate], costs: np.ndarray) -> list[int]:
     "The indices of the candidates of least total cost that lead from the first piece to the last."
     lowest_cost, last_candidate = {0: 0.0}, {}
-    for k in sorted(
-        range(len(candidates)), key=lambda k: (candidates[k].start, candidates[k].stop)
-    ):
-        total = lowest_cost.get(candidates[k].start, np.inf) + costs[k]
-        if total < lowest_cost.get(candidates[k].stop, np.inf):
-            lowest_cost[candidates[k].stop], last_candidate[candidates[k].stop] = total, k
+    spans = [(c.start, c.stop, k) for k, c in enumerate(candidates)]
+    for start, stop, k in sorted(spans):
+        total = lowest_cost.get(start, np.inf) + costs[k]
+        if total < lowest_cost.get(stop, np.inf):
+            lowest_cost[stop], last_candidate[stop] = total, k
     chain: list[int] = []
     place = max(lowest_cost)
     while place:
         chain.insert(0, last_candidate[place])
         place = candidates[last_candidate[place]].start
     return chain
-
-# %% ../../nbs/vision/11_segmentation.ipynb #90bfaaa8
-MAX_CLEAR_COST = 2.0
 
 # %% ../../nbs/vision/11_segmentation.ipynb #ca6dd3d1
 def row_cost(row: RowReading) -> float:
@@ -794,23 +758,15 @@ def reading_costs(
     is_boxed = np.array([c.region.fills_box for c in candidates])
     return np.array([c.cost for c in candidates]) + np.where(is_boxed, 0, shape_cost) + doubt_cost
 
-# %% ../../nbs/vision/11_segmentation.ipynb #1556a0ee
-def classify_candidates(
-    groups: Sequence[Sequence[Candidate]], classify: Callable
-) -> list[np.ndarray]:
-    "The probabilities of the candidates of each group, all read in one batch."
-    pictures = [normalize_digit(c.region.ink) for group in groups for c in group]
-    probabilities = (
-        classify(np.stack(pictures)) if pictures else np.zeros((0, NUM_CLASSES), np.float32)
-    )
-    ends = np.cumsum([0] + [len(group) for group in groups])
-    return [probabilities[start:stop] for start, stop in zip(ends, ends[1:], strict=False)]
-
 # %% ../../nbs/vision/11_segmentation.ipynb #a41e7546
-def unreadable_costs(candidates: Sequence[Candidate], height: float) -> np.ndarray:
-    "The cost of leaving each candidate unread, by its width."
-    widths = [max(1.0, c.region.box[2] / (TYPICAL_DIGIT_WIDTH * height)) for c in candidates]
-    return UNREADABLE_COST * np.array(widths) + [c.cost for c in candidates]
+def read_or_skip(
+    candidates: Sequence[Candidate], height: float, probabilities: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    "What each candidate costs, read or left unread, and its probabilities, 0 if left unread."
+    widths = np.array([c.region.box[2] for c in candidates]) / (TYPICAL_DIGIT_WIDTH * height)
+    skip_costs = UNREADABLE_COST * np.maximum(1, widths) + [c.cost for c in candidates]
+    costs = reading_costs(candidates, height, probabilities)
+    return np.minimum(costs, skip_costs), probabilities * (costs <= skip_costs)[:, None]
 
 # %% ../../nbs/vision/11_segmentation.ipynb #a41e7547
 def cheapest_reading(
@@ -820,8 +776,7 @@ def cheapest_reading(
     read_row: Callable[[np.ndarray], RowReading | None] | None,
 ) -> tuple[list[Region], np.ndarray]:
     "The regions of the cheapest chain and their probabilities, all 0 for an unread region."
-    costs = reading_costs(candidates, height, probabilities)
-    skip_costs = unreadable_costs(candidates, height)
+    costs, probabilities = read_or_skip(candidates, height, probabilities)
     num_pieces = max(c.stop for c in candidates)
     pieces = [c.region for c in candidates[:num_pieces]]
     is_clear = [*(costs[:num_pieces] < MAX_CLEAR_COST)]
@@ -830,14 +785,14 @@ def cheapest_reading(
     everything = [*candidates, *rows]
     regions: list[Region] = []
     shares: list[np.ndarray] = []
-    for k in cheapest_chain(everything, np.append(np.minimum(costs, skip_costs), row_costs)):
+    for k in cheapest_chain(everything, np.append(costs, row_costs)):
         candidate = everything[k]
         if candidate.row:
             regions += split_row(candidate.region, candidate.row)
             shares += [*candidate.row.probabilities[:, :NUM_CLASSES]]
         else:
             regions.append(candidate.region)
-            shares.append(probabilities[k] * (costs[k] <= skip_costs[k]))
+            shares.append(probabilities[k])
     return regions, np.array(shares)
 
 # %% ../../nbs/vision/11_segmentation.ipynb #a41e7548
@@ -863,14 +818,16 @@ def read_lines(
     (number of digits, 10). What cannot be read has a region too, and a row of zeros.
     """
     groups = [digit_candidates(line) for line in lines]
-    result = []
-    for line, group, probabilities in zip(
-        lines, groups, classify_candidates(groups, classify), strict=True
-    ):
-        reading: tuple[list[Region], np.ndarray] = ([], probabilities)
+    pictures = [normalize_digit(c.region.ink) for group in groups for c in group]
+    unread = classify(np.stack(pictures)) if pictures else np.zeros((0, NUM_CLASSES), np.float32)
+    result: list[tuple[list[Region], np.ndarray]] = []
+    for line, group in zip(lines, groups, strict=True):
+        probabilities, unread = np.split(unread, [len(group)])
         if group:
-            reading = cheapest_reading(group, typical_height(line), probabilities, read_row)
-        result.append(reading)
+            height = typical_height(line)
+            result.append(cheapest_reading(group, height, probabilities, read_row))
+        else:
+            result.append(([], probabilities))
     return result
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c031
@@ -885,15 +842,13 @@ def stroke_regions(strokes: Sequence[np.ndarray]) -> list[Region]:
     tall = float(np.percentile([np.ptp(s[:, 1]) for s in strokes], 75))
     extent = float(np.ptp(points, 0).max())
     scale = STROKE_HEIGHT / max(tall, 0.02 * extent, 1e-6)
-    regions, margin = [], STROKE_WIDTH
+    regions = []
     for stroke in strokes:
-        points_in_picture = (stroke - points.min(0)) * scale
-        low = np.floor(points_in_picture.min(0)).astype(int) - margin
-        width, height = np.ceil(points_in_picture.max(0)).astype(int) + margin - low + 1
+        scaled = (stroke - points.min(0)) * scale
+        low = np.floor(scaled.min(0)).astype(int) - STROKE_WIDTH
+        width, height = np.ceil(scaled.max(0)).astype(int) + STROKE_WIDTH - low + 1
         ink = np.zeros((height, width), np.uint8)
-        fixed_point = np.rint((points_in_picture - low) * 16).astype(np.int32)
-        fixed_point = fixed_point[[0, *range(len(fixed_point))]]
-        cv2.polylines(ink, [fixed_point], False, 255, STROKE_WIDTH, cv2.LINE_AA, 4)
+        draw_polylines(ink, [scaled - low], STROKE_WIDTH)
         region = region_from_ink(ink, *low.tolist())
         assert region is not None
         regions.append(region)
@@ -917,9 +872,8 @@ def stroke_candidates(regions: Sequence[Region], height: float) -> list[Candidat
     "Every group of one to four strokes that follow each other and may be a digit."
     candidates = []
     for start in range(len(regions)):
-        region, cost = regions[start], 0.0
-        if start:
-            cost = stroke_split_cost(regions[start - 1], region, height)
+        region = regions[start]
+        cost = stroke_split_cost(regions[start - 1], region, height) if start else 0.0
         candidates.append(Candidate(start, start + 1, region, cost))
         for stop in range(start + 2, min(start + MAX_STROKES_PER_DIGIT, len(regions)) + 1):
             across, down = (gap / height for gap in box_gaps(region, regions[stop - 1]))
@@ -986,9 +940,7 @@ def read_stroke_groups(
         candidates = stroke_candidates([regions[k] for k in digit_strokes], height)
         numbers = [digit_strokes[c.start : c.stop] for c in candidates]
         probabilities = classify(numbers)
-        costs = reading_costs(candidates, height, probabilities)
-        skip_costs = unreadable_costs(candidates, height)
-        for k in cheapest_chain(candidates, np.minimum(costs, skip_costs)):
-            row = probabilities[k] * (costs[k] <= skip_costs[k])
-            groups.append(StrokeGroup(numbers[k], row))
+        costs, probabilities = read_or_skip(candidates, height, probabilities)
+        for k in cheapest_chain(candidates, costs):
+            groups.append(StrokeGroup(numbers[k], probabilities[k]))
     return sorted(groups, key=lambda group: group.strokes[0])
