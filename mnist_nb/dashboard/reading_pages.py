@@ -6,9 +6,9 @@
 __all__ = ['CorrectionBar', 'DrawPage', 'UploadPage']
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #b541bfc6
-import base64
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from html import escape
 from itertools import count
@@ -43,17 +43,11 @@ from mnist_nb.dashboard.widgets import (
     tiles_style,
 )
 from ..reader import Number, Reading
-from ..vision.preprocessing import decode, open_image
+from ..vision.preprocessing import decode, open_image, png_data_url
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #e341b181
 NOT_A_DIGIT = "not a digit"
 NOTHING_TO_CORRECT = "That is how it was read: nothing to correct."
-
-# %% ../../nbs/dashboard/82_reading_pages.ipynb #60a425b3
-def correction_saved_html(label: int | None, reading: Reading) -> str:
-    "The message that a correction was saved."
-    text = f"Kept: {digit_name(label)}, read as {digit_name(reading.digit)}."
-    return f'<p class="mnb-soft" role="status">{text}</p>'
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #49342b42
 class CorrectionBar(VBox):
@@ -76,10 +70,7 @@ class CorrectionBar(VBox):
             options=[*map(str, range(NUM_CLASSES)), NOT_A_DIGIT],
             value=None,
             description="Wrong? It is",
-            tooltips=[
-                *(f"it is {digit_name(label)}" for label in range(NUM_CLASSES)),
-                "it is no digit",
-            ],
+            tooltips=[f"it is {digit_name(label)}" for label in range(NUM_CLASSES + 1)],
         )
         self.undo_button = button("Take back", self.undo, "delete this correction")
         row = add_classes(HBox([self.note, self.undo_button]), "mnb-row")
@@ -91,10 +82,8 @@ class CorrectionBar(VBox):
     def offer(self, reading: Reading | Number | None = None) -> None:
         "Reset for a reading, unless it was just corrected; hide if it is empty or a number."
         single = reading if isinstance(reading, Reading) and not reading.prepared.empty else None
-        is_same = (
-            single and self.corrected and np.array_equal(single.picture, self.corrected.picture)
-        )
-        if self.correction_number is not None and is_same:
+        known = self.corrected if self.correction_number is not None else None
+        if single and known and np.array_equal(single.picture, known.picture):
             return
         self.correction_number = None
         self.labels.value = None
@@ -108,6 +97,9 @@ class CorrectionBar(VBox):
             self.correction_number = None
         self.offer(self.get_reading()[0])
         self.session.refresh()
+
+    def _say(self, text):
+        self.note.value = f'<p class="mnb-soft" role="status">{text}</p>'
 
     def _show_problem(self, problem):
         self.note.value = problem_html(problem)
@@ -129,10 +121,10 @@ class CorrectionBar(VBox):
         reading, source, strokes = self.get_reading()
         if label == reading.digit and self.correction_number is None:
             self.labels.value = None
-            self.note.value = f'<p class="mnb-soft" role="status">{NOTHING_TO_CORRECT}</p>'
+            self._say(NOTHING_TO_CORRECT)
             return
         if report_errors(lambda: self._add(label, reading, source, strokes), self._show_problem):
-            self.note.value = correction_saved_html(label, reading)
+            self._say(f"Kept: {digit_name(label)}, read as {digit_name(reading.digit)}.")
             set_visible(self.undo_button, visible=True)
             self.session.refresh()
 
@@ -149,7 +141,7 @@ class DigitPicker(ToggleButtons):
         super().__init__(options=[], description="Look at")
         self.on_pick = on_pick
         self.updating = False
-        self.names: list[str] = []
+        self.num_digits = 0
         self.observe(self._pick, "value")
         add_classes(self, "mnb-digits")
         self.offer(None)
@@ -161,17 +153,17 @@ class DigitPicker(ToggleButtons):
     def offer(self, reading: Reading | Number | None) -> None:
         "Offer the digits of a reading; the choice stays while their number does."
         digits = reading.digits if isinstance(reading, Number) else ()
-        names = [f"digit {place + 1}" for place in range(len(digits))]
         self.updating = True
-        if names != self.names:
-            self.names = names
-            self.options = [*zip(names, range(len(names)), strict=True)]
-            self.value = least_confident(reading) if isinstance(reading, Number) and names else None
+        if len(digits) != self.num_digits:
+            self.num_digits = len(digits)
+            self.options = [(f"digit {place + 1}", place) for place in range(len(digits))]
+            if isinstance(reading, Number) and digits:
+                self.value = least_confident(reading)
         self.tooltips = [
             f"{digit.text}, {confidence_text(digit.confidence)} sure" for digit in digits
         ]
         self.updating = False
-        set_visible(self, visible=len(names) > 1)
+        set_visible(self, visible=len(digits) > 1)
 
     def chosen(self, reading: Reading | Number | None) -> Reading | None:
         "The chosen digit of a number; a digit's reading itself."
@@ -240,9 +232,8 @@ def example_pictures() -> dict[str, np.ndarray]:
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #6860b5bc
 def code_example_html(picture: np.ndarray) -> str:
     "Code that reads this picture, over HTTP and in Python."
-    content = cv2.imencode(".png", picture)[1].tobytes()
     server = os.environ.get("MNIST_NB_SERVER", "http://127.0.0.1:5000").rstrip("/")
-    return render("code", picture=base64.b64encode(content).decode(), server=server)
+    return render("code", picture=png_data_url(picture).split(",")[1], server=server)
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #7bf4698c
 def parse_drawing(stored: object) -> dict | None:
@@ -273,9 +264,8 @@ class DrawPage(HBox):
         self.digits = DigitPicker(self.show_digit)
         self.correct = CorrectionBar(session, self.current_reading)
         self.why = why_button(session, lambda: setattr(session, "selection", self.selection))
-        self.as_number = add_classes(
-            button("", lambda: setattr(self.mode, "value", NUMBER)), "mnb-as-number"
-        )
+        as_number = button("", lambda: setattr(self.mode, "value", NUMBER))
+        self.as_number = add_classes(as_number, "mnb-as-number")
         self.code = ToggleButton(
             description="Code", tooltip="code that reads this picture, ready to paste"
         )
@@ -284,12 +274,8 @@ class DrawPage(HBox):
         head = add_classes(HBox([self.mode, save]), "mnb-row", "mnb-spread")
         actions = add_classes(HBox([self.why, self.as_number, self.code]), "mnb-row")
         answer = VBox([self.view, self.digits, self.correct, actions, self.code_text])
-        super().__init__(
-            [
-                add_classes(VBox([head, self.pad, self.examples]), "mnb-card"),
-                add_classes(answer, "mnb-card"),
-            ]
-        )
+        drawing = VBox([head, self.pad, self.examples])
+        super().__init__([add_classes(drawing, "mnb-card"), add_classes(answer, "mnb-card")])
         add_classes(self, "mnb-two", "mnb-draw")
         self.mode.observe(lambda _: self.update(), "value")
         self.code.observe(lambda _: self.show_code(), "value")
@@ -325,9 +311,8 @@ class DrawPage(HBox):
         self.pad.hint = "Write a number here" if several else "Write a digit here"
         self.reading = None
         if reader and lines:
-            self.reading = (
-                reader.read_number_strokes(lines) if several else reader.read_strokes(lines)
-            )
+            read = reader.read_number_strokes if several else reader.read_strokes
+            self.reading = read(lines)
         self.pad.show_boxes(digit_boxes(self.reading) if several and self.reading else ())
         self.digits.offer(self.reading)
         self.show_answer()
@@ -396,17 +381,16 @@ def colour_thumbnail(
     content: bytes, grey: np.ndarray, longest: int = THUMBNAIL_PIXELS
 ) -> np.ndarray:
     "A thumbnail of a picture file, in colour if possible."
-    try:
+    picture = grey
+    with suppress(ImageError):
         open_image(content, ())
-    except ImageError:
-        return limit_size(grey, longest)
-    data = np.frombuffer(content, np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    if picture is not None and picture.ndim == 3 and picture.shape[2] == 3:
-        colour = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
-        same_orientation = (colour.shape[0] > colour.shape[1]) == (grey.shape[0] > grey.shape[1])
-        return limit_size(colour if same_orientation else grey, longest)
-    return limit_size(grey, longest)
+        data = np.frombuffer(content, np.uint8)
+        stored = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        if stored is not None and stored.shape[2:] == (3,):
+            colour = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+            is_turned = (colour.shape[0] > colour.shape[1]) != (grey.shape[0] > grey.shape[1])
+            picture = grey if is_turned else colour
+    return limit_size(picture, longest)
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #a1440c93
 def boxed_picture_html(image: np.ndarray, size: tuple[int, int], labelled_boxes: Sequence) -> str:
@@ -414,12 +398,11 @@ def boxed_picture_html(image: np.ndarray, size: tuple[int, int], labelled_boxes:
     picture of the given size (height, width).
     """
     height, width = size
-    content = cv2.imencode(".png", np.ascontiguousarray(image))[1].tobytes()
     boxes = [
         (label, 100 * x / width, 100 * y / height, 100 * w / width, 100 * h / height)
         for label, (x, y, w, h) in labelled_boxes
     ]
-    return render("picture", picture=base64.b64encode(content).decode(), boxes=boxes)
+    return render("picture", url=png_data_url(np.ascontiguousarray(image)), boxes=boxes)
 
 # %% ../../nbs/dashboard/82_reading_pages.ipynb #1633bae0
 @cache
@@ -467,36 +450,23 @@ class PictureCard(VBox):
         self.grey = limit_size(decode(open_image(content, session.formats)), MAX_SIDE_PIXELS)
         self.thumbnail = colour_thumbnail(content, self.grey)
         self.original = HTML()
-        self.view = ReadingView(
-            placeholder_text=("Nothing found", "There is no ink in this picture.")
-        )
+        nothing = "Nothing found", "There is no ink in this picture."
+        self.view = ReadingView(placeholder_text=nothing)
         self.digits = DigitPicker(self.show_answer)
         self.correct = CorrectionBar(
             session, lambda: (self.digits.chosen(self.reading), "picture", None)
         )
         self.why = why_button(session, lambda: setattr(session, "selection", self.selection))
-        tools = HBox(
-            [
-                self.why,
-                button("Turn right", self.rotate, "turn the picture by 90 degrees"),
-                button(
-                    "Swap dark and light",
-                    self.swap_polarity,
-                    "take the ink for the paper and the paper for the ink",
-                ),
-                button("Remove", lambda: remove(self), "remove this picture from the page"),
-            ]
-        )
-        super().__init__(
-            [
-                HTML(f'<h2 class="mnb-file">{escape(name)}</h2>'),
-                self.original,
-                self.view,
-                self.digits,
-                self.correct,
-                add_classes(tools, "mnb-row"),
-            ]
-        )
+        swap = "take the ink for the paper and the paper for the ink"
+        tools = [
+            self.why,
+            button("Turn right", self.rotate, "turn the picture by 90 degrees"),
+            button("Swap dark and light", self.swap_polarity, swap),
+            button("Remove", lambda: remove(self), "remove this picture from the page"),
+        ]
+        heading = HTML(f'<h2 class="mnb-file">{escape(name)}</h2>')
+        answer = [self.view, self.digits, self.correct]
+        super().__init__([heading, self.original, *answer, add_classes(HBox(tools), "mnb-row")])
         add_classes(self, "mnb-card", "mnb-picture")
         self.read()
 
@@ -519,9 +489,8 @@ class PictureCard(VBox):
             return
         quarters = -(self.rotation // 90)
         grey = np.rot90(self.grey, quarters)
-        digit = reader.read(grey, self.polarity)
+        self.reading = digit = reader.read(grey, self.polarity)
         self.detected_polarity = digit.prepared.polarity
-        self.reading = digit
         if self.mode.value == NUMBER:
             self.reading = reader.read_number(grey, self.polarity)
         self.original.value = boxed_picture_html(
@@ -547,7 +516,9 @@ class UploadPage(VBox):
         self.upload = ImageUpload(self.add)
         self.problems = HTML()
         self.cards = add_classes(GridBox(), "mnb-cards")
-        self.clear_button = button("Remove all", self.clear, "remove all pictures from this page")
+        tooltip = "remove all pictures from this page"
+        self.clear_button = button("Remove all", self.clear, tooltip, disabled=True)
+        self.cards.observe(self._on_cards, "children")
         samples = {name: limit_size(each, 200) for name, each in sample_pictures().items()}
         self.samples = add_classes(PictureRow(samples, self.add_sample), "mnb-samples-row")
         tools = add_classes(HBox([self.mode, self.clear_button]), "mnb-row", "mnb-spread")
@@ -557,7 +528,9 @@ class UploadPage(VBox):
         add_classes(self, "mnb-column")
         self.mode.observe(lambda _: self.read(), "value")
         session.observe(lambda _: self.read(), "reader")
-        self.clear()
+
+    def _on_cards(self, change):
+        self.clear_button.disabled = not change.new
 
     def add(self, files: list) -> None:
         "Read some files, each (name, bytes, problem), and put them first."
@@ -573,10 +546,8 @@ class UploadPage(VBox):
                 problems.append(f"{name}: {e}")
         self.problems.value = "".join(map(problem_html, problems))
         self.cards.children = (*cards, *self.cards.children)[:MAX_PICTURES]
-        chosen = [card.selection for card in cards if card.selection]
-        if chosen:
+        if chosen := [card.selection for card in cards if card.selection]:
             self.session.selection = chosen[0]
-        self.clear_button.disabled = not self.cards.children
 
     def add_sample(self, name: str) -> None:
         "Read one of the samples, a number as a number."
@@ -587,13 +558,11 @@ class UploadPage(VBox):
     def remove(self, card: PictureCard) -> None:
         "Remove one picture."
         self.cards.children = tuple(each for each in self.cards.children if each is not card)
-        self.clear_button.disabled = not self.cards.children
 
     def clear(self) -> None:
         "Remove all pictures."
         self.cards.children = ()
         self.problems.value = ""
-        self.clear_button.disabled = True
 
     def read(self) -> None:
         "Read all pictures again."
