@@ -16,11 +16,12 @@ import os
 import queue
 import re
 import secrets
+import struct
 import sys
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, chain, pairwise
 from typing import Any
 
 # %% ../../nbs/serving/78_kernels.ipynb #ba585099
@@ -211,7 +212,7 @@ class KernelPool:
     def close(self) -> None:
         "Cancel all kernels, and start no more."
         self.sizes = dict.fromkeys(self.sizes, 0)
-        for task in [task for waiting in self.waiting.values() for task in waiting]:
+        for task in chain.from_iterable(self.waiting.values()):
             task.cancel()
 
     async def _start(self, page: str, delay: float) -> tuple[str, list[dict]]:
@@ -224,18 +225,14 @@ class KernelPool:
         if error:
             _log.error("a kernel could not be started in advance: %s", one_line(error))
             for waiting in self.waiting.values():
-                if task in waiting:
+                with suppress(ValueError):
                     waiting.remove(task)
 
 # %% ../../nbs/serving/78_kernels.ipynb #424798d1
 def _has_kernel(task: asyncio.Task, kernel_id: str) -> bool:
     "Whether a task of the pool started this kernel."
-    return (
-        task.done()
-        and not task.cancelled()
-        and not task.exception()
-        and task.result()[0] == kernel_id
-    )
+    has_started = task.done() and not task.cancelled() and not task.exception()
+    return has_started and task.result()[0] == kernel_id
 
 # %% ../../nbs/serving/78_kernels.ipynb #7464873e
 ALLOWED_MESSAGES = [
@@ -290,24 +287,15 @@ class VisitorKernelManager(AsyncMappingKernelManager):
 
     def claim(self, page: str, browser_id: str, handler: object) -> Visit:
         "The visit for a request: its browser's unconnected one, or a new one."
-        visit = self._unconnected_visit(page, browser_id)
+        unconnected = page, browser_id, ""
+        own = (v for v in self.visits.values() if (v.page, v.browser_id, v.session) == unconnected)
+        visit = next(own, None) if browser_id else None
         if visit is None:
             name = secrets.token_urlsafe(18)
             visit = self.visits[name] = Visit(name, page, browser_id, handler, self.pool.take(page))
         visit.handler, visit.has_left = handler, False
         self.cancel_timeout(visit)
         return visit
-
-    def _unconnected_visit(self, page: str, browser_id: str) -> Visit | None:
-        "A browser's visit that no page has connected to yet; None if there is none."
-        for visit in self.visits.values():
-            if browser_id and (visit.page, visit.browser_id, visit.session) == (
-                page,
-                browser_id,
-                "",
-            ):
-                return visit
-        return None
 
     async def wait_for_outputs(self, visit: Visit) -> list[dict]:
         """Wait for a visit's kernel; returns its outputs.
@@ -316,10 +304,11 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         stopped meanwhile.
         """
         try:
-            visit.kernel_id, outputs = await asyncio.shield(visit.kernel)
-            while visit.kernel_id not in self:
-                visit.kernel = self.pool.take(visit.page)
+            while True:
                 visit.kernel_id, outputs = await asyncio.shield(visit.kernel)
+                if visit.kernel_id in self:
+                    break
+                visit.kernel = self.pool.take(visit.page)
         except (MnistNbError, asyncio.CancelledError):
             self.visits.pop(visit.name, None)
             raise
@@ -370,9 +359,8 @@ class VisitorKernelManager(AsyncMappingKernelManager):
                 del self.visits[name]
                 self.cancel_timeout(visit)
                 if visit.socket:
-                    visit.socket.close(
-                        4000, "This page was closed because it was not used for a long time."
-                    )
+                    reason = "This page was closed because it was not used for a long time."
+                    visit.socket.close(4000, reason)
         self.pool.drop(kernel_id)
         await super().shutdown_kernel(kernel_id, *args, **options)
 
@@ -403,23 +391,20 @@ def split_message(message: bytes | str) -> list[bytes]:
     "The parts of a websocket message; raises ValueError if its layout is invalid."
     if not isinstance(message, bytes) or len(message) < 64:
         raise ValueError("too short")
-    count = int.from_bytes(message[:8], "little")
+    (count,) = struct.unpack_from("<Q", message)
     if not 6 <= count <= 64 or len(message) < 8 * (count + 1):
         raise ValueError("too many parts")
-    offsets = [int.from_bytes(message[8 * n : 8 * n + 8], "little") for n in range(1, count + 1)]
-    starts_after = offsets[0] == 8 * (count + 1)
-    if not starts_after or offsets != sorted(offsets) or offsets[-1] != len(message):
+    offsets = [*struct.unpack_from(f"<{count}Q", message, 8)]
+    ends = offsets[0], offsets[-1]
+    if offsets != sorted(offsets) or ends != (8 * (count + 1), len(message)):
         raise ValueError("offsets that do not fit")
     return [message[start:end] for start, end in pairwise(offsets)]
 
 # %% ../../nbs/serving/78_kernels.ipynb #8623aff5
 def join_message(parts: list[bytes]) -> bytes:
     "A websocket message from its parts."
-    offsets = [8 * (len(parts) + 2)]
-    for part in parts:
-        offsets.append(offsets[-1] + len(part))
-    numbers = [len(offsets), *offsets]
-    return b"".join([number.to_bytes(8, "little") for number in numbers] + parts)
+    offsets = [*accumulate(map(len, parts), initial=8 * (len(parts) + 2))]
+    return struct.pack(f"<{len(offsets) + 1}Q", len(offsets), *offsets) + b"".join(parts)
 
 # %% ../../nbs/serving/78_kernels.ipynb #5a8ec808
 def is_allowed_message(message: bytes | str) -> bool:
@@ -509,8 +494,7 @@ class PageSocket(KernelWebsocketHandler):
         self.kernels.cancel_timeout(known_visit)
         known_visit.socket, known_visit.session = self, self.session
         known_visit.has_left = False
-        connected = self.connection.connect()
-        if connected:
+        if connected := self.connection.connect():
             await connected
 
     def on_message(self, ws_message: bytes | str) -> None:
@@ -524,22 +508,17 @@ class PageSocket(KernelWebsocketHandler):
         "Relay a kernel's message to its page."
         if isinstance(message, bytes):
             message = redact_error(message)
-        if message is not None:
-            return super().write_message(message, binary)
-        return None
+        return None if message is None else super().write_message(message, binary)
 
     def on_close(self) -> None:
         "End the visit if the visitor left the page; otherwise give it time to reconnect."
         self.is_closed = True
         if self.connection:
             super().on_close()
-        kernels = self.kernels
-        visit = kernels.visits.get(self.visit_name)
-        if not visit or visit.socket is not self:
-            return
-        visit.socket = None
-        visit.has_left = self.close_code in (1000, 1001)
-        kernels.end_after(visit, 0 if visit.has_left else RECONNECT_TIMEOUT_SECONDS)
+        visit = self.kernels.visits.get(self.visit_name)
+        if visit and visit.socket is self:
+            visit.socket, visit.has_left = None, self.close_code in (1000, 1001)
+            self.kernels.end_after(visit, 0 if visit.has_left else RECONNECT_TIMEOUT_SECONDS)
 
     def write_error(self, status_code: int, **kwargs) -> None:
         "Send nothing but the status."
