@@ -10,6 +10,7 @@ import csv
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 
 import numpy as np
 from ipywidgets import (
@@ -45,6 +46,11 @@ from ..model.registry import rollback, set_current
 from ..training.config import LIMITS, PRESETS, TrainingConfig, configure
 from ..training.jobs import Job
 from ..training.trainer import STEERABLE, check_command
+
+# %% ../../nbs/dashboard/84_training_pages.ipynb #c7c1173e
+def latest(events: Sequence[dict], *kinds: str) -> dict | None:
+    "The last event of these kinds; None if there is none."
+    return next((event for event in reversed(events) if event["kind"] in kinds), None)
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #c7c1173d
 def history_curves(events: Sequence[dict], name: str) -> dict[str, list]:
@@ -106,36 +112,33 @@ def change_text(name: str, value: float) -> str:
 # %% ../../nbs/dashboard/84_training_pages.ipynb #ff8f00e5
 def log_line(event: dict) -> str:
     "An event as a line of the training's log; '' for events that the log leaves out."
-    kind = event["kind"]
-    if kind == "job":
-        text = f"training {event['id']}"
-    elif kind == "start":
-        text = (
-            f"{event['images']:,} pictures, {event['parameters']:,} parameters,"
-            f" from epoch {event['first']} of {event['epochs']}"
-        )
-    elif kind == "epoch":
-        text = (
-            f"epoch {event['epoch']}: loss {event['loss']:.4f}, accuracy {event['accuracy']:.2%};"
-            f" validation {event['validation_loss']:.4f}, {event['validation_accuracy']:.2%}"
-        )
-    elif kind == "change":
-        change = change_text(event["name"], event["value"])
-        text = f"epoch {event['epoch']}, step {event['batch']}: {change}"
-    elif kind == "end":
-        text = f"{event['reason']} after {duration_text(event['seconds'])}"
-    elif kind == "saved":
-        text = f"saved as {event['version']}, which can be used from now on"
-    elif kind == "kept" and "decision" in event:
-        text = f"in use is {event['in_use']}: {event['decision']}"
-    elif kind == "kept":
-        text = f"kept as {event['version']}"
-    elif kind == "failed":
-        text = event["error"]
-    elif kind == "interrupted":
-        text = "interrupted " + event["error"]
-    else:
-        return ""
+    match event:
+        case {"kind": "job"}:
+            text = f"training {event['id']}"
+        case {"kind": "start"}:
+            size = f"{event['images']:,} pictures, {event['parameters']:,} parameters"
+            text = f"{size}, from epoch {event['first']} of {event['epochs']}"
+        case {"kind": "epoch"}:
+            training = f"loss {event['loss']:.4f}, accuracy {event['accuracy']:.2%}"
+            validation = f"{event['validation_loss']:.4f}, {event['validation_accuracy']:.2%}"
+            text = f"epoch {event['epoch']}: {training}; validation {validation}"
+        case {"kind": "change"}:
+            change = change_text(event["name"], event["value"])
+            text = f"epoch {event['epoch']}, step {event['batch']}: {change}"
+        case {"kind": "end"}:
+            text = f"{event['reason']} after {duration_text(event['seconds'])}"
+        case {"kind": "saved"}:
+            text = f"saved as {event['version']}, which can be used from now on"
+        case {"kind": "kept", "decision": decision}:
+            text = f"in use is {event['in_use']}: {decision}"
+        case {"kind": "kept"}:
+            text = f"kept as {event['version']}"
+        case {"kind": "failed"}:
+            text = event["error"]
+        case {"kind": "interrupted"}:
+            text = "interrupted " + event["error"]
+        case _:
+            return ""
     return f"{time.strftime('%H:%M:%S', time.localtime(event['time']))}  {text}"
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #fb67ecc2
@@ -162,15 +165,14 @@ def training_stage(job: Job, events: Sequence[dict]) -> str:
         return f"evaluating the new version, {last['done'] / last['total']:.0%}"
     if is_evaluating(events):
         return "evaluating the new version"
-    at = next((event["epoch"] for event in reversed(events) if event["kind"] == "batch"), 0)
-    if not at:
+    batch = latest(events, "batch")
+    if not batch:
         return "getting ready"
-    settings = current_settings(job, events)
-    start: dict = next((event for event in reversed(events) if event["kind"] == "start"), {})
-    network = ""
+    settings, start = current_settings(job, events), latest(events, "start") or {}
+    stage = f"epoch {batch['epoch']} of {settings['epochs']}"
     if start.get("networks", 1) > 1:
-        network = f"network {start['network']} of {start['networks']}, "
-    return f"{'paused in ' * settings['paused']}{network}epoch {at} of {settings['epochs']}"
+        stage = f"network {start['network']} of {start['networks']}, {stage}"
+    return f"paused in {stage}" if settings["paused"] else stage
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #0555368d
 def is_evaluating(events: Sequence[dict]) -> bool:
@@ -196,10 +198,8 @@ def state_html(job: Job | None, events: Sequence[dict], stopping: bool = False) 
     }[job.status]
     if running and stopping and not evaluating:
         stage = "stopping after this step"
-    can_estimate = job.progress >= MIN_PROGRESS_FOR_ESTIMATE and stage.startswith(
-        ("epoch", "network")
-    )
-    if job.seconds_left and can_estimate:
+    is_training = stage.startswith(("epoch", "network"))
+    if job.seconds_left and is_training and job.progress >= MIN_PROGRESS_FOR_ESTIMATE:
         stage += f", {duration_text(job.seconds_left)} left"
     return render(
         "training_state",
@@ -214,15 +214,14 @@ def state_html(job: Job | None, events: Sequence[dict], stopping: bool = False) 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #bdd62722
 def latest_figures(job: Job, events: Sequence[dict]) -> list[tuple[str, str]]:
     "A training's latest figures by name, or those of its version when it has ended."
-    last = next((event for event in reversed(events) if event["kind"] in ("batch", "epoch")), None)
+    last = latest(events, "batch", "epoch")
     if last is None:
         return []
-    figures = [("loss", f"{last['loss']:.4f}"), ("accuracy", f"{100 * last['accuracy']:.2f}%")]
+    figures = [("loss", f"{last['loss']:.4f}"), ("accuracy", f"{last['accuracy']:.2%}")]
     if job.result:
-        figures = [("test digits", f"{100 * job.result['test_accuracy']:.2f}%")]
-        figures.append(("validation", f"{100 * job.result['validation_accuracy']:.2f}%"))
-    elif job.history:
-        figures.append(("validation", f"{100 * job.history[-1]['validation_accuracy']:.2f}%"))
+        figures = [("test digits", f"{job.result['test_accuracy']:.2%}")]
+    if validated := job.result or (job.history and job.history[-1]):
+        figures.append(("validation", f"{validated['validation_accuracy']:.2%}"))
     return [*figures, ("digits a second", f"{last['images_per_second']:,.0f}")]
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #01b9b904
@@ -236,19 +235,6 @@ def epoch_html(events: Sequence[dict]) -> str:
         epoch=epochs[-1]["epoch"],
         filters=[np.array(each, np.uint8) for each in epochs[-1]["filters"]],
         mistakes=[each for each in epochs[-1]["mistakes"] if "picture" in each],
-    )
-
-# %% ../../nbs/dashboard/84_training_pages.ipynb #8e2c1386
-def outcome_html(job: Job | None, report: dict | None, current: str | None) -> str:
-    "A training's result, compared with the version in use."
-    if not job or not job.result:
-        return ""
-    return render(
-        "training_outcome",
-        version=job.version,
-        result=job.result,
-        in_use=job.version == current,
-        in_use_accuracy=report and report["accuracy"],
     )
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #866c0dd2
@@ -377,11 +363,8 @@ class TrainingControls(VBox):
         self.settings: dict = {}
         self.fields = {name: option_field(name) for name in STEERABLE}
         self.pause = button("Pause", self.pause_or_continue, "pause after this step, or continue")
-        self.extend = button(
-            "One more epoch",
-            lambda: send({"do": "extend"}),
-            "train for one epoch more than planned",
-        )
+        extend = partial(send, {"do": "extend"})
+        self.extend = button("One more epoch", extend, "train for one epoch more than planned")
         self.change = button("Change", self.send_changes, "continue with these values")
         row = add_classes(HBox([self.pause, self.extend]), "mnb-row")
         fields = add_classes(GridBox([*self.fields.values(), self.change]), "mnb-fields")
@@ -413,11 +396,7 @@ class TrainingControls(VBox):
 def run_action(page, action: Callable[[], object], progress_text: str = "") -> None:
     "Do something for a page and show its result or its error, and a progress text meanwhile."
     page.problem.value = progress_html(progress_text) if progress_text else ""
-
-    def show_problem(problem):
-        page.problem.value = problem_html(problem)
-
-    report_errors(action, show_problem)
+    report_errors(action, lambda problem: setattr(page.problem, "value", problem_html(problem)))
     report_errors(page.session.refresh, lambda problem: None)
     page.show()
 
@@ -429,6 +408,16 @@ def rollback_button(page) -> Button:
         lambda: run_action(page, lambda: rollback(page.session.registry)),
         "make the previous version the current one again",
     )
+
+# %% ../../nbs/dashboard/84_training_pages.ipynb #ee00ee04
+def csv_curves(rows: Sequence[dict], name: str) -> dict[str, list]:
+    "The curves of a training's `history.csv`, as those of `history_curves`."
+    scale = 100 if name == "accuracy" else 1
+    columns = {"training (varied digits)": name, "validation": f"validation_{name}"}
+    return {
+        label: [(int(row["epoch"]), scale * float(row[column])) for row in rows]
+        for label, column in columns.items()
+    }
 
 # %% ../../nbs/dashboard/84_training_pages.ipynb #b6633e7d
 class TrainPage(HBox):
@@ -502,54 +491,54 @@ class TrainPage(HBox):
 
     def show(self) -> None:
         "Show the current state."
-        show_training(self)
+        session = self.session
+        job, events, current = session.job, session.events, active_version(session)
+        running = bool(job and job.status == "running")
+        stopping = running and self.stopping == job.id
+        controllable = running and not stopping and not is_evaluating(events)
+        self.title.value = f"<h2>{'This training' if running else 'Train a network'}</h2>"
+        self.start.disabled = running
+        self.stop.button.disabled = not controllable
+        if controllable:
+            self.controls.show(current_settings(job, events))
+        self.state.value = state_html(job, events, stopping)
+        self.epoch_details.value = epoch_html(events)
+        self.show_curves()
+        is_new = job and job.version in session.registry.versions() and job.version != current
+        for widget, visible in (
+            (self.form, not running),
+            (self.start, not running),
+            (self.controls, controllable),
+            (self.stop, running),
+            (self.resume, job and job.resumable and not running),
+            (self.promote, is_new),
+            (self.rollback, len(used_versions(session)) > 1),
+        ):
+            set_visible(widget, visible=visible)
+        self.outcome.value = ""
+        if job and job.result:
+            report = version_report(session.registry, current)
+            self.outcome.value = render(
+                "training_outcome",
+                version=job.version,
+                result=job.result,
+                in_use=job.version == current,
+                in_use_accuracy=report and report["accuracy"],
+            )
+        lines = [line for event in events if (line := log_line(event))]
+        lines += job.log if job else ()
+        self.log_view.value = render("log", text="\n".join(lines[-200:])) if lines else ""
 
-# %% ../../nbs/dashboard/84_training_pages.ipynb #ee00ee04
-def shipped_curves(session: Session, name: str) -> dict[str, list]:
-    "The shipped version's curves, shown until something is trained."
-    scale = 100 if name == "accuracy" else 1
-    columns = {"training (varied digits)": name, "validation": f"validation_{name}"}
-    rows = shipped_history(session)
-    return {
-        label: [(int(row["epoch"]), scale * float(row[column])) for row in rows]
-        for label, column in columns.items()
-    }
-
-# %% ../../nbs/dashboard/84_training_pages.ipynb #df80a887
-def show_training(page: TrainPage) -> None:
-    "Update a training page."
-    session = page.session
-    job = session.job
-    events = session.events
-    current = active_version(session)
-    running = bool(job and job.status == "running")
-    stopping = running and page.stopping == job.id
-    controllable = running and not stopping and not is_evaluating(events)
-    settings = current_settings(job, events) if job else {"epochs": 1}
-    page.title.value = f"<h2>{'This training' if running else 'Train a network'}</h2>"
-    page.start.disabled = running
-    page.stop.button.disabled = not controllable
-    if controllable:
-        page.controls.show(settings)
-    page.state.value = state_html(job, events, stopping)
-    page.epoch_details.value = epoch_html(events)
-    for name, chart in page.charts.items():
-        series = history_curves(events, name) if job else shipped_curves(session, name)
-        if any(series.values()):
-            epochs = settings["epochs"] if job else len(shipped_history(session))
-            chart.show(series, (0, epochs), chart_range(series, name))
-    is_new = job and job.version in session.registry.versions() and job.version != current
-    for widget, visible in (
-        (page.form, not running),
-        (page.start, not running),
-        (page.controls, controllable),
-        (page.stop, running),
-        (page.chart_row, not job or any(history_curves(events, "loss").values())),
-        (page.resume, job and job.resumable and not running),
-        (page.promote, is_new),
-        (page.rollback, len(used_versions(session)) > 1),
-    ):
-        set_visible(widget, visible=visible)
-    page.outcome.value = outcome_html(job, version_report(session.registry, current), current)
-    lines = [line for event in events if (line := log_line(event))] + list(job.log if job else ())
-    page.log_view.value = render("log", text="\n".join(lines[-200:])) if lines else ""
+    def show_curves(self) -> None:
+        "Show the training's curves, or the shipped version's until something is trained."
+        job, events = self.session.job, self.session.events
+        if job:
+            epochs = current_settings(job, events)["epochs"]
+            curves = {name: history_curves(events, name) for name in self.charts}
+        else:
+            shipped = shipped_history(self.session)
+            epochs, curves = len(shipped), {name: csv_curves(shipped, name) for name in self.charts}
+        for name, chart in self.charts.items():
+            if any(curves[name].values()):
+                chart.show(curves[name], (0, epochs), chart_range(curves[name], name))
+        set_visible(self.chart_row, visible=not job or any(curves["loss"].values()))
