@@ -32,7 +32,7 @@ PIXELS_LIMIT = 50_000_000
 FRAMES_LIMIT = 100
 EXTRA_FORMATS = ("tiff", "avif", "heic")
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", WebPImagePlugin.WebPImageFile.format)
-_LONGEST = 200
+_MAX_ASPECT_RATIO = 200
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #80c1ebca
 _BROKEN = (
@@ -59,7 +59,7 @@ def _check_size(width: int, height: int) -> None:
             f"the picture has {width} x {height} pixels, expected at most "
             f"{PIXELS_LIMIT / 1e6:.0f} million; reduce it first"
         )
-    if max(width, height) > _LONGEST * max(1, min(width, height)):
+    if max(width, height) > _MAX_ASPECT_RATIO * max(1, min(width, height)):
         raise ImageUnfit(
             f"the picture has {width} x {height} pixels, too long and thin for a digit; "
             "cut out the part that shows it"
@@ -102,7 +102,7 @@ def _file_kind(content: bytes) -> str:
     return "a web page" if text.startswith((b"<!doctype html", b"<html")) else ""
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #3f1c0a03
-def _unknown(content: bytes, kind: str, formats: Collection[str]) -> ImageError:
+def _format_error(content: bytes, kind: str, formats: Collection[str]) -> ImageError:
     "The error for a file that no decoder takes, which says what came and how to get on."
     save = "save it as a PNG or JPEG first"
     if kind in formats:
@@ -130,7 +130,7 @@ def decoder_problem(kind: str) -> str:
     return ""
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #3f1c0a05
-def _decoders(kind: str, formats: Collection[str]) -> tuple[str, ...]:
+def _decoder_names(kind: str, formats: Collection[str]) -> tuple[str, ...]:
     "Pillow's names of the decoders that may look at a file of this kind; raises ImageUnknown."
     if kind not in formats:
         return _FORMATS
@@ -163,7 +163,7 @@ def open_image(content: bytes, formats: Collection[str] = EXTRA_FORMATS) -> Imag
             "reduce the picture first"
         )
     kind = _file_kind(content)
-    decoders = _decoders(kind, formats)
+    decoders = _decoder_names(kind, formats)
     try:
         return Image.open(io.BytesIO(content), formats=decoders)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
@@ -171,7 +171,7 @@ def open_image(content: bytes, formats: Collection[str] = EXTRA_FORMATS) -> Imag
             f"the picture has more than {PIXELS_LIMIT / 1e6:.0f} million pixels; reduce it first"
         ) from e
     except _BROKEN as e:
-        raise _unknown(content, kind, formats) from e
+        raise _format_error(content, kind, formats) from e
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #f49b1b8d
 def _composite(grey: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -191,7 +191,7 @@ def _composite(grey: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return result
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #cabfaefa
-def _levelled(values: np.ndarray) -> np.ndarray:
+def _to_uint8(values: np.ndarray) -> np.ndarray:
     "Numbers of a wide range as uint8: 0 to 1, 255 or 65535 as they are, others by their extremes."
     low, high = float(values.min()), float(values.max())
     if not np.isfinite((low, high)).all():
@@ -201,7 +201,7 @@ def _levelled(values: np.ndarray) -> np.ndarray:
     return np.rint((values - start) * (255 / (stop - start))).astype(np.uint8)
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #81c950f4
-def _reduced(picture: np.ndarray, longest: int) -> np.ndarray:
+def _shrink(picture: np.ndarray, longest: int) -> np.ndarray:
     "A picture, grey or in colours, reduced so that its longer side is at most `longest` pixels."
     scale = longest / max(picture.shape[:2])
     if scale >= 1:
@@ -210,18 +210,18 @@ def _reduced(picture: np.ndarray, longest: int) -> np.ndarray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #cbb70a36
-_FAINT, _COLOURFUL = 24, 64
+_MIN_GREY_RANGE, _MIN_COLOUR_RANGE = 24, 64
 
 
-def _by_hue(grey: np.ndarray, image: Image.Image) -> np.ndarray:
+def _clearest_channel(grey: np.ndarray, image: Image.Image) -> np.ndarray:
     "The luminance of an opaque picture; where that is even, its channel that differs most."
-    if image.mode in ("1", "L") or int(grey.max()) - int(grey.min()) > 4 * _FAINT:
+    if image.mode in ("1", "L") or int(grey.max()) - int(grey.min()) > 4 * _MIN_GREY_RANGE:
         return grey
-    if np.ptp(_reduced(grey, 100)) >= _FAINT:
+    if np.ptp(_shrink(grey, 100)) >= _MIN_GREY_RANGE:
         return grey
     colours = np.asarray(image.convert("RGB"))
-    ranges = np.ptp(_reduced(colours, 100), (0, 1))
-    return colours[..., ranges.argmax()] if ranges.max() >= _COLOURFUL else grey
+    ranges = np.ptp(_shrink(colours, 100), (0, 1))
+    return colours[..., ranges.argmax()] if ranges.max() >= _MIN_COLOUR_RANGE else grey
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #3f1c0a08
 def _luminance(image: Image.Image) -> np.ndarray:
@@ -229,11 +229,11 @@ def _luminance(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I;16"):
         return np.rint(np.asarray(image) / 257).astype(np.uint8)
     if image.mode in ("I", "F"):
-        return _levelled(np.asarray(image, np.float64))
+        return _to_uint8(np.asarray(image, np.float64))
     if not image.has_transparency_data:
-        return _by_hue(np.asarray(image.convert("L")), image)
+        return _clearest_channel(np.asarray(image.convert("L")), image)
     grey, alpha = np.moveaxis(np.asarray(image.convert("RGBA").convert("LA")), 2, 0)
-    return _by_hue(grey, image) if alpha.min() == 255 else _composite(grey, alpha)
+    return _clearest_channel(grey, image) if alpha.min() == 255 else _composite(grey, alpha)
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #410e609b
 _EXIF_ORIENTATION = 0x0112
@@ -241,28 +241,28 @@ _EXIF_MIRRORED = 2, 4, 5, 7
 _EXIF_DEGREES = {3: 180, 4: 180, 5: 270, 6: 90, 7: 90, 8: 270}
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #6b0d79d5
-def _turned(grey: np.ndarray, degrees: int) -> np.ndarray:
+def _rotate90(grey: np.ndarray, degrees: int) -> np.ndarray:
     "A picture turned clockwise by a multiple of 90 degrees; raises ValueError for another angle."
     if degrees % 90:
         raise ValueError(f"rotation: expected a multiple of 90 degrees, got {degrees!r}")
     return np.ascontiguousarray(np.rot90(grey, -(degrees // 90)))
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #c93ce41b
-def _first_inked(image: Image.Image) -> np.ndarray:
+def _first_frame_with_ink(image: Image.Image) -> np.ndarray:
     "The grey of the first frame that is not of one tone, of the first frame where all are."
     _check_size(*image.size)
     image.load()
     first = _luminance(image)
     start = image.tell()
     frames = min(FRAMES_LIMIT, PIXELS_LIMIT // first.size)
-    if np.ptp(first) >= _FAINT or not getattr(image, "is_animated", False):
+    if np.ptp(first) >= _MIN_GREY_RANGE or not getattr(image, "is_animated", False):
         return first
     with suppress(*_BROKEN, ImageError):
         for frame in range(start + 1, start + frames):
             image.seek(frame)
             _check_size(*image.size)
             grey = _luminance(image)
-            if np.ptp(grey) >= _FAINT:
+            if np.ptp(grey) >= _MIN_GREY_RANGE:
                 return grey
     with suppress(*_BROKEN):
         image.seek(start)
@@ -272,14 +272,14 @@ def _first_inked(image: Image.Image) -> np.ndarray:
 def _from_pil(image: Image.Image) -> tuple[np.ndarray, int]:
     "A PIL image as uint8 grey, the right way up, and the degrees that it was turned by."
     try:
-        grey = _first_inked(image)
+        grey = _first_frame_with_ink(image)
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
         degrees = _EXIF_DEGREES.get(orientation, 0)
     except _BROKEN as e:
         raise ImageError(
             "the picture is damaged or of an unknown kind; save it anew as a PNG"
         ) from e
-    return _turned(grey[:, ::-1] if orientation in _EXIF_MIRRORED else grey, degrees), degrees
+    return _rotate90(grey[:, ::-1] if orientation in _EXIF_MIRRORED else grey, degrees), degrees
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #5cdda8ce
 def _from_array(array: np.ndarray) -> np.ndarray:
@@ -312,19 +312,21 @@ def _from_array(array: np.ndarray) -> np.ndarray:
 Picture = str | os.PathLike | bytes | Image.Image | np.ndarray
 
 
-def _upright(image: Picture) -> tuple[np.ndarray, int]:
-    "Any picture as uint8 grey, and the degrees that its EXIF note turned it by."
-    if isinstance(image, np.ndarray):
-        return _from_array(image), 0
+def _decode_and_rotate(image: Picture, rotation: int = 0) -> tuple[np.ndarray, int]:
+    "Any picture as uint8 grey, turned by its EXIF note and by `rotation`, and by how many degrees."
     if isinstance(image, (str, os.PathLike)):
         image = _read_bytes(image)
     if isinstance(image, (bytes, bytearray, memoryview)):
         image = open_image(bytes(image))
-    if isinstance(image, Image.Image):
-        return _from_pil(image)
-    raise ValueError(
-        f"image: expected a path, bytes, a PIL image or an array, got {type(image).__name__}"
-    )
+    if isinstance(image, np.ndarray):
+        grey, degrees = _from_array(image), 0
+    elif isinstance(image, Image.Image):
+        grey, degrees = _from_pil(image)
+    else:
+        raise ValueError(
+            f"image: expected a path, bytes, a PIL image or an array, got {type(image).__name__}"
+        )
+    return _rotate90(grey, rotation), (degrees + rotation) % 360
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #82f9de98
 def decode(image: Picture) -> np.ndarray:
@@ -347,7 +349,7 @@ def decode(image: Picture) -> np.ndarray:
         that is too large (`ImageTooLarge`) or too long and thin (`ImageUnfit`).
     ValueError : an array of the wrong shape, type or range.
     """
-    return _upright(image)[0]
+    return _decode_and_rotate(image)[0]
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #0b079e62
 def _border_pixels(picture: np.ndarray) -> np.ndarray:
@@ -390,7 +392,7 @@ def _even_background_level(grey: np.ndarray, histogram: np.ndarray) -> int | Non
 def _thin_stroke_polarity(grey: np.ndarray) -> str:
     "'dark' or 'light', whichever the thin structures in a picture are."
     scale = min(1, 96 / min(grey.shape), 300 / max(grey.shape))
-    small = _reduced(grey, max(1, round(scale * max(grey.shape))))
+    small = _shrink(grey, max(1, round(scale * max(grey.shape))))
     level = np.log(cv2.GaussianBlur(small, (0, 0), 0.8).astype(np.float32) + 32)
     excess = []
     for share in (0.06, 0.12, 0.25, 0.4):
@@ -425,7 +427,7 @@ _MIN_SHADING_SIZE = 100  # pixels of the shorter side
 # %% ../../nbs/vision/10_preprocessing.ipynb #726f5e26
 def _estimate_background(grey: np.ndarray) -> np.ndarray:
     "The ground under dark ink, uint8 array of the picture's shape."
-    small = _reduced(grey, 160)
+    small = _shrink(grey, 160)
     window = np.ones([max(3, int(_CLOSING_WINDOW * min(small.shape))) | 1] * 2, np.uint8)
     denoised = cv2.medianBlur(small, 3)
     background = cv2.morphologyEx(denoised, cv2.MORPH_CLOSE, window)
@@ -557,7 +559,7 @@ def _detect_level_lines(mask: np.ndarray) -> np.ndarray:
 # %% ../../nbs/vision/10_preprocessing.ipynb #385ac9d2
 def _remove_ruled_lines(ink: np.ndarray, strength: np.ndarray, min_strength: float) -> np.ndarray:
     "Ink without ruled and grid lines, detected where the strength exceeds `min_strength`."
-    mask = (_reduced(np.uint8(255) * (strength > min_strength), 512) > 80).astype(np.uint8)
+    mask = (_shrink(np.uint8(255) * (strength > min_strength), 512) > 80).astype(np.uint8)
     across = _detect_level_lines(mask)
     upright = _detect_level_lines(np.ascontiguousarray((mask - across).T)).T
     line_mask = across | upright
@@ -671,7 +673,7 @@ def extract_foreground(grey: np.ndarray, polarity: str | None = None) -> tuple[n
     ------
     ValueError : `polarity` is something else.
     """
-    foreground = _foreground(_reduced(grey, MAX_FOREGROUND_SIZE), polarity)
+    foreground = _foreground(_shrink(grey, MAX_FOREGROUND_SIZE), polarity)
     selected, longer = foreground.writing, foreground.longer
     if (is_inner := selected & ~foreground.touching).any():
         typical = np.median(longer[is_inner & (longer >= 0.3 * longer[is_inner].max())])
@@ -679,7 +681,7 @@ def extract_foreground(grey: np.ndarray, polarity: str | None = None) -> tuple[n
     return foreground.ink_of(selected), foreground.contrast.polarity
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #4e506894
-def _padded(picture: np.ndarray, margin: int) -> np.ndarray:
+def _pad(picture: np.ndarray, margin: int) -> np.ndarray:
     "A picture with a margin of zeros, as `np.pad` makes it but in a tenth of its time."
     return cv2.copyMakeBorder(picture, *4 * [margin], cv2.BORDER_CONSTANT, value=0)
 
@@ -690,7 +692,7 @@ def pen_width(ink: np.ndarray) -> float:
     left, top, width, height = cv2.boundingRect(mask)
     if not width:
         return 0.0
-    mask = _padded(mask[top : top + height, left : left + width], 1)
+    mask = _pad(mask[top : top + height, left : left + width], 1)
     depth = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_5)
     return max(1.0, 4 * cv2.sumElems(depth)[0] / cv2.countNonZero(mask) - 2)
 
@@ -721,7 +723,7 @@ def thicken_pen(ink: np.ndarray, size: int) -> np.ndarray:
     if widening < 1:
         return ink
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (widening + 1, widening + 1))
-    return cv2.dilate(_padded(ink, widening), disc)
+    return cv2.dilate(_pad(ink, widening), disc)
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #1d9c0435
 def _centre_mass(picture: np.ndarray) -> np.ndarray:
@@ -831,10 +833,9 @@ class Page:
     @classmethod
     def of(cls, image: Picture, polarity: str | None = None, rotation: int = 0) -> "Page":
         "Find all ink of a picture; arguments and errors as in `candidates`."
-        grey, exif_degrees = _upright(image)
-        grey = _turned(grey, rotation)
+        grey, degrees = _decode_and_rotate(image, rotation)
         ink, polarity = extract_foreground(grey, polarity)
-        return cls(ink, polarity, (exif_degrees + rotation) % 360, max(grey.shape) / max(ink.shape))
+        return cls(ink, polarity, degrees, max(grey.shape) / max(ink.shape))
 
     def digit(
         self, part: np.ndarray, place: tuple[float, float] = (0, 0), way: str = "located"
@@ -844,7 +845,7 @@ class Page:
         if not width:
             return _blank_digit(self.polarity, self.rotation)
         cropped = part[top : top + height, left : left + width]
-        pen = pen_width(_reduced(cropped, 100)) * max(1, max(width, height) / 100)
+        pen = pen_width(_shrink(cropped, 100)) * max(1, max(width, height) / 100)
         corner = left + place[0], top + place[1]
         x, y, w, h = (round(value * self.factor) for value in (*corner, width, height))
         scale = DIGIT_SIZE / max(width, height) / self.factor
@@ -936,7 +937,7 @@ def _locate_in_original(
     x, y = (int(max(0, (start - margin) * factor)) for start in (left, top))
     right, bottom = (left + width + margin) * factor, (top + height + margin) * factor
     interpretations, _ = _interpretations(
-        _reduced(grey[y : int(bottom), x : int(right)], _MAX_LOCATE_SIZE), polarity
+        _shrink(grey[y : int(bottom), x : int(right)], _MAX_LOCATE_SIZE), polarity
     )
     return next(((enlarged, (x, y)) for way, enlarged in interpretations if way == "located"), None)
 
@@ -962,9 +963,8 @@ def candidates(
     ImageError : as `decode` does.
     ValueError : `polarity` or `rotation` is something else, or as `decode` does.
     """
-    grey, exif_degrees = _upright(image)
-    grey, degrees = _turned(grey, rotation), (exif_degrees + rotation) % 360
-    interpretations, polarity = _interpretations(_reduced(grey, _MAX_LOCATE_SIZE), polarity)
+    grey, degrees = _decode_and_rotate(image, rotation)
+    interpretations, polarity = _interpretations(_shrink(grey, _MAX_LOCATE_SIZE), polarity)
     digits: list[PreprocessedImage] = []
 
     def is_known(picture):
@@ -974,10 +974,10 @@ def candidates(
     for way, ink in interpretations:
         if way == "unchanged" and is_known(ink):
             continue
-        page, place = Page(ink, polarity, degrees, max(grey.shape) / max(ink.shape)), (0, 0)
-        if way == "located" and (located := _locate_in_original(grey, ink, polarity)):
-            page, place = Page(located[0], polarity, degrees, 1.0), located[1]
-        digit = page.digit(page.ink, place, way)
+        factor, place = max(grey.shape) / max(ink.shape), (0, 0)
+        if way == "located" and (enlarged := _locate_in_original(grey, ink, polarity)):
+            (ink, place), factor = enlarged, 1.0
+        digit = Page(ink, polarity, degrees, factor).digit(ink, place, way)
         if way == "unchanged":
             digit = replace(digit, picture=ink.copy(), scale=1.0)
         if not digit.empty and not is_known(digit.picture):
@@ -988,9 +988,6 @@ def candidates(
 def prepare(image: Picture, polarity: str | None = None, rotation: int = 0) -> PreprocessedImage:
     "The likeliest of the `candidates` of a picture; arguments and errors as there."
     return candidates(image, polarity, rotation)[0]
-
-# %% ../../nbs/vision/10_preprocessing.ipynb #e3662f60
-_STROKE_OVERSAMPLING = 4
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #e3662f61
 def _xy_points(stroke: Any, columns: bool) -> np.ndarray:
@@ -1060,14 +1057,13 @@ def draw_polylines(
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #c0455c0c
 def draw_strokes(
-    strokes: Sequence, size: int = IMAGE_SIZE * _STROKE_OVERSAMPLING, pen: float | None = None
+    strokes: Sequence, size: int = 4 * IMAGE_SIZE, pen: float | None = None
 ) -> np.ndarray:
     """Pen strokes as a picture.
 
     Parameters
     ----------
-    strokes : lists or arrays of points [x, y], x to the right and y down, in any unit; a single
-        point is a dot.
+    strokes : as in `stroke_points`; a single point is a dot.
     size : the side of the picture in pixels. The longer side of the ink, pen included, is 20/28 of
         it, its box in the middle.
     pen : the pen's width in pixels, by default MNIST's, 2.5/28 of the size.
@@ -1110,7 +1106,7 @@ def prepare_strokes(strokes: Sequence) -> PreprocessedImage:
     arrays = stroke_points(strokes)
     if not arrays:
         return _blank_digit("light", 0)
-    picture = _centre_mass(_reduced(draw_strokes(arrays), IMAGE_SIZE))
+    picture = _centre_mass(_shrink(draw_strokes(arrays), IMAGE_SIZE))
     points = np.concatenate(arrays)
     low, size = points.min(0).tolist(), np.ptp(points, axis=0).tolist()
     box, scale = (*low, *size), (DIGIT_SIZE - MNIST_PEN_WIDTH) / max(*size, 1e-6)
