@@ -373,9 +373,7 @@ def write_form(
     Parameters
     ----------
     path : the PDF file; replaced if it exists.
-    columns : what `parse_columns` takes or gives.
-    rows : how many rows in all; as many pages as they need.
-    paper : 'a4' or 'letter'.
+    columns, rows, paper : as of a `Form`.
     title : what stands at the top of each page.
 
     Returns
@@ -670,18 +668,17 @@ def _ink_of_boxes(darkness: np.ndarray, boxes: np.ndarray) -> list[_BoxInk]:
     for number, box in enumerate(boxes, 1):
         x, y, right, bottom = np.maximum(0, _corner_pixels(box, _MAX_SPILL)).tolist()
         reason = "writing outside the boxes" if number in stray_boxes else ""
-        if number not in whole and number not in parts:
-            inks.append(_BoxInk(None, (x, y), reason))
-            continue
-        window = np.s_[y:bottom, x:right]
-        own_mask = np.isin(labels[window], whole.get(number, []))
-        own_mask |= np.isin(labels[window], parts.get(number, [])) & (owner[window] == number)
-        foreign_ink = (labels[window] > 0) & ~own_mask
-        own_ink = cv2.dilate(own_mask.astype(np.uint8), np.ones((3, 3), np.uint8)) & ~foreign_ink
-        size = max(cv2.boundingRect(own_mask.astype(np.uint8))[2:]) / _PAGE_PIXELS_PER_MM
-        if size < _MIN_DIGIT_SIZE:
-            reason = "a mark too small for a digit"
-        inks.append(_BoxInk(ink[window] * own_ink, (x, y), reason))
+        own_ink = None
+        if number in whole or number in parts:
+            window = np.s_[y:bottom, x:right]
+            own = np.isin(labels[window], whole.get(number, []))
+            own |= np.isin(labels[window], parts.get(number, [])) & (owner[window] == number)
+            foreign = (labels[window] > 0) & ~own
+            own_mask = own.view(np.uint8)
+            own_ink = ink[window] * (cv2.dilate(own_mask, np.ones((3, 3), np.uint8)) & ~foreign)
+            if max(cv2.boundingRect(own_mask)[2:]) < _MIN_DIGIT_SIZE * _PAGE_PIXELS_PER_MM:
+                reason = "a mark too small for a digit"
+        inks.append(_BoxInk(own_ink, (x, y), reason))
     return inks
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e37
@@ -878,7 +875,7 @@ def fitted_text(column: FormColumn, readings: Sequence[Any | None]) -> tuple[str
     return fitted.text, fitted.confidence, fitted.reason or reason
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e43
-def _cell(
+def _make_cell(
     place: tuple[int, int],
     column: FormColumn,
     readings: Sequence[Any | None],
@@ -894,7 +891,7 @@ def _cell(
     return FormCell(*place, text, tuple(readings), confidence, sure, box, reason)
 
 # %% ../../nbs/vision/14_forms.ipynb #f0a36e44
-def _corners(page: FormPage, boxes: np.ndarray) -> np.ndarray:
+def _corners_in_photo(page: FormPage, boxes: np.ndarray) -> np.ndarray:
     "The four corners, in the photo, of the rectangle around boxes in millimetres, (n, 4)."
     low, high = _bounds(boxes)
     return page.in_photo([low, (high[0], low[1]), high, (low[0], high[1])])
@@ -907,7 +904,7 @@ def _read_boxes(reader: DigitReader, page: FormPage, inks: Sequence[_BoxInk]) ->
     for ink in inks:
         if ink.ink is not None:
             digit = source.digit(ink.ink, ink.place)
-            corners = _corners(page, np.array([digit.box])).astype(np.float32)
+            corners = _corners_in_photo(page, np.array([digit.box])).astype(np.float32)
             digits.append(replace(digit, box=cv2.boundingRect(corners)))
     readings = iter(reader.read_prepared(digits))
     return [None if ink.ink is None else next(readings) for ink in inks]
@@ -959,8 +956,8 @@ def read_form(
         start = row * width
         for number, (column, column_boxes) in enumerate(_by_column(page.form, row_boxes)):
             span = slice(start, start + column.digits)
-            box = tuple(map(tuple, _corners(page, column_boxes).tolist()))
-            cells.append(_cell((row, number), column, readings[span], inks[span], box))
+            box = tuple(map(tuple, _corners_in_photo(page, column_boxes).tolist()))
+            cells.append(_make_cell((row, number), column, readings[span], inks[span], box))
             start += column.digits
     return FormSheet(tuple(cells), tuple(page.form.names), (page,), reader.version)
 
