@@ -9,7 +9,7 @@ __all__ = ['Region', 'lines', 'segment', 'take_boxes', 'Sign', 'split_signs', 'L
 # %% ../../nbs/vision/11_segmentation.ipynb #cf51ef71
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import cv2
 import numpy as np
@@ -142,9 +142,8 @@ def text_slope(regions: Sequence[Region], height: float) -> float:
         rows = [np.array([r.middle for r in line]) for line in group_by_line(digits, height, slope)]
         across, down = np.concatenate([row - row.mean(0) for row in rows]).T
         if across.any():
-            slope = float(
-                np.clip((across * down).sum() / (across**2).sum(), -MAX_LINE_SLOPE, MAX_LINE_SLOPE)
-            )
+            fitted = (across * down).sum() / (across**2).sum()
+            slope = float(np.clip(fitted, -MAX_LINE_SLOPE, MAX_LINE_SLOPE))
     return slope
 
 # %% ../../nbs/vision/11_segmentation.ipynb #b025e18d
@@ -458,24 +457,23 @@ def find_slashes(line: Sequence[Region], height: float) -> list[Region]:
     digits = [r for r in line if r.box[3] > 0.5 * height]
     leaning = [r for r in digits if r.box[3] > 0.7 * height and stroke_slant(r) > MIN_SLASH_SLANT]
     others = [r for r in digits if r not in leaning]
-    slashes = []
-    inner = [r for r in leaning if r not in (digits[0], digits[-1])]
-    for r in inner if others else ():
+
+    def is_taller(r):
         above, below = overhang(r, others)
-        if above + below > MIN_SLASH_OVERHANG and min(above, below) > 0:
-            slashes.append(r)
-    return max(slashes, find_date_slashes(digits, leaning), key=len)
+        return above + below > MIN_SLASH_OVERHANG and min(above, below) > 0
+
+    inner = [r for r in leaning if others and r not in (digits[0], digits[-1])]
+    return max([r for r in inner if is_taller(r)], find_date_slashes(digits, leaning), key=len)
 
 
 def find_date_slashes(digits: Sequence[Region], leaning: Sequence[Region]) -> list[Region]:
     "The two slanted strokes that divide a line as in a date; an empty list if there are none."
     positions = [k for k, r in enumerate(digits) if r in leaning]
-    for i in positions:
-        for j in positions:
-            days, months, years = i, j - i - 1, len(digits) - j - 1
-            are_parallel = abs(stroke_slant(digits[i]) - stroke_slant(digits[j])) < 0.2
-            if are_parallel and 1 <= days <= 2 and 1 <= months <= 2 and years in (2, 4):
-                return [digits[i], digits[j]]
+    for i, j in combinations(positions, 2):
+        days, months, years = i, j - i - 1, len(digits) - j - 1
+        are_parallel = abs(stroke_slant(digits[i]) - stroke_slant(digits[j])) < 0.2
+        if are_parallel and days in (1, 2) and months in (1, 2) and years in (2, 4):
+            return [digits[i], digits[j]]
     return []
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c008
