@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['START_TIMEOUT_SECONDS', 'RELOAD_GRACE_SECONDS', 'CONNECT_TIMEOUT_SECONDS', 'RECONNECT_TIMEOUT_SECONDS',
-           'MAX_PAGES_PER_BROWSER', 'ALLOWED_MESSAGES', 'WEBSOCKET_SUBPROTOCOL', 'kernel_environment', 'page_code',
-           'Visit', 'KernelPool', 'VisitorKernelManager', 'kernels_config', 'split_message', 'join_message',
+           'MAX_PAGES_PER_BROWSER', 'ALLOWED_MESSAGES', 'WEBSOCKET_SUBPROTOCOL', 'kernel_environment', 'Visit',
+           'KernelPool', 'VisitorKernelManager', 'kernels_config', 'split_message', 'join_message',
            'is_allowed_message', 'redact_error', 'PageSocket']
 
 # %% ../../nbs/serving/78_kernels.ipynb #c39a804d
@@ -91,13 +91,8 @@ def kernel_environment(server: str, token: str, formats: Collection[str] = ()) -
         "MALLOC_TRIM_THRESHOLD_": "131072",
     }
 
-# %% ../../nbs/serving/78_kernels.ipynb #7d4291a2
-def page_code(page: str) -> str:
-    "The code that a page's kernel runs."
-    return f"from mnist_nb.dashboard.app import Dashboard\nDashboard({page!r})"
-
 # %% ../../nbs/serving/78_kernels.ipynb #4d114fff
-async def _run(kernel: Any, code: str) -> list[dict]:
+async def _run_code(kernel: Any, code: str) -> list[dict]:
     """Run code in a kernel; returns what it displays, as notebook outputs.
 
     Raises MnistNbError if the kernel dies or does not respond in time.
@@ -271,8 +266,9 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         "Start a kernel and run a page's code; returns its id and its outputs."
         environment = os.environ | self.environment
         kernel_id = await self.start_kernel(kernel_name="python3", env=environment)
+        code = f"from mnist_nb.dashboard.app import Dashboard\nDashboard({page!r})"
         try:
-            return kernel_id, await _run(self.get_kernel(kernel_id), page_code(page))
+            return kernel_id, await _run_code(self.get_kernel(kernel_id), code)
         except BaseException:
             await self.end_kernel(kernel_id)
             raise
