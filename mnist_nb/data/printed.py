@@ -113,7 +113,6 @@ WEIGHT_CHANGES = -0.25, 0.5  # of the strokes' width, as a share of it
 WIDTH_FACTORS = 0.7, 1.35  # relative to the font's
 SLANT = 0.13  # standard deviation, to the right per height
 MAX_BLUR = 0.04  # largest standard deviation, as a share of the height
-OUT_OF_FOCUS_SHARE = 0.4  # of all printed digits
 OUT_OF_FOCUS_BLUR = 0.04, 0.11  # standard deviations, as shares of the height
 PAPER_LEVELS = 0.2, 0.4  # what is taken for paper then, as a share of the darkest ink
 
@@ -163,30 +162,36 @@ def blur_out_of_focus(ink: np.ndarray, blur: float, paper_level: float) -> np.nd
     return np.clip(stretched, 0, 255).astype(np.uint8)
 
 # %% ../../nbs/data/22_printed.ipynb #bf34bfde
-def printed_digit(digit: str, font_name: str, rng: np.random.Generator) -> np.ndarray:
-    """A digit of a font, of any weight, width, slant and resolution, sharp or out of focus; uint8
-    array of shape (28, 28).
+def printed_digit(
+    digit: str, font_name: str, rng: np.random.Generator, out_of_focus: float = 0.0
+) -> np.ndarray:
+    """A digit of a font, of any weight, width, slant and resolution, with some probability out of
+    focus; uint8 array of shape (28, 28).
     """
     ink, stroke_width = digit_glyph(digit, font_name)
     heavier = change_weight(ink, round(stroke_width * rng.uniform(*WEIGHT_CHANGES)))
     skewed = skew(heavier, np.exp(rng.uniform(*np.log(WIDTH_FACTORS))), rng.normal(0, SLANT))
     height = round(np.exp(rng.uniform(*np.log(SCAN_HEIGHTS))))
-    if rng.random() < OUT_OF_FOCUS_SHARE:
+    if out_of_focus and rng.random() < out_of_focus:
         blur, paper_level = height * rng.uniform(*OUT_OF_FOCUS_BLUR), rng.uniform(*PAPER_LEVELS)
         return normalize_digit(blur_out_of_focus(scan(skewed, height, 0), blur, paper_level))
     return normalize_digit(scan(skewed, height, height * rng.uniform(0, MAX_BLUR)))
 
 # %% ../../nbs/data/22_printed.ipynb #a4deea3c
 def printed_digits(
-    n: int, rng: np.random.Generator, fonts: tuple[str, ...] = DIGIT_FONTS
+    n: int,
+    rng: np.random.Generator,
+    fonts: tuple[str, ...] = DIGIT_FONTS,
+    out_of_focus: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Printed digits of any weight, width, slant and resolution, sharp and out of focus.
+    """Printed digits of any weight, width, slant and resolution.
 
     Parameters
     ----------
     n : how many; each digit is equally likely.
     rng : the source of chance.
     fonts : names of matplotlib's fonts, or `SEVEN_SEGMENTS`; each is equally likely.
+    out_of_focus : the share, 0 to 1, that looks photographed out of focus.
 
     Returns
     -------
@@ -197,7 +202,7 @@ def printed_digits(
     labels = rng.integers(0, 10, n).astype(np.uint8)
     font_indices = rng.integers(0, len(fonts), n)
     images = [
-        printed_digit(str(label), fonts[font], rng)
+        printed_digit(str(label), fonts[font], rng, out_of_focus)
         for label, font in zip(labels, font_indices, strict=True)
     ]
     return np.array(images, np.uint8).reshape(n, IMAGE_SIZE, IMAGE_SIZE), labels

@@ -113,6 +113,9 @@ def batches(
         while pending:
             yield from pending.popleft().result()
 
+# %% ../../nbs/training/60_trainer.ipynb #8b575646
+OUT_OF_FOCUS_SHARE = 0.4  # of the printed digits
+
 # %% ../../nbs/training/60_trainer.ipynb #8b575645
 def build_training_set(train_data: tuple, config: TrainingConfig) -> TrainingSet:
     """What to train on: the given digits and the configured shares of handwritten digits, printed
@@ -126,7 +129,9 @@ def build_training_set(train_data: tuple, config: TrainingConfig) -> TrainingSet
     parts = [
         (images, labels),
         handwritten_digits(n_handwritten, np.random.default_rng((config.seed, 1))),
-        printed_digits(n_printed, np.random.default_rng((config.seed, 2))),
+        printed_digits(
+            n_printed, np.random.default_rng((config.seed, 2)), out_of_focus=OUT_OF_FOCUS_SHARE
+        ),
         (rejects, np.full(n_non_digits, NUM_CLASSES)),
     ]
     all_images, all_labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
