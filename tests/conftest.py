@@ -133,6 +133,12 @@ def place(path):
     return in_browser + (in_browser and path.name not in SHARING)
 
 
+def order(item):
+    "Where a test comes: by its file; in the browser, trainings come first, for they take longest."
+    position = place(item.path)
+    return position, position == 2 and "training" not in item.name
+
+
 def pytest_collection_modifyitems(config, items):
     """Slow tests are skipped without `--all`. The browser's tests come last: while the browser
     lives, its event loop runs in this thread, and other tests start loops of their own.
@@ -141,7 +147,7 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if item.get_closest_marker("slow"):
                 item.add_marker(pytest.mark.skip(reason="slow; runs with --all"))
-    items.sort(key=lambda item: place(item.path))
+    items.sort(key=order)
 
 
 @pytest.hookimpl(optionalhook=True)

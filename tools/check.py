@@ -30,32 +30,34 @@ WORKERS = min(4, (os.cpu_count() or 1) + 1)
 def run(*command, timeout_minutes=TIMEOUT_MINUTES, live=False, **options):
     """Run a command in the checkout and print its output, `live` or at its end; exit if it fails or
     takes too long.
+
+    Its output goes to a file: a pipe would stay open until the last process that it leaves behind,
+    such as Ray's, is gone.
     """
     shown_words = [Path(word).name if os.path.isabs(str(word)) else str(word) for word in command]
     shown_command = f"$ {' '.join(shown_words)}"
     if live:
         print(shown_command, flush=True)
     started = time.monotonic()
-    pipes = {} if live else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    try:
-        result = subprocess.run(
-            [str(word) for word in command],
-            timeout=60 * timeout_minutes,
-            **{"cwd": ROOT} | pipes | options,
-        )
-    except subprocess.TimeoutExpired as e:
-        sys.exit(
-            f"{shown_command}\n{(e.stdout or b'').decode(errors='replace')}\n"
-            f"not done after {timeout_minutes} minutes"
-        )
+    with tempfile.TemporaryFile() as file:
+        outputs = {} if live else {"stdout": file, "stderr": subprocess.STDOUT}
+        try:
+            exit_code = subprocess.run(
+                [str(word) for word in command],
+                timeout=60 * timeout_minutes,
+                **{"cwd": ROOT} | outputs | options,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            exit_code = None
+        file.seek(0)
+        output = file.read().decode(errors="replace")
     if not live:
-        print(
-            f"{shown_command} ({time.monotonic() - started:.0f} s)\n{result.stdout}",
-            end="",
-            flush=True,
-        )
-    if result.returncode:
-        sys.exit(f"{shown_command} failed with exit code {result.returncode}")
+        seconds = time.monotonic() - started
+        print(f"{shown_command} ({seconds:.0f} s)\n{output}", end="", flush=True)
+    if exit_code is None:
+        sys.exit(f"{shown_command} was not done after {timeout_minutes} minutes")
+    if exit_code:
+        sys.exit(f"{shown_command} failed with exit code {exit_code}")
 
 
 def script_path(name):
