@@ -253,6 +253,14 @@ def trace_paths(peaks: np.ndarray) -> np.ndarray:
     return paths[np.argsort(paths.mean(1))]
 
 # %% ../../nbs/vision/13_sheets.ipynb #573b6001
+def weighted_fit(
+    basis: np.ndarray, values: np.ndarray, weights: np.ndarray, penalties: np.ndarray
+) -> np.ndarray:
+    "Values (n,) fitted by the columns of a basis (n, m): ridge regression with a penalty for each."
+    weighted = basis.T * weights
+    return basis @ np.linalg.solve(weighted @ basis + np.diag(penalties), weighted @ values)
+
+
 def fit_common_bend(paths: np.ndarray, at: np.ndarray) -> np.ndarray:
     "The paths, fitted by one smooth bend of the whole sheet."
     n_lines = len(paths)
@@ -263,8 +271,7 @@ def fit_common_bend(paths: np.ndarray, at: np.ndarray) -> np.ndarray:
     basis = np.hstack([np.repeat(np.eye(n_lines), NUM_STRIPS, axis=0), shape])
     rows, weight = paths.ravel().astype(float), np.ones(n_lines * NUM_STRIPS)
     for _ in range(6):
-        normal_matrix = (basis.T * weight) @ basis + 1e-6 * np.eye(basis.shape[1])
-        fitted = basis @ np.linalg.solve(normal_matrix, (basis.T * weight) @ rows)
+        fitted = weighted_fit(basis, rows, weight, np.full(basis.shape[1], 1e-6))
         residual = np.abs(fitted - rows)
         weight = 1 / (1 + (residual / max(1, 2 * np.median(residual))) ** 2)
     return fitted.reshape(n_lines, NUM_STRIPS)
@@ -280,8 +287,7 @@ def snap_to_ridges(path: np.ndarray, peaks: np.ndarray, at: np.ndarray, reach: i
     basis = np.polynomial.legendre.legvander((at - at.mean()) / np.ptp(at) * 2, 5)
     weight = has_ridge.astype(float)
     for _ in range(3):
-        normal_matrix = (basis.T * weight) @ basis + np.diag([0.5] + 5 * [2.0])
-        correction = basis @ np.linalg.solve(normal_matrix, (basis.T * weight) @ offsets)
+        correction = weighted_fit(basis, offsets, weight, np.array([0.5] + 5 * [2.0]))
         residual = np.abs(correction - offsets)
         weight = has_ridge * (residual < max(1.5, 3 * np.median(residual)))
     return path + correction
@@ -689,6 +695,11 @@ class StraightSheet:
         "The usual shorter side of a cell."
         return float(min(np.median(np.diff(self.xs)), np.median(np.diff(self.ys))))
 
+    @cached_property
+    def strength(self) -> np.ndarray:
+        "How much darker than its paper each pixel is, 0 to 255; uint8 array of shape (h, w)."
+        return ink_strength(self.picture, round(0.6 * self.cell) | 1)
+
 # %% ../../nbs/vision/13_sheets.ipynb #e8416269
 CELL_SIZE = 64  # pixels
 SMALL_CELL_SIZE = 48  # pixels, in a table of many cells
@@ -787,10 +798,9 @@ def shift_crossings(sheet: StraightSheet, right: np.ndarray, down: np.ndarray) -
 # %% ../../nbs/vision/13_sheets.ipynb #4fb4a0c4
 def refine_grid(sheet: StraightSheet) -> Grid:
     "A sheet's grid with its crossings moved to where the lines of the straightened picture cross."
-    strength = ink_strength(sheet.picture, round(0.6 * sheet.cell) | 1)
     reach = max(3, round(0.14 * sheet.cell))
-    down = average_at_crossings(line_offsets(strength, sheet.ys, sheet.xs, reach))
-    right = average_at_crossings(line_offsets(strength.T, sheet.xs, sheet.ys, reach)).T
+    down = average_at_crossings(line_offsets(sheet.strength, sheet.ys, sheet.xs, reach))
+    right = average_at_crossings(line_offsets(sheet.strength.T, sheet.xs, sheet.ys, reach)).T
     return shift_crossings(sheet, right, down)
 
 # %% ../../nbs/vision/13_sheets.ipynb #0d2379af
@@ -819,8 +829,7 @@ def follow_curled_corners(sheet: StraightSheet) -> Grid:
     """A sheet's grid with its corners moved to the nearest place where the sides of their cells
     meet; the same grid if they meet there already.
     """
-    strength = ink_strength(sheet.picture, round(0.6 * sheet.cell) | 1)
-    is_dark = cv2.dilate(strength, np.ones((3, 3), np.uint8)) > ink_level(strength)
+    is_dark = cv2.dilate(sheet.strength, np.ones((3, 3), np.uint8)) > ink_level(sheet.strength)
     reach = np.arange(-MAX_CURL, MAX_CURL + 0.01, 0.04) * sheet.cell
     offsets = np.stack(np.meshgrid(reach, reach), -1).reshape(-1, 2)
     offsets = offsets[np.argsort(np.linalg.norm(offsets, axis=1), kind="stable")]
@@ -874,8 +883,9 @@ def line_bands(
     return segments
 
 # %% ../../nbs/vision/13_sheets.ipynb #124128aa
-def remove_table_lines(strength: np.ndarray, level: float, sheet: StraightSheet) -> np.ndarray:
-    "The strength without a table's lines, and with the ink that crosses them."
+def remove_table_lines(sheet: StraightSheet, level: float) -> np.ndarray:
+    "A sheet's strength without the table's lines, and with the ink that crosses them."
+    strength = sheet.strength
     reach = max(3, round(0.14 * min(np.diff(sheet.xs).min(), np.diff(sheet.ys).min())))
     orientations = (strength, sheet.ys, sheet.xs), (strength.T, sheet.xs, sheet.ys)
     bands = [line_bands(view, level, at, between, reach) for view, at, between in orientations]
@@ -901,9 +911,10 @@ def remove_table_lines(strength: np.ndarray, level: float, sheet: StraightSheet)
 # %% ../../nbs/vision/13_sheets.ipynb #3d1b40ac
 def sheet_ink(sheet: StraightSheet) -> tuple[np.ndarray, float]:
     "The strength of a sheet's ink without its lines, and the level above which it counts as ink."
-    strength = ink_strength(sheet.picture, round(0.6 * sheet.cell) | 1)
-    level = ink_level(strength)
-    return remove_table_lines(strength, level, sheet) if sheet.grid.ruled else strength, level
+    level = ink_level(sheet.strength)
+    if not sheet.grid.ruled:
+        return sheet.strength, level
+    return remove_table_lines(sheet, level), level
 
 # %% ../../nbs/vision/13_sheets.ipynb #30163d7e
 @dataclass(frozen=True, eq=False)
