@@ -13,7 +13,6 @@ import gzip
 import logging
 import re
 import secrets
-import shutil
 import signal
 import socket
 import sys
@@ -23,23 +22,14 @@ import webbrowser
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import cast
 
 from tornado.http1connection import HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
-from tornado.httputil import (
-    HTTPConnection,
-    HTTPHeaders,
-    HTTPMessageDelegate,
-    HTTPServerConnectionDelegate,
-    HTTPServerRequest,
-    RequestStartLine,
-    ResponseStartLine,
-)
+from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.netutil import bind_sockets
-from tornado.routing import PathMatches, Rule
-from tornado.web import stream_request_body
+from tornado.routing import PathMatches, Router
+from tornado.web import HTTPError, stream_request_body
 from tornado.wsgi import WSGIContainer
 
 from ..core import MnistNbError, one_line
@@ -83,13 +73,11 @@ class ScriptHandler(BaseHandler):
         "Send the script, gzipped if the browser accepts that."
         address, code = page_script()
         if self.request.path != address:
-            error = ApiError(404, "not_found", "there is nothing at this address.")
-            return self.send_error_message(error)
+            raise HTTPError(404, "there is nothing at this address.")
         if "gzip" in self.request.headers.get("Accept-Encoding", ""):
             self.set_header("Content-Encoding", "gzip")
         else:
             code = gzip.decompress(code)
-        self.set_header("Vary", "Accept-Encoding")
         self.set_header("Content-Type", "text/javascript; charset=utf-8")
         self.set_header("Cache-Control", "public, max-age=31536000, immutable")
         self.finish(code)
@@ -100,42 +88,40 @@ class PageHandler(BaseHandler):
 
     def initialize(self, page: str) -> None:
         "Take the page's name."
-        self.page, self.browser_id = page, ""
+        self.page, self.kernels = page, self.settings["kernel_manager"]
         self.visit: Visit | None = None
 
     def browser_id_from_cookie(self) -> str:
         "The browser's id from its cookie; a new one if it has none."
         cookie = f"{self.settings['cookie_name']}_browser"
-        name = self.get_cookie(cookie, "") or ""
+        name = self.get_cookie(cookie) or ""
         if not re.fullmatch(r"[\w-]{20,40}", name):
             name = secrets.token_urlsafe(18)
             self.set_cookie(cookie, name, httponly=True, samesite="Lax", path="/")
         return name
 
-    async def wait_for_capacity(self) -> bool:
+    async def wait_for_capacity(self, browser_id: str) -> bool:
         "Wait up to two seconds for a free place; returns whether there is one."
-        kernels = self.settings["kernel_manager"]
         for _ in range(40):
-            if kernels.has_capacity(self.browser_id):
+            if self.kernels.has_capacity(browser_id):
                 return True
             await asyncio.sleep(0.05)
         return False
 
     async def get(self) -> None:
         "Send the page."
-        kernels = self.settings["kernel_manager"]
-        self.browser_id = self.browser_id_from_cookie()
-        if not await self.wait_for_capacity():
+        browser_id = self.browser_id_from_cookie()
+        if not await self.wait_for_capacity(browser_id):
             message = (
-                f"{kernels.max_visitors} visitors are here already, as many as this server takes."
-                " Please try again in a moment."
+                f"{self.kernels.max_visitors} visitors are here already, as many as this server"
+                " takes. Please try again in a moment."
             )
             return self.send_error_message(ApiError(503, "full", message), RETRY_AFTER_SECONDS)
         try:
             self.write(page_start(self.page))
             await self.flush()
-            self.visit = kernels.claim(self.page, self.browser_id, self)
-            outputs = await kernels.wait_for_outputs(self.visit)
+            self.visit = self.kernels.claim(self.page, browser_id, self)
+            outputs = await self.kernels.wait_for_outputs(self.visit)
             await self.finish(page_end(self.visit.name, outputs))
         except StreamClosedError:
             self.on_connection_close()
@@ -148,7 +134,7 @@ class PageHandler(BaseHandler):
     def on_connection_close(self) -> None:
         "Free the place of a visitor who left before the page was there."
         if self.visit:
-            self.settings["kernel_manager"].visitor_left(self.visit, self)
+            self.kernels.visitor_left(self.visit, self)
 
     def head(self) -> None:
         "Send the headers without starting a kernel."
@@ -158,19 +144,9 @@ class PageHandler(BaseHandler):
 class _UnparsedRequest(HTTPMessageDelegate):
     "Buffers a request for Flask. Tornado would parse a form, and reject one without a body."
 
-    def __init__(self, container: "ApiContainer", connection: HTTPConnection):
-        self.container, self.connection = container, connection
+    def __init__(self, container: "ApiContainer", request: HTTPServerRequest):
+        self.container, self.request = container, request
         self.body = bytearray()
-
-    def headers_received(
-        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
-    ) -> None:
-        "Create the request."
-        self.request = HTTPServerRequest(
-            connection=self.connection,
-            start_line=cast(RequestStartLine, start_line),
-            headers=headers,
-        )
 
     def data_received(self, chunk: bytes) -> None:
         "Add to the body."
@@ -182,20 +158,18 @@ class _UnparsedRequest(HTTPMessageDelegate):
         self.container(self.request)
 
 # %% ../../nbs/serving/79_server.ipynb #c0447262
-class ApiContainer(WSGIContainer, HTTPServerConnectionDelegate):
+class ApiContainer(WSGIContainer, Router):
     """Flask in a thread pool.
 
     `wsgi.input_terminated` tells Flask that a chunked body ends; otherwise it would not read it.
     """
 
-    def start_request(
-        self, server_conn: object, request_conn: HTTPConnection
-    ) -> "_UnparsedRequest":
-        "Buffer a request for Flask."
-        return _UnparsedRequest(self, request_conn)
-
     def __init__(self, app, threads: int = 8):
         super().__init__(app, ThreadPoolExecutor(threads, "api"))
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs) -> HTTPMessageDelegate:
+        "Buffer a request for Flask."
+        return _UnparsedRequest(self, request)
 
     def environ(self, request: HTTPServerRequest) -> dict:
         "The WSGI environment of a request."
@@ -234,14 +208,9 @@ class PredictHandler(BaseHandler):
         if PredictHandler.waiting >= self.MAX_WAITING:
             message = "too many pictures are waiting to be read. Try again in a second"
             return self.send_error_message(ApiError(503, "busy", message))
-        query = self.request.query_arguments
-        arguments = (
-            self.reader,
-            self.request.headers.get("Content-Type", ""),
-            bytes(self.body),
-            {name: values[0].decode() for name, values in query.items()},
-            self.formats,
-        )
+        content_type = self.request.headers.get("Content-Type", "")
+        query = {name: values[0].decode() for name, values in self.request.query_arguments.items()}
+        arguments = self.reader, content_type, bytes(self.body), query, self.formats
         PredictHandler.waiting += 1
         try:
             loop = asyncio.get_running_loop()
@@ -307,21 +276,15 @@ class BoundedServer(HTTPServer):
                 if times >= checks:
                     stream.close()
 
-# %% ../../nbs/serving/79_server.ipynb #f19bcc99
-class _ServerErrorFilter(logging.Filter):
-    "Lets Tornado log server errors, and nothing about what visitors do."
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        status = record.args[0] if isinstance(record.args, tuple) and record.args else 0
-        return isinstance(status, int) and status >= 500 and status != 503
-
 # %% ../../nbs/serving/79_server.ipynb #c650f8ce
 def _configure_logging() -> None:
-    "Keep Jupyter's and Tornado's messages about visitors out of the terminal."
+    "Log server errors other than a full server, and nothing about what visitors do."
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    logging.getLogger("tornado.access").addFilter(_ServerErrorFilter())
-    for name in ("traitlets", "asyncio", "ServerApp", "tornado.general"):
+    for name in ("traitlets", "asyncio", "ServerApp", "tornado.general", "tornado.access"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("tornado.access").addFilter(
+        lambda record: not record.getMessage().startswith("503 ")
+    )
 
 # %% ../../nbs/serving/79_server.ipynb #14135907
 class DashboardServer:
@@ -350,23 +313,17 @@ class DashboardServer:
         self.jobs, reader = Jobs(registry=registry, server=""), ActiveReader(registry)
         settings = {"ALLOWED_ORIGINS": allowed_origins, "FORMATS": formats}
         app = create_app(reader, registry, self.jobs, settings)
-        self.application = AccessControl(
+        predict = _MethodMatches("POST", "/api/predict")
+        events = _MethodMatches("GET", "/api/train/events")
+        application = AccessControl(
             [
-                Rule(PathMatches("/"), PageHandler, {"page": "dashboard"}),
-                Rule(PathMatches("/train"), PageHandler, {"page": "train"}),
-                Rule(PathMatches(r"/live/([\w-]+)"), PageSocket),
-                Rule(PathMatches("/static/.*"), ScriptHandler),
-                Rule(
-                    _MethodMatches("POST", "/api/predict"),
-                    PredictHandler,
-                    {"reader": reader, "formats": formats},
-                ),
-                Rule(
-                    _MethodMatches("GET", "/api/train/events"),
-                    EventStreamHandler,
-                    {"jobs": self.jobs},
-                ),
-                Rule(PathMatches("/(?:api|v2)(?:/.*)?"), ApiContainer(app)),
+                ("/", PageHandler, {"page": "dashboard"}),
+                ("/train", PageHandler, {"page": "train"}),
+                (r"/live/([\w-]+)", PageSocket),
+                ("/static/.*", ScriptHandler),
+                (predict, PredictHandler, {"reader": reader, "formats": formats}),
+                (events, EventStreamHandler, {"jobs": self.jobs}),
+                ("/(?:api|v2)(?:/.*)?", ApiContainer(app)),
             ],
             default_handler_class=NotFoundHandler,
             token=token,
@@ -378,7 +335,7 @@ class DashboardServer:
             websocket_max_message_size=64 * 1024**2,
         )
         self.http_server = BoundedServer(
-            self.application,
+            application,
             max_body_size=MAX_BODY_BYTES,
             max_buffer_size=2 * MAX_BODY_BYTES,
             max_header_size=32 * 1024,
@@ -418,9 +375,6 @@ async def _wait_for_stop_signal() -> None:
     while not stop_event.is_set():
         with suppress(TimeoutError):
             await asyncio.wait_for(stop_event.wait(), 1)
-
-# %% ../../nbs/serving/79_server.ipynb #7657c329
-_LOOPBACK_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 # %% ../../nbs/serving/79_server.ipynb #3f1c0b01
 def check_formats(formats: Collection[str]) -> None:
@@ -473,11 +427,11 @@ def serve(
     if token is None:
         token = "" if is_loopback(host) else secrets.token_urlsafe(24)
     _configure_logging()
-    connection_folder = tempfile.mkdtemp(prefix="mnist_nb_")
+    local_host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
-    async def run() -> None:
+    async def run(connection_folder: str) -> None:
         kernels = VisitorKernelManager(
-            kernel_environment(server_url(_LOOPBACK_ADDRESS.get(host, host), port), token, formats),
+            kernel_environment(server_url(local_host, port), token, formats),
             visitors,
             {"dashboard": warm, "train": min(warm, 1)},
             connection_dir=connection_folder,
@@ -487,8 +441,8 @@ def serve(
         await server.run(sockets, browser)
 
     loop = asyncio.SelectorEventLoop if sys.platform == "win32" else None
-    try:
-        with asyncio.Runner(loop_factory=loop) as runner:
-            runner.run(run())
-    finally:
-        shutil.rmtree(connection_folder, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="mnist_nb_", ignore_cleanup_errors=True) as folder,
+        asyncio.Runner(loop_factory=loop) as runner,
+    ):
+        runner.run(run(folder))
