@@ -128,18 +128,12 @@ def token_cookie(token: str) -> str:
     "The cookie's value that stands for a token: a hash, so that it does not reveal the token."
     return hashlib.sha256(b"mnist_nb " + token.encode()).hexdigest()
 
-# %% ../../nbs/serving/74_access.ipynb #30514cb0
-def _constant_time_equal(one: str, other: str) -> bool:
-    "Whether two secrets are equal; the time taken does not tell where they differ."
-    return hmac.compare_digest(one.encode(), other.encode())
-
 # %% ../../nbs/serving/74_access.ipynb #0d810c35
 def _has_token(request: HTTPServerRequest, token: str, cookie_name: str) -> bool:
     "Whether a request has the token, or the cookie that stands for it."
     cookie = request.cookies.get(cookie_name)
-    return _constant_time_equal(_request_token(request), token) or _constant_time_equal(
-        cookie.value if cookie else "", token_cookie(token)
-    )
+    pairs = (_request_token(request), token), (cookie.value if cookie else "", token_cookie(token))
+    return any(hmac.compare_digest(sent.encode(), expected.encode()) for sent, expected in pairs)
 
 # %% ../../nbs/serving/74_access.ipynb #741b5805
 BODY_LIMITS = {
@@ -147,8 +141,6 @@ BODY_LIMITS = {
     "MAX_FORM_MEMORY_SIZE": 500_000,
     "MAX_FORM_PARTS": 50,
 }
-
-# %% ../../nbs/serving/74_access.ipynb #d8eb8fc4
 MAX_BODY_BYTES = BODY_LIMITS["MAX_CONTENT_LENGTH"]
 MAX_BYTES_IN_FLIGHT = 5 * MAX_BODY_BYTES
 SMALL_BODY_BYTES = 2**18
@@ -176,24 +168,21 @@ def _is_preflight(request: HTTPServerRequest, allowed_origins: Collection[str]) 
         and "Access-Control-Request-Method" in request.headers
     )
 
-# %% ../../nbs/serving/74_access.ipynb #b0379b8f
-def _is_navigation(headers: Mapping[str, str]) -> bool:
-    "Whether somebody followed a link, rather than a page fetching something."
-    return headers.get("Sec-Fetch-Mode") == "navigate" and (
-        headers.get("Sec-Fetch-Dest") == "document"
-    )
-
 # %% ../../nbs/serving/74_access.ipynb #683d6e49
+_API_PREFIXES = "/api/", "/v2/"
+
+
 def _origin_error(request: HTTPServerRequest, allowed_origins: Collection[str]) -> ApiError | None:
     "The error for a request from a page of another site; None if it may pass."
     headers = request.headers
-    if not request.path.startswith(("/api/", "/v2/")):
+    if not request.path.startswith(_API_PREFIXES):
         allowed_origins = ()
     if not is_cross_origin(headers, request.host, allowed_origins):
         return None
     is_unsafe = request.method not in SAFE_METHODS or "Upgrade" in headers
-    cross_site = headers.get("Sec-Fetch-Site") == "cross-site"
-    if is_unsafe or (cross_site and not _is_navigation(headers)):
+    fetch = [headers.get(f"Sec-Fetch-{name}") for name in ("Mode", "Dest")]
+    follows_link = fetch == ["navigate", "document"]
+    if is_unsafe or (headers.get("Sec-Fetch-Site") == "cross-site" and not follows_link):
         return _FOREIGN_ORIGIN
     return None
 
@@ -234,18 +223,16 @@ class BaseHandler(RequestHandler):
     def set_default_headers(self) -> None:
         "Set the headers of every response."
         self.clear_header("Server")
-        headers = dict(SECURITY_HEADERS)
+        own_headers = {"Content-Security-Policy": PAGE_POLICY}
         if self.is_api:
-            headers |= cors_headers(self.request.headers, self.settings["allowed_origins"])
-        else:
-            headers["Content-Security-Policy"] = PAGE_POLICY
-        for name, value in headers.items():
+            own_headers = cors_headers(self.request.headers, self.settings["allowed_origins"])
+        for name, value in (SECURITY_HEADERS | own_headers).items():
             self.set_header(name, value)
 
     @property
     def is_api(self) -> bool:
         "Whether the path belongs to the API, whose clients want JSON."
-        return self.request.path.startswith(("/api/", "/v2/"))
+        return self.request.path.startswith(_API_PREFIXES)
 
     def send_json(self, status: int, body: dict) -> None:
         "Finish with a JSON response."
