@@ -92,7 +92,7 @@ class Session(HasTraits):
         self._active_reader = ActiveReader(self.registry)
         self._position = 0
         self._digits: tuple[np.ndarray, np.ndarray] | None = None
-        self._outputs: tuple[Reader | None, np.ndarray | None] = (None, None)
+        self._outputs: tuple[Reader | None, np.ndarray] = (None, np.empty(0))
         self.refresh()
 
     def choose(self, version: str | None) -> None:
@@ -143,7 +143,7 @@ class Session(HasTraits):
             path = outputs_path(reader, self.registry)
             outputs = cached_array(path, lambda: all_outputs(reader, images, on_progress))
             self._outputs = (reader, np.asarray(outputs))
-        return np.asarray(self._outputs[1])
+        return self._outputs[1]
 
     def select_sample(self, index: int) -> None:
         "Make a test digit the selection."
@@ -155,13 +155,11 @@ class Session(HasTraits):
         with self.hold_trait_notifications():
             self.reader, self.status, self.problem = self._read()
         job = self.jobs.latest()
-        if job and (not self.job or job.id != self.job.id):
-            self.events = []
-            self._position = 0
-        new_events: list[dict] = []
         if job:
+            if not self.job or job.id != self.job.id:
+                self.events, self._position = [], 0
             new_events, self._position = self.jobs.events(job.id, self._position)
-        self.events = thin_batches(self.events, new_events)
+            self.events = thin_batches(self.events, new_events)
         self.job = job
         self.corrected = modified_time(self.corrections.path)
 
@@ -246,13 +244,9 @@ class Selection:
 def reading_selection(reading: Reading | Number | None, description: str) -> Selection | None:
     "A reading's selection, for a number its least confident digit; None if nothing is drawn."
     if isinstance(reading, Number):
-        if not reading:
-            return None
         if len(reading) > 1:
             description = f"the least sure digit of {description}"
-        return reading_selection(
-            min(reading.digits, key=lambda digit: digit.confidence), description
-        )
+        reading = min(reading.digits, key=lambda digit: digit.confidence, default=None)
     if reading is None or reading.prepared.empty:
         return None
     return Selection(reading.prepared, description)
@@ -271,12 +265,10 @@ def example_strokes(digit: int, width: int = 640, height: int = 480) -> list:
     strokes = write_strokes(str(digit), np.random.default_rng(100 + digit))
     points = np.concatenate(strokes)
     low, high = points.min(0), points.max(0)
-    scale = 0.68 * height / max(high[1] - low[1], (high[0] - low[0]) * height / width)
-    middle = np.array([width, height]) / 2
-    return [
-        [tuple(point) for point in ((stroke - (low + high) / 2) * scale + middle).round(1).tolist()]
-        for stroke in strokes
-    ]
+    size = np.array([width, height])
+    scale = 0.68 / ((high - low) / size).max()
+    placed = [(stroke - (low + high) / 2) * scale + size / 2 for stroke in strokes]
+    return [[tuple(point) for point in stroke.round(1).tolist()] for stroke in placed]
 
 # %% ../../nbs/dashboard/81_session.ipynb #31c0d535
 def example_selection(digit: int = 3) -> Selection:
@@ -359,12 +351,13 @@ def run_in_background(
     progress : shows a progress bar.
     """
     loop = running_loop()
-    last_shown = [0.0]
+    last_shown = 0.0
 
     def on_progress(text, share=None):
+        nonlocal last_shown
         now = time.monotonic()
-        if loop is not None and progress and now - last_shown[0] > 0.1:
-            last_shown[0] = now
+        if loop is not None and progress and now - last_shown > 0.1:
+            last_shown = now
             loop.call_soon_threadsafe(setattr, progress, "value", progress_html(text, share))
 
     def run():
@@ -380,13 +373,13 @@ def run_in_background(
 
 # %% ../../nbs/dashboard/81_session.ipynb #c5d66989
 def run_job_from_arguments() -> None:
-    """Call a function in this process: the command line has a module, a function, the registry's
-    folder and the function's arguments. The process ends when its standard input closes.
+    """Call a function in this process: the command line has the registry's folder, a module, a
+    function and its arguments. The process ends when its standard input closes.
     """
     Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(5)
-    module, function, folder, *arguments = sys.argv[1:]
+    folder, module, function, *arguments = sys.argv[1:]
     try:
         with locked(home_folder() / "cache" / ".lock"):
             work = getattr(import_module(f"mnist_nb.{module}"), function)
@@ -438,6 +431,5 @@ def background_job(
     if path.exists():
         on_made("")
     elif running_loop():
-        module, function, *rest = arguments
-        command = [module, function, str(session.registry.folder), *rest]
+        command = [str(session.registry.folder), *arguments]
         run_in_background(lambda: run_job_process(command), lambda error, _: on_made(error))
