@@ -6,7 +6,7 @@
 __all__ = ['WhyPage', 'RobustnessPage', 'ComparePage']
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #fa56361f
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from html import escape
@@ -93,18 +93,12 @@ def layers_html(layers: dict[str, np.ndarray]) -> str:
     "Each layer's outputs as a picture; the more active, the darker."
     parts = []
     for name, values in layers.items():
-        is_dense = values.ndim != 3
-        maps = values.reshape(-1, 1, 1) if is_dense else values
-        label = name.replace(" x ", " × ")
-        if is_dense:
+        if values.ndim == 3:
+            parts.append((name.replace(" x ", " × "), maps_picture(values, 8, 1)))
+        else:
             label = f"{len(values)} units of the dense layer"
-        parts.append((label, maps_picture(maps, 38 if is_dense else 8, 1)))
+            parts.append((label, maps_picture(values.reshape(-1, 1, 1), 38, 1)))
     return render("layers", parts=parts)
-
-# %% ../../nbs/dashboard/86_insight_pages.ipynb #13716b7c
-def neighbours_html(neighbours: Sequence[dict], digit: int) -> str:
-    "The nearest training digits; those whose label differs from the answer stand out."
-    return render("neighbours", neighbours=neighbours, digit=digit)
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #a29224b3
 class WhyPage(VBox):
@@ -134,9 +128,7 @@ class WhyPage(VBox):
 
     def show(self) -> None:
         "Explain the selection."
-        session = self.session
-        selection = session.selection
-        reader = session.reader
+        selection, reader = self.session.selection, self.session.reader
         picture = selection.prepared.picture
         reading = reader.read_prepared([selection.prepared])[0]
         best = int(reading.probabilities.argmax())
@@ -146,28 +138,30 @@ class WhyPage(VBox):
         self.title.value = title_html(selection, suffix)
         shares = class_probabilities(reading)[0]
         self.evidence.value = evidence_html(picture, shares, occlusion(reader, picture))
-        self.layers.value = layers_html(Layers(reader.version, session.registry).outputs(picture))
-        show_neighbours(self, selection, reader, best)
-
-# %% ../../nbs/dashboard/86_insight_pages.ipynb #a24b5b14
-def show_neighbours(page: WhyPage, selection: Selection, reader: Reader, digit: int) -> None:
-    "Show the training digits most similar to a selection, as soon as they are found."
-    session = page.session
-
-    def show_result(neighbours, problem):
-        if session.selection is selection and session.reader is reader:
-            page.near.value = problem_html(problem) or neighbours_html(neighbours, digit)
-
-    def load():
-        return Neighbours(reader.version, session.registry).find(selection.prepared.picture)
-
-    path = cache_path("neighbours", reader.version, session.registry)
-    if not path.exists():
-        page.near.value = progress_html(
-            "Looking through 10,000 training digits, once for each version"
+        self.layers.value = layers_html(
+            Layers(reader.version, self.session.registry).outputs(picture)
         )
-    arguments = ("analysis.explanation", "Neighbours", reader.version)
-    background_job(session, path, load, show_result, *arguments)
+        self.show_neighbours(selection, reader, best)
+
+    def show_neighbours(self, selection: Selection, reader: Reader, digit: int) -> None:
+        "Show the training digits most similar to a selection, as soon as they are found."
+        session = self.session
+
+        def show_result(neighbours, problem):
+            if session.selection is selection and session.reader is reader:
+                self.near.value = problem_html(problem) or render(
+                    "neighbours", neighbours=neighbours, digit=digit
+                )
+
+        def load():
+            return Neighbours(reader.version, session.registry).find(selection.prepared.picture)
+
+        path = cache_path("neighbours", reader.version, session.registry)
+        if not path.exists():
+            text = "Looking through 10,000 training digits, once for each version"
+            self.near.value = progress_html(text)
+        arguments = ("analysis.explanation", "Neighbours", reader.version)
+        background_job(session, path, load, show_result, *arguments)
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #e5e18e0d
 ROBUSTNESS_IMAGES = 1000
@@ -199,11 +193,7 @@ def corruption_curve(accuracies: np.ndarray, name: str) -> list[tuple[float, flo
     "The points of a corruption's curve: amount and accuracy in percent."
     ends = np.cumsum([len(each.amounts) for each in CORRUPTIONS.values()])[:-1]
     parts = dict(zip(CORRUPTIONS, np.split(accuracies, ends), strict=True))
-    amounts = CORRUPTIONS[name].amounts
-    return [
-        (amount, 100 * float(accuracy))
-        for amount, accuracy in zip(amounts, parts[name], strict=True)
-    ]
+    return [*zip(CORRUPTIONS[name].amounts, (100 * parts[name]).tolist(), strict=True)]
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #8e69b95f
 class RobustnessPage(HBox):
@@ -264,9 +254,7 @@ class RobustnessPage(HBox):
 
     def show(self) -> None:
         "Corrupt and read the selection, and the test digits."
-        session = self.session
-        selection = session.selection
-        reader = session.reader
+        selection, reader = self.session.selection, self.session.reader
         if reader is None or selection is None:
             return
         amounts = self.amounts()
@@ -274,7 +262,7 @@ class RobustnessPage(HBox):
         self.title.value = title_html(selection, ", made harder" * any(amounts.values()))
         picture = corrupt(selection.prepared.picture[None], **amounts)[0]
         self.view.show(reader.read_prepared([replace(selection.prepared, picture=picture)])[0])
-        run_in_background(session.test_digits, self.on_digits_loaded)
+        run_in_background(self.session.test_digits, self.on_digits_loaded)
 
     def on_digits_loaded(self, digits: tuple | None, problem: object) -> None:
         "Read the test digits, or show why there are none."
@@ -284,7 +272,40 @@ class RobustnessPage(HBox):
         elif digits and reader:
             self.accuracy = corrupted_accuracy(reader, digits, self.amounts())
             self.score.value = render("score", accuracy=self.accuracy, count=ROBUSTNESS_IMAGES)
-            show_curve(self)
+            self.show_curve()
+
+    def show_curve(self) -> None:
+        "Show the curve of the slider that moved last, and the current point."
+        session = self.session
+        version = session.reader.version
+
+        def show_result(accuracies, problem):
+            if accuracies is not None:
+                self.curves[version] = accuracies
+            if problem:
+                self.chart.value = problem_html(problem)
+            elif session.reader and session.reader.version == version:
+                self.show_curve()
+
+        def load():
+            return corruption_accuracies(version, session.registry)
+
+        if version not in self.curves:
+            self.chart.value = progress_html("Making the curves, once for each version")
+            self.curves[version] = None
+            path = cache_path("distortions", version, session.registry)
+            arguments = ("dashboard.insight_pages", "corruption_accuracies", version)
+            background_job(session, path, load, show_result, *arguments)
+        elif (accuracies := self.curves[version]) is not None:
+            name = self.last
+            amounts, unit = CORRUPTIONS[name].amounts, CORRUPTIONS[name].unit
+            lines = {
+                f"{name} alone": corruption_curve(accuracies, name),
+                "now": [(self.sliders[name].value, 100 * self.accuracy)],
+            }
+            self.chart.value = line_chart_html(
+                lines, f"{name}, {unit}", "accuracy, %", (amounts[0], amounts[-1]), (0, 100)
+            )
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #a772cfb2
 def corrupted_accuracy(reader: Reader, digits: tuple, amounts: dict[str, float]) -> float:
@@ -292,50 +313,6 @@ def corrupted_accuracy(reader: Reader, digits: tuple, amounts: dict[str, float])
     images, labels = (array[:ROBUSTNESS_IMAGES] for array in digits)
     probabilities = reader.without_tta().probabilities(corrupt(images, **amounts))
     return float((probabilities.argmax(1) == labels).mean())
-
-# %% ../../nbs/dashboard/86_insight_pages.ipynb #8cc840a6
-def show_curve(page: RobustnessPage) -> None:
-    "Show the curve of the slider that moved last, and the current point."
-    session = page.session
-    version = session.reader.version
-    name = page.last
-    kind = CORRUPTIONS[name]
-
-    def show_result(accuracies, problem):
-        if accuracies is not None:
-            page.curves[version] = accuracies
-        if problem:
-            page.chart.value = problem_html(problem)
-        elif session.reader and session.reader.version == version:
-            show_curve(page)
-
-    def load():
-        return corruption_accuracies(version, session.registry)
-
-    if version not in page.curves:
-        page.chart.value = progress_html("Making the curves, once for each version")
-        page.curves[version] = None
-        path = cache_path("distortions", version, session.registry)
-        arguments = ("dashboard.insight_pages", "corruption_accuracies", version)
-        background_job(session, path, load, show_result, *arguments)
-        return
-    accuracies = page.curves[version]
-    if accuracies is None:
-        return
-    lines = {
-        f"{name} alone": corruption_curve(accuracies, name),
-        "now": [(page.sliders[name].value, 100 * page.accuracy)],
-    }
-    amounts = (kind.amounts[0], kind.amounts[-1])
-    page.chart.value = line_chart_html(
-        lines, f"{name}, {kind.unit}", "accuracy, %", amounts, (0, 100)
-    )
-
-# %% ../../nbs/dashboard/86_insight_pages.ipynb #ef31bc70
-def comparison_result_html(comparison: Comparison) -> str:
-    "The result of comparing two reports."
-    same = comparison.versions[0] == comparison.versions[1]
-    return render("comparison", comparison=comparison, verdict="" if same else verdict(comparison))
 
 # %% ../../nbs/dashboard/86_insight_pages.ipynb #c6e6cd40
 class ComparePage(VBox):
@@ -396,7 +373,7 @@ class ComparePage(VBox):
             except ModelError as e:
                 view.show(problem=e)
         if not self.comparison or [*self.comparison.versions] != pair:
-            show_differences(self, pair)
+            self.show_differences(pair)
 
     def reader(self, version: str) -> Reader:
         "A version's reader; only those of the two chosen versions are kept."
@@ -409,42 +386,41 @@ class ComparePage(VBox):
             )
         return self.readers[version]
 
+    def show_differences(self, pair: list[str]) -> None:
+        "Compare the reports of two versions, and show the digits that they read differently."
+        set_visible(self.differing, visible=False)
+        try:
+            self.comparison = compare_reports(pair[0], pair[1], self.session.registry)
+        except ModelError as e:
+            self.comparison = None
+            self.result.value = problem_html(e)
+            return
+        first, second = self.comparison.versions
+        text = verdict(self.comparison) if first != second else ""
+        self.result.value = render("comparison", comparison=self.comparison, verdict=text)
+        differing = self.comparison.differing[: self.MAX_DIFFERING]
+
+        def show_result(digits, problem):
+            if problem:
+                self.result.value += problem_html(problem)
+            if not digits or not differing:
+                return
+            self.differing.show(
+                [digits[0][each["index"]] for each in differing],
+                [each["label"] for each in differing],
+                [each["answers"][1] for each in differing],
+            )
+            for tile, each in zip(self.differing.tiles, differing, strict=False):
+                one, other = each["answers"]
+                tile.description = f"{each['label']}: {one} / {other}"
+                label = digit_name(each["label"])
+                tile.tooltip = f"{label}, read as {one} by the first and as {other} by the second"
+            set_visible(self.differing, visible=True)
+
+        run_in_background(self.session.test_digits, show_result)
+
     def pick(self, place: int) -> None:
         "Select one of the digits that they read differently."
-        if self.comparison is None:
-            return
-        index = self.comparison.differing[place]["index"]
-        self.session.select_sample(index)
-        self.differing.choose(place)
-
-# %% ../../nbs/dashboard/86_insight_pages.ipynb #203fbcb8
-def show_differences(page: ComparePage, pair: list[str]) -> None:
-    "Compare the reports of two versions, and show the digits that they read differently."
-    set_visible(page.differing, visible=False)
-    try:
-        page.comparison = compare_reports(pair[0], pair[1], page.session.registry)
-    except ModelError as e:
-        page.comparison = None
-        page.result.value = problem_html(e)
-        return
-    differing = page.comparison.differing[: page.MAX_DIFFERING]
-    page.result.value = comparison_result_html(page.comparison)
-
-    def show_result(digits, problem):
-        if problem:
-            page.result.value += problem_html(problem)
-        if not digits or not differing:
-            return
-        page.differing.show(
-            [digits[0][each["index"]] for each in differing],
-            [each["label"] for each in differing],
-            [each["answers"][1] for each in differing],
-        )
-        for tile, each in zip(page.differing.tiles, differing, strict=False):
-            one, other = each["answers"]
-            tile.description = f"{each['label']}: {one} / {other}"
-            label = digit_name(each["label"])
-            tile.tooltip = f"{label}, read as {one} by the first and as {other} by the second"
-        set_visible(page.differing, visible=True)
-
-    run_in_background(lambda: page.session.digits, show_result)
+        if self.comparison:
+            self.session.select_sample(self.comparison.differing[place]["index"])
+            self.differing.choose(place)
