@@ -138,19 +138,16 @@ class CorrectionList(VBox):
             "all matching ones, as PNG files, labels and arrays in a zip file",
         )
         self.forget = ConfirmButton(self.forget_all, "Really? It cannot be undone")
-
-        def row(*parts):
-            return add_classes(HBox(parts), "mnb-row", "mnb-spread")
-
         turning = add_classes(HBox([self.newer, self.older]), "mnb-row")
+        place = add_classes(HBox([self.position, turning]), "mnb-row", "mnb-spread")
         saving = add_classes(HBox([self.export_button, self.download]), "mnb-row")
-        self.actions = row(saving, self.forget)
+        self.actions = add_classes(HBox([saving, self.forget]), "mnb-row", "mnb-spread")
         super().__init__(
             [
                 HTML("<h2>Corrections</h2>"),
                 self.filters,
                 self.grid,
-                row(self.position, turning),
+                place,
                 self.actions,
                 self.problem,
             ]
@@ -200,53 +197,44 @@ class CorrectionList(VBox):
         self.download.value = download_html(*packed) if packed else ""
 
     def show(self) -> None:
-        "Show the current state."
-        report_errors(lambda: show_corrections(self), self.show_problem)
+        "Show the current state, or the error if there is one."
+        report_errors(self.update, self.show_problem)
 
-# %% ../../nbs/dashboard/85_learning_pages.ipynb #0d7bf623
-def show_corrections(correction_list: CorrectionList) -> None:
-    "Update a list of corrections."
-    corrections = correction_list.session.corrections
-    query = correction_list.filters.query(correction_list.session)
-    count = corrections.count(**query)
-    visitor_count = corrections.count(query["visitor"])
-    everybody = query["visitor"] is None
-    correction_list.start = min(correction_list.start, max(0, count - 1) // PAGE_SIZE * PAGE_SIZE)
-    correction_list.corrections_shown = corrections.list(
-        **query, limit=PAGE_SIZE, start=correction_list.start
-    )
-    correction_list.grid.show(
-        [each.picture for each in correction_list.corrections_shown],
-        [each.label for each in correction_list.corrections_shown],
-        [each.digit for each in correction_list.corrections_shown],
-    )
-    last = correction_list.start + len(correction_list.corrections_shown)
-    correction_list.position.value = render(
-        "corrections_place", first=correction_list.start + 1, last=last, count=count
-    )
-    correction_list.newer.disabled = not correction_list.start
-    correction_list.older.disabled = last >= count
-    correction_list.export_button.disabled = not count
-    correction_list.forget.button.disabled = not visitor_count
-    for each in (correction_list.newer, correction_list.older):
-        set_visible(each, visible=count > PAGE_SIZE)
-    set_visible(correction_list.actions, visible=visitor_count)
-    correction_list.forget.show(
-        f"Forget {'all' if everybody else 'my'} {visitor_count}" if visitor_count else "Forget all"
-    )
-    correction_list.download.value = ""
-    same = [
-        each for each in correction_list.corrections_shown if each.number == correction_list.number
-    ]
-    correction_list.choose(next(iter([*same, *correction_list.corrections_shown]), None))
+    def update(self) -> None:
+        "Show the current state; raises MnistNbError if the corrections cannot be read."
+        corrections = self.session.corrections
+        query = self.filters.query(self.session)
+        visitor = query["visitor"]
+        count = corrections.count(**query)
+        visitor_count = corrections.count(visitor)
+        self.start = min(self.start, max(0, count - 1) // PAGE_SIZE * PAGE_SIZE)
+        shown = corrections.list(**query, limit=PAGE_SIZE, start=self.start)
+        self.corrections_shown = shown
+        self.grid.show(
+            [each.picture for each in shown],
+            [each.label for each in shown],
+            [each.digit for each in shown],
+        )
+        last = self.start + len(shown)
+        self.position.value = render(
+            "corrections_place", first=self.start + 1, last=last, count=count
+        )
+        self.newer.disabled = not self.start
+        self.older.disabled = last >= count
+        self.export_button.disabled = not count
+        self.forget.button.disabled = not visitor_count
+        set_visible(self.newer, self.older, visible=count > PAGE_SIZE)
+        set_visible(self.actions, visible=visitor_count)
+        whose = "all" if visitor is None else "my"
+        self.forget.show(f"Forget {whose} {visitor_count}" if visitor_count else "Forget all")
+        self.download.value = ""
+        chosen = [each for each in shown if each.number == self.number] or shown
+        self.choose(chosen[0] if chosen else None)
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #22902f7e
 ROW_NAMES = {
     "corrections, learnt": "corrections it learnt",
     "corrections, held out": "corrections held out",
-    "MNIST, validation": "MNIST, validation",
-    "MNIST, test": "MNIST, test",
-    "redrawn digits": "redrawn digits",
 }
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #8e36d49b
@@ -258,29 +246,14 @@ def fine_tuning_html(record: dict) -> str:
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #2c514a91
 def last_fine_tuning(registry: ModelRegistry) -> dict | None:
     "The record of the newest fine-tuned version; None if there is none."
-    fine_tuned = [
-        version
-        for version in registry.versions()
-        if (registry.folder / version / "fine_tuning.json").is_file()
-    ]
+    paths = [registry.folder / version / "fine_tuning.json" for version in registry.versions()]
+    fine_tuned = [path for path in paths if path.is_file()]
     if not fine_tuned:
         return None
-    path = registry.path(fine_tuned[-1]) / "fine_tuning.json"
     try:
-        return read_record(path, "version", "before", "learnt", "rows", "warning")
+        return read_record(fine_tuned[-1], "version", "before", "learnt", "rows", "warning")
     except ModelError:
         return None
-
-# %% ../../nbs/dashboard/85_learning_pages.ipynb #5d15b1ed
-def fine_tuning_plan_html(count: int, version: str) -> str:
-    "What a fine-tuning on `count` corrections would do."
-    return render(
-        "fine_tuning_plan",
-        count=count,
-        min_corrections=MIN_CORRECTIONS,
-        version=version,
-        num_digits=NUM_MNIST_DIGITS,
-    )
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #9ac3f87e
 class FineTuning(VBox):
@@ -344,43 +317,40 @@ class FineTuning(VBox):
             self.session.chosen = None
 
     def show(self) -> None:
-        "Show the current state."
+        "Show the current state, or the error if there is one."
 
         def show_problem(problem):
             if problem:
                 self.plan.value = problem_html(problem)
 
-        report_errors(lambda: update_fine_tuning(self), show_problem)
+        report_errors(self.update, show_problem)
 
-# %% ../../nbs/dashboard/85_learning_pages.ipynb #d2d0c33d
-def update_fine_tuning(fine_tuning: FineTuning) -> None:
-    "Update a fine-tuning."
-    session = fine_tuning.session
-    job = session.job
-    visitor = fine_tuning.get_visitor()
-    count = session.corrections.count(visitor)
-    current = active_version(session)
-    running = bool(job and job.status == "running")
-    reading = session.reader.version if session.reader else "the version in use"
-    fine_tuning.plan.value = fine_tuning_plan_html(count, reading)
-    fine_tuning.learn.description = f"Learn from {'all' if visitor is None else 'my'} {count}"
-    fine_tuning.learn.disabled = running or count < MIN_CORRECTIONS
-    set_visible(fine_tuning.learn, visible=count >= MIN_CORRECTIONS)
-    is_unfinished = job and job.label == FINE_TUNED_LABEL and job.status != "finished"
-    fine_tuning.state.value = state_html(job, session.events) if is_unfinished else ""
-    previous = fine_tuning.record
-    record = None if running and is_unfinished else last_fine_tuning(session.registry)
-    fine_tuning.record = record
-    if record != previous:
-        fine_tuning.discard.reset()
-    in_use = bool(record and record["version"] == current)
-    fine_tuning.table.value = fine_tuning_html(record | {"in_use": in_use}) if record else ""
-    for widget, visible in (
-        (fine_tuning.promote, record and not in_use),
-        (fine_tuning.discard, record and not in_use),
-        (fine_tuning.rollback, in_use and len(used_versions(session)) > 1),
-    ):
-        set_visible(widget, visible=visible)
+    def update(self) -> None:
+        "Show the current state; raises MnistNbError if the corrections cannot be read."
+        session, job = self.session, self.session.job
+        visitor = self.get_visitor()
+        count = session.corrections.count(visitor)
+        running = bool(job and job.status == "running")
+        self.plan.value = render(
+            "fine_tuning_plan",
+            count=count,
+            min_corrections=MIN_CORRECTIONS,
+            version=session.reader.version if session.reader else "the version in use",
+            num_digits=NUM_MNIST_DIGITS,
+        )
+        self.learn.description = f"Learn from {'all' if visitor is None else 'my'} {count}"
+        self.learn.disabled = running or count < MIN_CORRECTIONS
+        set_visible(self.learn, visible=count >= MIN_CORRECTIONS)
+        is_unfinished = job and job.label == FINE_TUNED_LABEL and job.status != "finished"
+        self.state.value = state_html(job, session.events) if is_unfinished else ""
+        record = None if running and is_unfinished else last_fine_tuning(session.registry)
+        if record != self.record:
+            self.discard.reset()
+        self.record = record
+        in_use = bool(record and record["version"] == active_version(session))
+        self.table.value = fine_tuning_html(record | {"in_use": in_use}) if record else ""
+        set_visible(self.promote, self.discard, visible=record and not in_use)
+        set_visible(self.rollback, visible=in_use and len(used_versions(session)) > 1)
 
 # %% ../../nbs/dashboard/85_learning_pages.ipynb #6d0ae67c
 class CorrectionsPage(HBox):
