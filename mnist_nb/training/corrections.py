@@ -8,13 +8,12 @@ __all__ = ['NO_DIGIT', 'SOURCES', 'Correction', 'Corrections', 'corrections_to_a
 # %% ../../nbs/training/62_corrections.ipynb #91078d4d
 import csv
 import errno
-import io
 import json
 import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,16 +70,12 @@ class Correction:
         """The correction as plain values, for JSON: the picture as a PNG data URL, and None where
         there is no digit.
         """
-
-        def none_if_no_digit(digit):
-            return None if digit == NO_DIGIT else digit
-
         return {
             "number": self.number,
             "made": self.made,
             "source": self.source,
-            "label": none_if_no_digit(self.label),
-            "digit": none_if_no_digit(self.digit),
+            "label": None if self.label == NO_DIGIT else self.label,
+            "digit": None if self.digit == NO_DIGIT else self.digit,
             "confidence": self.confidence,
             "model": self.model,
             "picture": png_data_url(self.picture),
@@ -107,11 +102,8 @@ def encode_label(label: int | None) -> int:
     "A label as it is stored: 0 to 9, or 10 for None; raises ValueError for anything else."
     if label is None:
         return NO_DIGIT
-    if (
-        isinstance(label, bool)
-        or not isinstance(label, (int, np.integer))
-        or not 0 <= label < NUM_CLASSES
-    ):
+    is_integer = isinstance(label, (int, np.integer)) and not isinstance(label, bool)
+    if not is_integer or not 0 <= label < NUM_CLASSES:
         raise ValueError(
             f"label: expected a digit from 0 to 9, or None for no digit, got {label!r}"
         )
@@ -140,14 +132,13 @@ def open_database(path: Path) -> Iterator[sqlite3.Connection]:
 
     Raises MnistNbError where it cannot be used.
     """
-    database = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(path, timeout=10)
-        database.execute("PRAGMA secure_delete = ON")
-        with database:
-            database.execute(CREATE_TABLE)
-            yield database
+        with closing(sqlite3.connect(path, timeout=10)) as database:
+            database.execute("PRAGMA secure_delete = ON")
+            with database:
+                database.execute(CREATE_TABLE)
+                yield database
     except (OSError, sqlite3.Error) as e:
         if getattr(e, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             raise cannot_write(path, OSError(errno.ENOSPC, str(e))) from e
@@ -155,9 +146,6 @@ def open_database(path: Path) -> Iterator[sqlite3.Connection]:
             f"{path}: the corrections cannot be read or written ({one_line(e)}). Move the file away"
             " to start anew, or choose another folder with MNIST_NB_HOME"
         ) from e
-    finally:
-        if database:
-            database.close()
 
 # %% ../../nbs/training/62_corrections.ipynb #c7b6b802
 class Corrections:
@@ -290,10 +278,9 @@ def corrections_to_arrays(corrections: Sequence[Correction]) -> tuple[np.ndarray
     """Corrections in MNIST's form: uint8 arrays of shape (n, 28, 28), ink bright, and (n,), 0 to 9
     or 10 for no digit.
     """
-    images = np.array([correction.picture for correction in corrections], np.uint8).reshape(
-        -1, IMAGE_SIZE, IMAGE_SIZE
-    )
-    return images, np.array([correction.label for correction in corrections], np.uint8)
+    images = np.array([correction.picture for correction in corrections], np.uint8)
+    labels = np.array([correction.label for correction in corrections], np.uint8)
+    return images.reshape(-1, IMAGE_SIZE, IMAGE_SIZE), labels
 
 # %% ../../nbs/training/62_corrections.ipynb #13498da2
 def write_folder(corrections: Sequence[Correction], folder: str | os.PathLike) -> Path:
@@ -310,28 +297,18 @@ def write_folder(corrections: Sequence[Correction], folder: str | os.PathLike) -
     MnistNbError : the folder cannot be written to.
     """
     folder = Path(folder)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "label", "read_as", "confidence", "model", "source"])
+    rows = [["file", "label", "read_as", "confidence", "model", "source"]]
     for correction in corrections:
         name = f"{correction.number:06}.png"
         with atomic_path(folder / name) as path:
             path.write_bytes(cv2.imencode(".png", correction.picture)[1].tobytes())
-        writer.writerow(
-            [
-                name,
-                *(
-                    "" if digit == NO_DIGIT else digit
-                    for digit in (correction.label, correction.digit)
-                ),
-                f"{correction.confidence:.4f}",
-                correction.model,
-                correction.source,
-            ]
-        )
-    with atomic_path(folder / "labels.csv") as path:
-        path.write_text(text.getvalue(), encoding="utf8")
+        label = "" if correction.label == NO_DIGIT else str(correction.label)
+        digit = "" if correction.digit == NO_DIGIT else str(correction.digit)
+        confidence = f"{correction.confidence:.4f}"
+        rows.append([name, label, digit, confidence, correction.model, correction.source])
+    with atomic_path(folder / "labels.csv") as path, open(path, "w", encoding="utf8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
     images, labels = corrections_to_arrays(corrections)
-    with atomic_path(folder / "corrections.npz") as path, open(path, "wb") as file:
-        np.savez(file, images=images, labels=labels)
+    with atomic_path(folder / "corrections.npz") as path, open(path, "wb") as npz:
+        np.savez(npz, images=images, labels=labels)
     return folder
