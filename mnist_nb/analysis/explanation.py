@@ -8,6 +8,7 @@ __all__ = ['PATCH_SIZE', 'occlusion', 'evidence_picture', 'integrated_gradients'
 
 # %% ../../nbs/analysis/53_explanation.ipynb #f0519913
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,14 +81,11 @@ def evidence_picture(picture: np.ndarray, evidence: np.ndarray, scale: int = 6) 
     colour-blind eyes too.
     """
     strength = np.clip(evidence / max(float(np.abs(evidence).max()), 1e-6), -1, 1)[..., None]
-    colour = np.where(
-        strength > 0, np.array([200, 100, 0], np.float32), np.array([0, 130, 230], np.float32)
-    )
+    blue_or_orange = np.array([[200, 100, 0], [0, 130, 230]], np.float32)
+    colour = np.where(strength > 0, *blue_or_orange)
     paper = 255 - 0.55 * picture[..., None].astype(np.float32)
     blended = paper * (1 - np.abs(strength)) + colour * np.abs(strength)
-    return cv2.resize(
-        blended.astype(np.uint8), None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST
-    )
+    return np.kron(blended.astype(np.uint8), np.ones((scale, scale, 1), np.uint8))
 
 # %% ../../nbs/analysis/53_explanation.ipynb #6367cef3
 def integrated_gradients(
@@ -139,19 +137,17 @@ def layer_tensors(details: list[dict]) -> dict[str, int]:
     """The index of each layer's last tensor, by the layer's name, from the runtime's list of
     tensors.
     """
-    maps, dense = {}, None
+    layers, dense = {}, None
     for tensor in details:
         shape = tuple(int(side) for side in tensor["shape"])
         if not tensor["name"] or shape[:1] != (1,) or shape == (1, IMAGE_SIZE, IMAGE_SIZE, 1):
             continue
         if len(shape) == 4:
-            maps[shape] = tensor["index"]
+            _, height, width, channels = shape
+            layers[f"{channels} maps of {height} x {width}"] = tensor["index"]
         elif len(shape) == 2 and shape[1] > NUM_CLASSES + 1:
             dense = tensor["index"]
-    return {
-        f"{channels} maps of {height} x {width}": index
-        for (_, height, width, channels), index in maps.items()
-    } | {"dense": dense}
+    return layers | {"dense": dense}
 
 # %% ../../nbs/analysis/53_explanation.ipynb #a70dca0e
 class Layers:
@@ -192,16 +188,12 @@ class Layers:
         float32 arrays: (maps, height, width) for a convolution before and after its pooling,
         (units,) for the dense layer.
         """
-        self._network.set_tensor(
-            self._network.get_input_details()[0]["index"], network_input(picture)
-        )
-        self._network.invoke()
-        outputs = {
-            name: self._network.get_tensor(index)[0] for name, index in self._tensors.items()
-        }
+        network = self._network
+        network.set_tensor(network.get_input_details()[0]["index"], network_input(picture))
+        network.invoke()
         return {
-            name: np.moveaxis(values, 2, 0) if values.ndim == 3 else values
-            for name, values in outputs.items()
+            name: np.moveaxis(network.get_tensor(index)[0], -1, 0)
+            for name, index in self._tensors.items()
         }
 
 # %% ../../nbs/analysis/53_explanation.ipynb #3478ca7e
@@ -251,32 +243,19 @@ def cached_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         array = compute()
-    try:
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.save(file, array)
-    except MnistNbError:
-        pass
+    with suppress(MnistNbError), atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, array)
     return array
 
 # %% ../../nbs/analysis/53_explanation.ipynb #63b811c0
 def make_neighbours(version: str | None, registry: ModelRegistry, mnist: Mnist) -> np.ndarray:
     "Training digits with their dense layer and label."
-    images, labels = (
-        mnist.train_images[:NUM_NEIGHBOUR_DIGITS],
-        mnist.train_labels[:NUM_NEIGHBOUR_DIGITS],
-    )
+    images = mnist.train_images[:NUM_NEIGHBOUR_DIGITS]
     dense = dense_layer(version, registry, images)
-    table = np.zeros(
-        len(images),
-        [
-            ("dense", "f2", dense.shape[1:]),
-            ("image", "u1", (IMAGE_SIZE, IMAGE_SIZE)),
-            ("label", "u1"),
-        ],
-    )
-    table["dense"] = dense
-    table["image"] = images
-    table["label"] = labels
+    fields = [("dense", "f2", dense.shape[1:]), ("image", "u1", images.shape[1:]), ("label", "u1")]
+    table = np.zeros(len(images), fields)
+    table["dense"], table["image"] = dense, images
+    table["label"] = mnist.train_labels[:NUM_NEIGHBOUR_DIGITS]
     return table
 
 # %% ../../nbs/analysis/53_explanation.ipynb #079bb6f7
