@@ -90,7 +90,7 @@ def is_cross_origin(
     origin = headers.get("Origin")
     if origin is not None and origin.lower() in allowed_origins:
         return False
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if origin is not None and origin.lower().partition("://")[2] != host.lower():
         return True
     return headers.get("Sec-Fetch-Site") == "cross-site"
 
@@ -212,7 +212,7 @@ def check_access(
     if not is_utf8(request.query.encode("latin1", "replace")):
         return BAD_QUERY
     length = request.headers.get("Content-Length", "")
-    if length.isdigit() and (len(length) > 15 or int(length) > MAX_BODY_BYTES):
+    if length.isdecimal() and (len(length) > 15 or int(length) > MAX_BODY_BYTES):
         return _TOO_LARGE
     return None if preflight else _origin_error(request, allowed_origins)
 
@@ -334,6 +334,7 @@ class BodyLimiter(HTTPMessageDelegate):
     def reject(self, error: ApiError) -> Any:
         "Let `RejectHandler` respond in place of the handler."
         self.size = 0
+        self.handler.on_connection_close()
         self.handler = self.application.reject(self.request, error)
         return self.handler.headers_received(*self.head)
 

@@ -100,6 +100,34 @@ def test_02_too_large_a_body(served, untouched, name):
     assert memory.growth < 2 * MAX_BODY_BYTES
 
 
+def send_and_look(served, *pieces):
+    "The first line that comes back, b'' if the connection ends without one."
+    with served.dial() as connection:
+        with suppress(OSError):
+            for piece in pieces:
+                connection.sendall(piece)
+            connection.shutdown(socket.SHUT_WR)
+        with suppress(OSError):
+            return connection.recv(4096).partition(b"\r\n")[0]
+    return b""
+
+
+def test_02_bodies_that_are_refused_leave_nothing_in_memory(served, untouched):
+    with watched(served.process.pid) as memory:
+        for _ in range(12):
+            send_and_look(
+                served,
+                HEAD + b"Transfer-Encoding: chunked\r\n\r\n",
+                *chunks(MAX_BODY_BYTES // 2**20 + 2),
+            )
+    assert memory.growth < 6 * MAX_BODY_BYTES
+
+
+@pytest.mark.parametrize("header", [b"Content-Length: \xb2", b"Origin: http://["])
+def test_29_a_header_that_cannot_be_parsed_gets_an_answer(served, untouched, header):
+    assert send_and_look(served, HEAD + header + b"\r\n\r\n").split()[1] in (b"400", b"403")
+
+
 def test_02_33_a_flood_of_uploads_beside_visitors(served):
     "They take turns; drawings are read all the same, and kernels answer."
     found = flood(served, 2, 30)
