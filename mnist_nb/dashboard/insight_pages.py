@@ -282,6 +282,8 @@ class RobustnessPage(HBox):
         def show_result(accuracies, problem):
             if accuracies is not None:
                 self.curves[version] = accuracies
+            elif problem:
+                del self.curves[version]
             if problem:
                 self.chart.value = problem_html(problem)
             elif session.reader and session.reader.version == version:

@@ -244,7 +244,7 @@ class Selection:
 def reading_selection(reading: Reading | Number | None, description: str) -> Selection | None:
     "A reading's selection, for a number its least confident digit; None if nothing is drawn."
     if isinstance(reading, Number):
-        if len(reading) > 1:
+        if len(reading.digits) > 1:
             description = f"the least sure digit of {description}"
         reading = min(reading.digits, key=lambda digit: digit.confidence, default=None)
     if reading is None or reading.prepared.empty:

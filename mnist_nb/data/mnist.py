@@ -121,6 +121,7 @@ READ_ERRORS = (
     OSError,
     ValueError,
     EOFError,
+    MemoryError,
     TypeError,
     LookupError,
     RuntimeError,
