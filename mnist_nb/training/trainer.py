@@ -18,7 +18,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import InitVar, asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,16 +122,14 @@ def build_training_set(train_data: tuple, config: TrainingConfig) -> TrainingSet
     digits and non-digits, which have the label 10.
     """
     images, labels = train_data
-    n_non_digits = round(config.non_digits * len(images))
-    n_handwritten = round(config.handwriting * len(images))
-    n_printed = round(config.printed * len(images))
-    rejects = non_digits(n_non_digits, images, labels, np.random.default_rng((config.seed, 0)))
+    shares = config.non_digits, config.handwriting, config.printed
+    n_non_digits, n_handwritten, n_printed = (round(share * len(images)) for share in shares)
+    rngs = [np.random.default_rng((config.seed, i)) for i in range(len(shares))]
+    rejects = non_digits(n_non_digits, images, labels, rngs[0])
     parts = [
         (images, labels),
-        handwritten_digits(n_handwritten, np.random.default_rng((config.seed, 1))),
-        printed_digits(
-            n_printed, np.random.default_rng((config.seed, 2)), out_of_focus=OUT_OF_FOCUS_SHARE
-        ),
+        handwritten_digits(n_handwritten, rngs[1]),
+        printed_digits(n_printed, rngs[2], out_of_focus=OUT_OF_FOCUS_SHARE),
         (rejects, np.full(n_non_digits, NUM_CLASSES)),
     ]
     all_images, all_labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -182,24 +180,19 @@ def distribution_strategy(config: TrainingConfig):
 
     if not config.strategy:
         return tf.distribute.get_strategy()
-    strategy = tf.distribute.MirroredStrategy(
-        [
-            device.name
-            for device in tf.config.list_logical_devices("GPU")
-            or tf.config.list_logical_devices("CPU")
-        ]
-    )
-    devices = strategy.num_replicas_in_sync
-    if config.batch_size < devices:
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if config.batch_size < len(devices):
         raise ValueError(
-            f"batch_size: expected at least {devices}, a digit for each of the {devices} devices,"
-            f" got {config.batch_size}"
+            f"batch_size: expected at least {len(devices)}, a digit for each of the {len(devices)}"
+            f" devices, got {config.batch_size}"
         )
-    return strategy
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 # %% ../../nbs/training/60_trainer.ipynb #5040e797
-def clone_with_weights(model):
-    "A copy of a model with the same weights, made under the current strategy."
+def clone_for_strategy(model, config: TrainingConfig):
+    "The model; where a strategy is configured, a copy of it made under the current strategy."
+    if not config.strategy:
+        return model
     clone = import_keras().models.clone_model(model)
     clone.set_weights(model.get_weights())
     return clone
@@ -240,7 +233,10 @@ def replica_step(learner: "Learner", images, labels, ema_decay) -> tuple:
     with tf.GradientTape() as tape:
         probabilities = learner._forward(pictures)
         loss = -tf.reduce_sum(targets * tf.math.log(probabilities + 1e-7)) / batch_size
-    learner._update(tape.gradient(loss, learner.model.trainable_variables), ema_decay)
+    weights = learner.model.trainable_variables
+    learner.optimizer.apply(tape.gradient(loss, weights), weights)
+    for mean, weight in zip(learner.average, weights, strict=True):
+        mean.assign_sub((mean - weight) * (1 - ema_decay))
     is_correct = tf.argmax(probabilities, 1) == tf.cast(labels, tf.int64)
     return loss, tf.reduce_sum(tf.cast(is_correct, tf.float32))
 
@@ -269,20 +265,16 @@ class Learner:
             self.model = (
                 build_model(**config.network())
                 if model is None
-                else clone_with_weights(model)
-                if config.strategy
-                else model
+                else clone_for_strategy(model, config)
             )
-            self.teachers = [
-                clone_with_weights(teacher) if config.strategy else teacher for teacher in teachers
-            ]
+            self.teachers = [clone_for_strategy(teacher, config) for teacher in teachers]
             self.optimizer = keras.optimizers.AdamW(
                 config.learning_rate, weight_decay=config.weight_decay
             )
             self.optimizer.build(self.model.trainable_variables)
             self.average = [tf.Variable(weight) for weight in self.model.trainable_variables]
         self._forward = (
-            (lambda pictures: train_pass(self.model, pictures, config.padding == "valid"))
+            partial(train_pass, self.model, cropped=config.padding == "valid")
             if model is None
             else partial(self.model, training=True)
         )
@@ -305,12 +297,6 @@ class Learner:
             self.strategy.reduce("SUM", value, axis=None)
             for value in self.strategy.run(partial(replica_step, self), (images, labels, ema_decay))
         ]
-
-    def _update(self, gradients, ema_decay):
-        weights = self.model.trainable_variables
-        self.optimizer.apply(gradients, weights)
-        for mean, weight in zip(self.average, weights, strict=True):
-            mean.assign_sub((mean - weight) * (1 - ema_decay))
 
     def train_step(
         self, images: np.ndarray, labels: np.ndarray, learning_rate: float
@@ -373,8 +359,8 @@ def state_variables(learner: Learner) -> list:
 # %% ../../nbs/training/60_trainer.ipynb #2a49c7df
 def html_table(header: Sequence, rows: Sequence[Sequence]) -> str:
     "Rows as an HTML table."
-    cells = [f"<th>{name}</th>" for name in header]
-    lines = ["".join(cells), *("".join(f"<td>{value}</td>" for value in row) for row in rows)]
+    lines = ["".join(f"<th>{name}</th>" for name in header)]
+    lines += ["".join(f"<td>{value}</td>" for value in row) for row in rows]
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 # %% ../../nbs/training/60_trainer.ipynb #2b94bc9c
@@ -482,26 +468,34 @@ class Training:
     """
 
     config: TrainingConfig
-    train_set: TrainingSet
+    train_data: InitVar[tuple]
     val_data: tuple
     folder: Path | None
     on_event: Callable[[dict], None]
     stop: Callable[[], bool]
     control: Callable[[], list]
-    learner: Learner
+    model: InitVar["keras.Model | None"] = None
+    teachers: InitVar[Sequence[Trained]] = ()
     history: list = field(default_factory=list)
     changes: list = field(default_factory=list)
     best: tuple[float, list] = (-1.0, [])
     seconds: float = 0.0
     started: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self, train_data, model, teachers):
         self.current_config = self.config
+        self.train_set = build_training_set(train_data, self.config)
+        self.learner = Learner(self.config, model, [teacher.model for teacher in teachers])
 
     @property
     def num_batches(self) -> int:
         "Batches an epoch."
         return max(1, len(self.train_set.images) // self.config.batch_size)
+
+    @property
+    def elapsed(self) -> float:
+        "Seconds since the start, without pauses; those before a resumption included."
+        return time.monotonic() - self.started
 
 # %% ../../nbs/training/60_trainer.ipynb #f84b2938
 def apply_change(training: Training, name: str, value, batch: int) -> None:
@@ -529,26 +523,16 @@ def apply_commands(training: Training, batch: int) -> str | None:
                     apply_change(training, command["name"], command["value"], batch)
                 case "extend":
                     apply_change(training, "epochs", training.current_config.epochs + 1, batch)
-                case action if paused != (action == "pause"):
+                case "pause" | "resume" as action if paused != (action == "pause"):
                     paused = not paused
                     apply_change(training, "paused", paused, batch)
         if training.stop():
             return "stopped"
         if not paused:
-            break
+            return None
         time.sleep(0.05)
         training.started += time.monotonic() - pause_start
         pause_start = time.monotonic()
-    return None
-
-# %% ../../nbs/training/60_trainer.ipynb #ec9255f0
-def stop_reason(training: Training, batch: int) -> str | None:
-    "Why the training should end before its next batch, or None."
-    if reason := apply_commands(training, batch):
-        return reason
-    time_limit = training.config.time_limit
-    is_over = time_limit and time.monotonic() - training.started > time_limit
-    return "time limit" if is_over else None
 
 # %% ../../nbs/training/60_trainer.ipynb #e38d1809
 def early_stop_reason(training: Training) -> str | None:
@@ -577,7 +561,7 @@ def divergence_error(training: Training, epoch: int, batch: int) -> TrainingErro
 def run_epoch(training: Training) -> str | None:
     "Train on all digits once and validate; returns the reason if the epoch was ended early."
     epoch = len(training.history) + 1
-    seconds_before = time.monotonic() - training.started
+    elapsed_before = training.elapsed
     loss_sum = 0.0
     num_correct = num_seen = 0
     epoch_batches = batches(
@@ -597,7 +581,7 @@ def run_epoch(training: Training) -> str | None:
         loss_sum += loss * len(images)
         num_correct += batch_correct
         num_seen += len(images)
-        seconds = time.monotonic() - training.started - seconds_before
+        seconds = training.elapsed - elapsed_before
         metrics = {
             "epoch": epoch,
             "loss": loss_sum / num_seen,
@@ -614,8 +598,10 @@ def run_epoch(training: Training) -> str | None:
                 **metrics,
             )
         )
-        if reason := stop_reason(training, batch):
+        if reason := apply_commands(training, batch):
             return reason
+        if training.elapsed > (training.config.time_limit or math.inf):
+            return "time limit"
     end_epoch(
         training,
         metrics
@@ -662,23 +648,21 @@ def confident_mistakes(
 def end_epoch(training: Training, row: dict) -> None:
     "Validate the epoch, keep the best weights, save and report."
     loss, accuracy, probabilities = validate(training.learner, *training.val_data)
-    training.seconds = time.monotonic() - training.started
+    training.seconds = training.elapsed
     seconds_left = row["seconds"] * (training.current_config.epochs - row["epoch"])
-    training.history.append(
-        row
-        | {
-            "validation_loss": loss,
-            "validation_accuracy": accuracy,
-            "seconds_left": seconds_left,
-        }
-    )
+    row = row | {
+        "validation_loss": loss,
+        "validation_accuracy": accuracy,
+        "seconds_left": seconds_left,
+    }
+    training.history.append(row)
     if accuracy >= training.best[0]:
         training.best = accuracy, ema_weights(training.learner)
     save_state(training)
     training.on_event(
         dict(
             kind="epoch",
-            **training.history[-1],
+            **row,
             filters=first_filters(training.learner),
             mistakes=confident_mistakes(probabilities, *training.val_data),
         )
@@ -752,62 +736,33 @@ def fit(training: Training) -> Trained:
     reason = early_stop_reason(training)
     while not reason and len(training.history) < training.current_config.epochs:
         reason = run_epoch(training) or early_stop_reason(training)
-    use_last = not reason or not training.best[1]
-    weights = ema_weights(training.learner) if use_last else training.best[1]
+    best_weights = training.best[1] if reason else []
+    weights = best_weights or ema_weights(training.learner)
     for variable, weight in zip(training.learner.model.variables, weights, strict=True):
         variable.assign(weight)
-    training.seconds = time.monotonic() - training.started
+    reason = reason or "finished"
+    training.seconds = training.elapsed
     training.on_event(
         {
             "kind": "end",
-            "reason": reason or "finished",
+            "reason": reason,
             "epochs": len(training.history),
             "seconds": training.seconds,
         }
     )
-    model = (
-        clone_with_weights(training.learner.model)
-        if training.config.strategy
-        else training.learner.model
-    )
     return Trained(
-        model,
+        clone_for_strategy(training.learner.model, training.config),
         training.config,
         tuple(training.history),
-        reason or "finished",
+        reason,
         training.seconds,
         tuple(training.changes),
-    )
-
-# %% ../../nbs/training/60_trainer.ipynb #44feefb7
-def init_training(
-    config: TrainingConfig,
-    train_data: tuple,
-    val_data: tuple,
-    folder,
-    on_event,
-    stop,
-    control,
-    model=None,
-    teachers: Sequence[Trained] = (),
-) -> Training:
-    "A training before its first epoch; without callbacks it reports nothing and gets no commands."
-    return Training(
-        config,
-        build_training_set(train_data, config),
-        val_data,
-        Path(folder) if folder else None,
-        on_event or (lambda event: None),
-        stop or (lambda: False),
-        control or (lambda: []),
-        Learner(config, model, [teacher.model for teacher in teachers]),
-        seconds=teachers[-1].seconds if teachers else 0.0,
     )
 
 # %% ../../nbs/training/60_trainer.ipynb #0132eb3a
 def with_network_number(on_event, number: int, config: TrainingConfig):
     "A callback that adds to each event which of several networks it belongs to."
-    if not (on_event and config.teachers):
+    if not config.teachers:
         return on_event
     return lambda event: on_event(event | {"network": number, "networks": config.teachers + 1})
 
@@ -816,30 +771,25 @@ ENDED_EARLY = "stopped", "time limit"
 
 # %% ../../nbs/training/60_trainer.ipynb #bcfa19db
 def train_teachers(
-    config: TrainingConfig, train_data: tuple, val_data: tuple, folder, on_event, stop, control
+    config: TrainingConfig,
+    folder: Path | None,
+    on_event: Callable[[dict], None],
+    new_training: Callable[..., Training],
 ) -> list[Trained]:
     "The teachers that a configuration asks for; if one is ended early, it is the last."
-    trained = []
-    seconds = 0.0
+    trained: list[Trained] = []
     for number in range(1, config.teachers + 1):
-        teacher_config = replace(config, teachers=0, seed=(config.seed + number) % 2**31)
-        teacher_folder = Path(folder) / f"teacher{number}" if folder else None
-        training = init_training(
-            teacher_config,
-            train_data,
-            val_data,
-            teacher_folder,
-            with_network_number(on_event, number, config),
-            stop,
-            control,
+        training = new_training(
+            replace(config, teachers=0, seed=(config.seed + number) % 2**31),
+            folder=folder and folder / f"teacher{number}",
+            on_event=with_network_number(on_event, number, config),
+            seconds=trained[-1].seconds if trained else 0.0,
         )
-        training.seconds = seconds
-        if teacher_folder and (teacher_folder / "state.npz").exists():
-            progress, arrays = read_state(teacher_folder)
-            if restore_config(progress["config"]) == teacher_config:
+        if training.folder and (training.folder / "state.npz").exists():
+            progress, arrays = read_state(training.folder)
+            if restore_config(progress["config"]) == training.config:
                 restore_state(training, progress, arrays)
         trained.append(fit(training))
-        seconds = trained[-1].seconds
         if trained[-1].reason in ENDED_EARLY:
             break
     return trained
@@ -862,15 +812,15 @@ def best_network(networks: Sequence[Trained], config: TrainingConfig) -> Trained
 # %% ../../nbs/training/60_trainer.ipynb #5be01c7e
 def teacher_summaries(teachers: Sequence[Trained]) -> tuple[dict, ...]:
     "What a model card says about the teachers; their seconds are counted from the start of each."
-    starts = [0.0, *(teacher.seconds for teacher in teachers)]
+    seconds = np.diff([teacher.seconds for teacher in teachers], prepend=0.0).tolist()
     return tuple(
         {
             "seed": teacher.config.seed,
             "epochs": len(teacher.history),
-            "seconds": teacher.seconds - start,
+            "seconds": own_seconds,
             "validation_accuracy": teacher.history[-1]["validation_accuracy"],
         }
-        for teacher, start in zip(teachers, starts, strict=False)
+        for teacher, own_seconds in zip(teachers, seconds, strict=True)
     )
 
 # %% ../../nbs/training/60_trainer.ipynb #342a3bbf
@@ -878,27 +828,33 @@ def train_with_distillation(
     config: TrainingConfig,
     train_data: tuple,
     val_data: tuple,
-    folder,
-    on_event,
-    stop,
-    control,
+    folder: str | Path | None,
+    on_event: Callable[[dict], None] | None,
+    stop: Callable[[], bool] | None,
+    control: Callable[[], list[dict]] | None,
     model=None,
-    state: tuple | None = None,
+    state: tuple[dict, dict] | None = None,
 ) -> Trained:
     "Train the teachers, if any, then the network itself, from its saved state if there is one."
-    teachers = train_teachers(config, train_data, val_data, folder, on_event, stop, control)
+    folder = Path(folder) if folder else None
+    on_event = on_event or (lambda event: None)
+    new_training = partial(
+        Training,
+        train_data=train_data,
+        val_data=val_data,
+        stop=stop or (lambda: False),
+        control=control or (lambda: []),
+    )
+    teachers = train_teachers(config, folder, on_event, new_training)
     if teachers and teachers[-1].reason in ENDED_EARLY:
         return best_network(teachers, config)
-    training = init_training(
+    training = new_training(
         config,
-        train_data,
-        val_data,
-        folder,
-        with_network_number(on_event, config.teachers + 1, config),
-        stop,
-        control,
-        model,
-        teachers,
+        folder=folder,
+        on_event=with_network_number(on_event, config.teachers + 1, config),
+        model=model,
+        teachers=teachers,
+        seconds=teachers[-1].seconds if teachers else 0.0,
     )
     if state:
         restore_state(training, *state)
@@ -974,12 +930,8 @@ def mosaic(pictures: Sequence, columns: int) -> np.ndarray:
         ((0, -len(pictures) % columns), (0, 1), (0, 1)),
         constant_values=255,
     )
-    n, height, width = bordered.shape
-    return (
-        bordered.reshape(n // columns, columns, height, width)
-        .swapaxes(1, 2)
-        .reshape(n // columns * height, columns * width)
-    )
+    rows = bordered.reshape(-1, columns, *bordered.shape[1:])
+    return np.vstack([np.hstack(row) for row in rows])
 
 # %% ../../nbs/training/60_trainer.ipynb #60dfee32
 def decode_data_url(url: str) -> np.ndarray:
@@ -1026,18 +978,16 @@ class LiveView:
         self.display = None
 
     def __call__(self, event: dict) -> None:
+        from IPython.display import display
+
         if event["kind"] == "start":
             self.history = self.history[: event["first"] - 1]
         if event["kind"] == "change":
             self.changes.append(event)
         if event["kind"] == "epoch":
             self.history.append(event)
-            self._show(progress_figure(self.history, self.changes))
-
-    def _show(self, figure) -> None:
-        from IPython.display import display
-
-        if self.display:
-            self.display.update(figure)
-        else:
-            self.display = display(figure, display_id=True)
+            figure = progress_figure(self.history, self.changes)
+            if self.display:
+                self.display.update(figure)
+            else:
+                self.display = display(figure, display_id=True)
