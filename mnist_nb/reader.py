@@ -15,17 +15,11 @@ from html import escape
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_nb.core import (
-    IMAGE_SIZE,
-    NUM_CLASSES,
-    MnistNbError,
-    ModelError,
-    confidence_text,
-)
+from .core import IMAGE_SIZE, NUM_CLASSES, MnistNbError, ModelError, confidence_text
 from .model.evaluation import temperature_scale
 from .model.network import LiteRTModel, network_input, split_reject_class
 from .model.registry import ModelRegistry, read_network, read_record
@@ -52,7 +46,6 @@ from mnist_nb.vision.segmentation import (
     written_lines,
 )
 
-# %% ../nbs/40_reader.ipynb #7157ae69
 if TYPE_CHECKING:
     from mnist_nb.vision.forms import FormSheet
     from mnist_nb.vision.sheets import Sheet
@@ -73,7 +66,7 @@ class Reading:
     picture : uint8 array of shape (28, 28), ink bright: what the network saw.
     model : the version that read it.
     prepared : what was done to the picture before, and in which of several ways.
-    hint : what reads it better, if it holds several digits and was refused; else ''.
+    hint : how to read it, if it was refused and holds several digits; else ''.
     """
 
     digit: int | None
@@ -104,31 +97,26 @@ class Reading:
             "rejected": self.rejected,
             "reason": self.reason,
             "hint": self.hint,
-            "probabilities": [float(p) for p in self.probabilities],
+            "probabilities": self.probabilities.tolist(),
             "model": self.model,
         }
 
     def _repr_html_(self):
-        return reading_html(self)
-
-# %% ../nbs/40_reader.ipynb #74999350
-def reading_html(reading: Reading) -> str:
-    "The answer, the picture that the network saw and ten bars, as HTML."
-    bar = "height:.7em;background:#4c78a8;width"
-    bars = "".join(
-        f'<tr><td>{digit}</td><td><div style="{bar}:{100 * p:.1f}px"></div></td>'
-        f"<td>{escape(confidence_text(p))}</td></tr>"
-        for digit, p in enumerate(reading.probabilities)
-    )
-    answer = reading.reason if reading.rejected else f"{reading.digit}"
-    picture = png_data_url(reading.picture)
-    title = f"what the network saw ({reading.prepared.way})"
-    return (
-        '<div style="display:flex;gap:1.5em;align-items:center">'
-        f'<img width="112" alt="{title}" title="{title}" src="{picture}">'
-        f'<div style="font-size:2em">{answer}</div>'
-        f'<table style="line-height:1">{bars}</table></div>'
-    )
+        bar = "height:.7em;background:#4c78a8;width"
+        bars = "".join(
+            f'<tr><td>{digit}</td><td><div style="{bar}:{100 * p:.1f}px"></div></td>'
+            f"<td>{escape(confidence_text(p))}</td></tr>"
+            for digit, p in enumerate(self.probabilities)
+        )
+        answer = self.reason if self.rejected else f"{self.digit}"
+        picture = png_data_url(self.picture)
+        title = f"what the network saw ({self.prepared.way})"
+        return (
+            '<div style="display:flex;gap:1.5em;align-items:center">'
+            f'<img width="112" alt="{title}" title="{title}" src="{picture}">'
+            f'<div style="font-size:2em">{answer}</div>'
+            f'<table style="line-height:1">{bars}</table></div>'
+        )
 
 # %% ../nbs/40_reader.ipynb #3c1f7a51
 def reading_card(reading: Reading) -> str:
@@ -206,21 +194,18 @@ class Number(str):
     fit_reason = ""
 
     def __new__(
-        cls,
-        readings: Iterable[Reading],
-        signs: Sequence[NumberSign] = (),
-        with_signs: bool = False,
+        cls, readings: Iterable[Reading], signs: Sequence[NumberSign] = (), with_signs: bool = False
     ):
         digits = tuple(readings)
-        letters = [reading.text for reading in digits]
+        texts = [reading.text for reading in digits]
+        text = "".join(texts)
         for sign in sorted(signs, key=lambda sign: -sign.place):
-            letters.insert(sign.place, sign.text)
-        signed = "".join(letters)
-        text = signed if with_signs else "".join(reading.text for reading in digits)
-        number = super().__new__(cls, text)
+            texts.insert(sign.place, sign.text)
+        signed = "".join(texts)
+        number = super().__new__(cls, signed if with_signs else text)
         number.digits, number.signs, number.signed = digits, tuple(signs), signed
-        certainty = float(np.prod([reading.confidence for reading in digits]))
-        number.confidence = certainty if digits else 0.0
+        confidences = [reading.confidence for reading in digits]
+        number.confidence = float(np.prod(confidences)) if digits else 0.0
         return number
 
     @property
@@ -235,9 +220,9 @@ class Number(str):
             return self.fit_reason
         if not self.digits:
             return "no digit" if self.signs else "nothing drawn"
-        if len(self.unread) == len(self.digits):
-            return "no digit can be read"
         count = len(self.unread)
+        if count == len(self.digits):
+            return "no digit can be read"
         return f"{count} part{'s' * (count > 1)} cannot be read" if count else ""
 
     def as_dict(self) -> dict:
@@ -276,7 +261,7 @@ def fit_number(
     rows = np.array([reading.probabilities for reading in number.digits], float)
     totals = rows.sum(1, keepdims=True)
     rows = np.where(totals > 0, rows / np.maximum(totals, 1e-12), 1 / NUM_CLASSES)
-    max_length = length or (max(map(len, choices)) if choices else len(rows))
+    max_length = length or max(map(len, choices or ()), default=len(rows))
     if max_length < len(rows):
         digit_probabilities = [
             reading.confidence / max(reading.probabilities.max(), 1e-12)
@@ -376,12 +361,9 @@ def most_confident_rows(
     outputs: np.ndarray, groups: Sequence[Sequence[PreprocessedImage]]
 ) -> list[int]:
     "For each group the row of the candidate whose best digit is the most probable."
-    top_probability, rows, start = outputs[:, :NUM_CLASSES].max(1).tolist(), [], 0
-    for group in groups:
-        candidate_rows = range(start, start + len(group))
-        rows.append(max(candidate_rows, key=top_probability.__getitem__))
-        start = candidate_rows.stop
-    return rows
+    top_probability = outputs[:, :NUM_CLASSES].max(1).tolist()
+    rows = iter(range(len(outputs)))
+    return [max(islice(rows, len(group)), key=top_probability.__getitem__) for group in groups]
 
 # %% ../nbs/40_reader.ipynb #ed760a78
 def to_batch(pictures: Sequence[PreprocessedImage]) -> np.ndarray:
@@ -418,6 +400,7 @@ def make_reading(
 READ_BATCH_SIZE = 75  # pictures
 
 # %% ../nbs/40_reader.ipynb #537eccdb
+@dataclass(eq=False, repr=False)
 class Reader:
     """Reads digits from pictures with one version of the model.
 
@@ -430,17 +413,11 @@ class Reader:
     use_tta : whether pictures of which it is unsure are read again, shifted by a pixel.
     """
 
-    def __init__(
-        self,
-        network,
-        version: str,
-        temperature: float = 1.0,
-        refuse_above: float = 1.0,
-        use_tta: bool = True,
-    ):
-        self.network, self.version = network, version
-        self.temperature, self.refuse_above = temperature, refuse_above
-        self.use_tta = use_tta
+    network: Any
+    version: str
+    temperature: float = 1.0
+    refuse_above: float = 1.0
+    use_tta: bool = True
 
     def __repr__(self):
         return f"Reader({self.version!r})"
@@ -458,12 +435,8 @@ class Reader:
         version = version or registry.current()
         path = registry.path(version) / "model.tflite"
         settings = read_record(path.with_name("reading.json"), "temperature", "refuse_above")
-        return cls(
-            LiteRTModel(read_network(path), str(path)),
-            version,
-            settings["temperature"],
-            settings["refuse_above"],
-        )
+        network = LiteRTModel(read_network(path), str(path))
+        return cls(network, version, settings["temperature"], settings["refuse_above"])
 
     def outputs(self, images: np.ndarray) -> np.ndarray:
         """Probabilities of the digits, and of no digit if the network has an eleventh class.
@@ -487,9 +460,11 @@ class Reader:
 
     def without_tta(self) -> "Reader":
         "The same reader without test-time augmentation, to read many variants of one digit."
-        return Reader(
-            self.network, self.version, self.temperature, self.refuse_above, use_tta=False
-        )
+        return replace(self, use_tta=False)
+
+    def _digit_outputs(self, images: np.ndarray) -> np.ndarray:
+        "The outputs for the ten digits, without test-time augmentation; float32 (n, 10)."
+        return self.without_tta().outputs(images)[:, :NUM_CLASSES]
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         "Probabilities of the ten digits, given that each picture is one; float32 (n, 10)."
@@ -551,7 +526,6 @@ class Reader:
         image, polarity, rotation : as in `read`.
         signs : whether `-`, `.`, `,`, `:` and `/` are written in the number; they are in its
             `signs` in any case.
-
         length, minimum, maximum, choices : constraints on the number, as in
             `mnist_nb.vision.constraints.most_probable_number`; the answer is then the most
             probable number that fits, or what was written, with the reason, where none does.
@@ -561,13 +535,9 @@ class Reader:
         ImageError : the picture cannot be read.
         ValueError : no number can satisfy the constraints.
         """
-        page, reader_without_tta = Page.of(image, polarity, rotation), self.without_tta()
+        page = Page.of(image, polarity, rotation)
         lines = written_lines(page.ink)
-        parts = read_lines(
-            [line.regions for line in lines],
-            lambda images: reader_without_tta.outputs(images)[:, :NUM_CLASSES],
-            self.read_row,
-        )
+        parts = read_lines([line.regions for line in lines], self._digit_outputs, self.read_row)
         all_regions = [region for regions, _ in parts for region in regions]
         prepared = [page.digit(region.ink, region.box[:2]) for region in all_regions]
         found = iter(self.read_regions(prepared, all_regions))
@@ -597,22 +567,23 @@ class Reader:
         ------
         ValueError : a stroke is not a list of finite points.
         """
-        points, reader_without_tta = stroke_points(strokes), self.without_tta()
+        points = stroke_points(strokes)
+
+        def prepare(group):
+            return prepare_strokes([points[k] for k in group])
 
         def classify(groups):
-            pictures = [prepare_strokes([points[k] for k in group]).picture for group in groups]
-            return reader_without_tta.outputs(np.array(pictures))[:, :NUM_CLASSES]
+            return self._digit_outputs(np.array([prepare(group).picture for group in groups]))
 
-        groups = read_stroke_groups(points, classify)
-        prepared = [prepare_strokes([points[k] for k in group.strokes]) for group in groups]
-        written = [k for k, group in enumerate(groups) if not group.sign]
-        readings = self.read_prepared([prepared[k] for k in written])
-        digits = [read_digit_part(reading) for reading in readings]
-        number_signs = [
-            NumberSign(group.sign, sum(w < k for w in written), prepared[k].box)
-            for k, group in enumerate(groups)
-            if group.sign
-        ]
+        written: list[PreprocessedImage] = []
+        number_signs: list[NumberSign] = []
+        for group in read_stroke_groups(points, classify):
+            prepared = prepare(group.strokes)
+            if group.sign:
+                number_signs.append(NumberSign(group.sign, len(written), prepared.box))
+            else:
+                written.append(prepared)
+        digits = [read_digit_part(reading) for reading in self.read_prepared(written)]
         return Number(reject_text(digits), number_signs, signs)
 
     def read_form(self, photo: Picture, columns: str | None = None) -> "FormSheet":
