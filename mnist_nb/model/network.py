@@ -122,30 +122,24 @@ def build_model(
     check_choice("pooling", pooling, ("max", "average"))
     keras = import_keras()
     layers = keras.layers
+
+    def normalise_and_rectify(values):
+        "After the pooling: the maximum of a pool is the same before and after a ReLU."
+        if normalisation:
+            values = layers.BatchNormalization(momentum=0.95)(values)
+        return layers.ReLU()(values)
+
     picture = values = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="picture")
     for filters, has_pooling in ((32, True), (64, True), (64, False)):
         values = layers.Conv2D(filters, 3, padding=padding, use_bias=not normalisation)(values)
         if has_pooling:
             pool = layers.MaxPooling2D if pooling == "max" else layers.AveragePooling2D
             values = pool(2)(values)
-        values = normalise_and_rectify(values, normalisation)
+        values = normalise_and_rectify(values)
     values = layers.Dense(dense, use_bias=not normalisation)(layers.Flatten()(values))
-    values = layers.Dropout(dropout)(normalise_and_rectify(values, normalisation))
-    return keras.Model(
-        picture,
-        layers.Dense(NUM_CLASSES + reject_class, activation="softmax", name="digit")(values),
-        name="mnist_nb",
-    )
-
-# %% ../../nbs/model/30_network.ipynb #8f94ae1b
-def normalise_and_rectify(values, normalisation: str | None):
-    """Batch normalisation, if configured, then ReLU; it comes after the pooling, since the maximum
-    of a pool is the same before and after a ReLU.
-    """
-    layers = import_keras().layers
-    if normalisation:
-        values = layers.BatchNormalization(momentum=0.95)(values)
-    return layers.ReLU()(values)
+    values = layers.Dropout(dropout)(normalise_and_rectify(values))
+    digit = layers.Dense(NUM_CLASSES + reject_class, activation="softmax", name="digit")(values)
+    return keras.Model(picture, digit, name="mnist_nb")
 
 # %% ../../nbs/model/30_network.ipynb #14ec0990
 def check_choice(name: str, value, allowed: tuple) -> None:
@@ -287,6 +281,17 @@ def silence_stderr():
         os.dup2(stderr_copy, 2)
         os.close(stderr_copy)
 
+# %% ../../nbs/model/30_network.ipynb #5d1e77c4
+def make_interpreter(content: bytes, batch_size: int):
+    "A LiteRT interpreter of a network, for batches of one size."
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    shape = [batch_size, IMAGE_SIZE, IMAGE_SIZE, 1]
+    interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], shape)
+    interpreter.allocate_tensors()
+    return interpreter
+
 # %% ../../nbs/model/30_network.ipynb #f75fa029
 class LiteRTModel:
     """A converted network, ready to read pictures, without TensorFlow.
@@ -305,17 +310,13 @@ class LiteRTModel:
     MIN_SIZE_TO_PAD = 16
 
     def __init__(self, content: bytes, name: str = "the converted model"):
-        from ai_edge_litert.interpreter import Interpreter
-
+        self._lock = Lock()
         try:
-            self._single, self._batch = (
-                Interpreter(model_content=content, num_threads=1) for _ in range(2)
-            )
-            self._lock = Lock()
-            self._tensor_indices: dict = {}
             with silence_stderr():
-                self._set_batch_size(self._single, 1)
-                self._set_batch_size(self._batch, self.BATCH_SIZE)
+                self._single = make_interpreter(content, 1)
+                self._batch = make_interpreter(content, self.BATCH_SIZE)
+            self._input_index = self._single.get_input_details()[0]["index"]
+            self._output_index = self._single.get_output_details()[0]["index"]
             check_probabilities(self.outputs(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8)))
         except (ValueError, RuntimeError, IndexError) as e:
             raise model_corrupt(name, one_line(e)) from e
@@ -348,21 +349,10 @@ class LiteRTModel:
         padded[: len(inputs)] = inputs
         return self._run(self._batch, padded)[: len(inputs)]
 
-    def _set_batch_size(self, interpreter, batch_size):
-        interpreter.resize_tensor_input(
-            interpreter.get_input_details()[0]["index"], [batch_size, IMAGE_SIZE, IMAGE_SIZE, 1]
-        )
-        interpreter.allocate_tensors()
-        self._tensor_indices[interpreter] = [
-            details[0]["index"]
-            for details in (interpreter.get_input_details(), interpreter.get_output_details())
-        ]
-
     def _run(self, interpreter, inputs):
-        input_index, output_index = self._tensor_indices[interpreter]
-        interpreter.set_tensor(input_index, inputs)
+        interpreter.set_tensor(self._input_index, inputs)
         interpreter.invoke()
-        return interpreter.get_tensor(output_index)
+        return interpreter.get_tensor(self._output_index)
 
 # %% ../../nbs/model/30_network.ipynb #3a10d349
 def check_conversion(
@@ -371,9 +361,8 @@ def check_conversion(
     """Raise ModelCorrupt where a Keras model and its converted form differ by more than `tolerance`
     in a probability.
     """
-    difference = float(
-        np.abs(model(network_input(images)).numpy() - converted.outputs(images)).max()
-    )
+    outputs = model(network_input(images)).numpy()
+    difference = float(np.abs(outputs - converted.outputs(images)).max())
     if not difference <= tolerance:
         raise ModelCorrupt(
             f"the converted network differs from the trained one by {difference:.1g} in a"
