@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -51,9 +51,14 @@ class ModelRegistry:
 
     def path(self, version: str | None = None) -> Path:
         "The folder of a version, or of the current one; raises ModelNotFound if there is none."
-        version = version or self.current()
-        if version not in self.versions():
-            raise not_found_error(version, self.versions())
+        version, versions = version or self.current(), self.versions()
+        if version not in versions:
+            advice = (
+                f"Choose one with `mnist_nb models use`; there are: {', '.join(versions)}"
+                if versions
+                else "There is none yet; train one with `mnist_nb train`"
+            )
+            raise ModelNotFound(f"no model version {version!r}. {advice}")
         return self.pretrained if version == PRETRAINED else self.folder / version
 
     def current(self) -> str:
@@ -71,14 +76,9 @@ class ModelRegistry:
         return [PRETRAINED, *lines]
 
 # %% ../../nbs/model/32_registry.ipynb #e52b04c8
-def not_found_error(version: str, versions: list[str]) -> ModelNotFound:
-    "The error for a version that does not exist."
-    there = (
-        f"Choose one with `mnist_nb models use`; there are: {', '.join(versions)}"
-        if versions
-        else "There is none yet; train one with `mnist_nb train`"
-    )
-    return ModelNotFound(f"no model version {version!r}. {there}")
+def write_used(registry: ModelRegistry, versions: Iterable[str]) -> None:
+    "Write which versions have been in use, in order, after the pretrained one."
+    write_atomic(registry.folder / "current", "".join(f"{version}\n" for version in versions))
 
 # %% ../../nbs/model/32_registry.ipynb #4e963c83
 def add_version(registry: ModelRegistry, label: str, fill: Callable[[Path], None]) -> str:
@@ -97,14 +97,13 @@ def add_version(registry: ModelRegistry, label: str, fill: Callable[[Path], None
         with locked(registry.folder / ".lock"):
             for debris in registry.folder.glob(".new-*"):
                 shutil.rmtree(debris, ignore_errors=True)
-            draft = Path(tempfile.mkdtemp(prefix=".new-", dir=registry.folder))
-            try:
-                draft.chmod(0o755)
-                fill(draft)
+            with tempfile.TemporaryDirectory(
+                prefix=".new-", dir=registry.folder, ignore_cleanup_errors=True
+            ) as draft:
+                os.chmod(draft, 0o755)
+                fill(Path(draft))
                 name = unused_name(registry, label)
                 os.rename(draft, registry.folder / name)
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
     except OSError as e:
         raise cannot_write(registry.folder, e) from e
     return name
@@ -131,9 +130,7 @@ def set_current(registry: ModelRegistry, version: str) -> None:
         except ModelCorrupt:
             used = []
         if used[-1:] != [version]:
-            write_atomic(
-                registry.folder / "current", "".join(f"{each}\n" for each in [*used[1:], version])
-            )
+            write_used(registry, [*used[1:], version])
 
 # %% ../../nbs/model/32_registry.ipynb #657ae82c
 def rollback(registry: ModelRegistry) -> str:
@@ -147,7 +144,7 @@ def rollback(registry: ModelRegistry) -> str:
                 f"there is nothing to go back to: {used[-1]} is the first version that was used"
             )
         registry.path(used[-2])
-        write_atomic(registry.folder / "current", "".join(f"{version}\n" for version in used[1:-1]))
+        write_used(registry, used[1:-1])
         return used[-2]
 
 # %% ../../nbs/model/32_registry.ipynb #fe5dd232
@@ -166,9 +163,9 @@ def remove_version(registry: ModelRegistry, version: str) -> None:
                 f"version: expected one that is neither in use nor {PRETRAINED!r}, got {version!r}."
                 " Use another one first"
             )
+        used = [each for each in registry.used()[1:] if each != version]
+        write_used(registry, (each for each, _ in groupby(used)))
         try:
-            left = groupby(each for each in registry.used()[1:] if each != version)
-            write_atomic(registry.folder / "current", "".join(f"{each}\n" for each, _ in left))
             os.rename(registry.folder / version, registry.folder / f".new-{version}")
         except OSError as e:
             raise cannot_write(registry.folder, e) from e
@@ -223,17 +220,17 @@ def model_card(label: str, config: dict, report: dict) -> str:
     test, options = report["test"], config.get("config", {})
     num_teachers = options.get("teachers", 0)
     distilled = f"distilled from {num_teachers} networks of its kind, " if num_teachers else ""
+    made_with = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
     code = f"; code {config['code'][:12]}" if "code" in config else ""
     changes = ", with the changes that config.json lists" if config.get("changes") else ""
-    mixed = ", ".join(
-        f"{options[name]:.0%} {what}"
-        for name, what in (
-            ("handwriting", "simulated handwriting"),
-            ("printed", "printed digits"),
-            ("non_digits", "pictures of no digit"),
-        )
-        if options.get(name)
-    )
+    kinds = {
+        "handwriting": "simulated handwriting",
+        "printed": "printed digits",
+        "non_digits": "pictures of no digit",
+    }
+    shares = [f"{options[name]:.0%} {kind}" for name, kind in kinds.items() if options.get(name)]
+    mixed = f"; mixed in: {', '.join(shares)}" if shares else ""
+    seconds = f"{config['seconds']:.0f}"
     rows = "\n".join(
         f"| {part} | {r['images']} | {r['accuracy']:.2%} | {r['interval'][0]:.2%} to"
         f" {r['interval'][1]:.2%} | {r['loss']:.4f} | {r['calibration_error']:.2%} |"
@@ -251,16 +248,11 @@ Reads one handwritten digit from a picture of 28 by 28 pixels: three convolution
 
 - **For**: single digits written by hand. **Not for**: letters, printed text, or anything that must
   not be wrong {1 - test["accuracy"]:.1%} of the time.
-- **Trained on**: MNIST's training digits, a twelfth of which are set aside for validation{
-        f"; mixed in: {mixed}" if mixed else ""
-    }.
+- **Trained on**: MNIST's training digits, a twelfth of which are set aside for validation{mixed}.
   The test digits chose nothing.
-- **Trained**: {config["made"]}, {distilled}{config["epochs_done"]} epochs in {
-        config["seconds"]:.0f}
+- **Trained**: {config["made"]}, {distilled}{config["epochs_done"]} epochs in {seconds}
   s on {config["cores"]} cores; ended: {config["reason"]}.
-- **Made with**: {", ".join(f"{name} {version}" for name, version in config["versions"].items())}{
-        code
-    }.
+- **Made with**: {made_with}{code}.
 - **Make it again**: `{config["command"]}`{changes}
 {teacher_table(config.get("teachers", ()))}"""
 
