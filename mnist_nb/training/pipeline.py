@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import resolve_name
 from pathlib import Path
 
@@ -40,9 +40,7 @@ from .trainer import Trained, history_csv, resume, train
 def evaluate_version(
     version: str | None = None, registry: ModelRegistry | None = None, mnist: Mnist | None = None
 ) -> Report:
-    """A report on how a version, the current one unless told otherwise, reads the 10,000 test
-    digits.
-    """
+    "How a version, by default the current one, reads the 10,000 test digits."
     reader, mnist = Reader.load(version, registry), mnist or load_mnist()
     return evaluate(reader.probabilities(mnist.test_images), mnist.test_labels)
 
@@ -61,10 +59,8 @@ EVALUATION_BATCH = 2000
 def evaluate_splits(
     reader: Reader, parts: dict[str, tuple], on_event: Callable[[dict], None] | None = None
 ) -> tuple[dict[str, float], dict[str, Report]]:
-    """Read each part of the digits once: the reader's settings, see `calibrate`, and the reports.
-
-    The reader has to have a temperature of 1.
-    """
+    "Read each part of the digits once: the settings of a reader, see `calibrate`, and the reports."
+    reader = replace(reader, temperature=1.0)
     outputs, done, total = {}, 0, sum(len(labels) for _, labels in parts.values())
     for name, (images, _) in parts.items():
         found = []
@@ -75,21 +71,27 @@ def evaluate_splits(
                 on_event({"kind": "evaluation", "part": name, "done": done, "total": total})
         outputs[name] = np.concatenate(found)
     settings = calibrate(outputs["validation"], parts["validation"][1])
-    scaled = {
-        name: temperature_scale(found, settings["temperature"]) for name, found in outputs.items()
-    }
-    return settings, {
-        name: evaluate(split_reject_class(scaled[name])[0], labels)
-        for name, (_, labels) in parts.items()
-    }
+    reports = {}
+    for name, (_, labels) in parts.items():
+        scaled = temperature_scale(outputs[name], settings["temperature"])
+        reports[name] = evaluate(split_reject_class(scaled)[0], labels)
+    return settings, reports
 
-# %% ../../nbs/training/61_pipeline.ipynb #d19d52a8
-def reports_to_dict(reports: dict[str, Report]) -> dict:
-    "Reports in the form of report.json."
-    return {
-        name: asdict(report) | ({} if name == "test" else {"mistakes": ()})
+# %% ../../nbs/training/61_pipeline.ipynb #6d3947d4
+def write_json(path: Path, record: dict) -> None:
+    "Write a record of a version in one step."
+    write_atomic(path, json.dumps(record, indent=1) + "\n")
+
+# %% ../../nbs/training/61_pipeline.ipynb #afa3f937
+def write_reports(folder: Path, record: dict, settings: dict, reports: dict[str, Report]) -> None:
+    "Write the files of a version that come from its evaluation: settings, report and card."
+    write_json(folder / "reading.json", settings)
+    plain = {
+        name: asdict(report if name == "test" else replace(report, mistakes=()))
         for name, report in reports.items()
     }
+    write_json(folder / "report.json", plain)
+    write_atomic(folder / "README.md", model_card(record["label"], record, plain))
 
 # %% ../../nbs/training/61_pipeline.ipynb #7bcb2e16
 def code_hash(package: Path) -> str:
@@ -107,11 +109,6 @@ def code_hash(package: Path) -> str:
                 ahead.append(resolve_name(module, name.rpartition(".")[0]))
     return hashlib.sha256("".join(found[name] for name in sorted(found)).encode()).hexdigest()
 
-# %% ../../nbs/training/61_pipeline.ipynb #7da798ab
-def images_per_second(history: tuple) -> float:
-    "The mean speed of a training's epochs; 0 without any."
-    return float(np.mean([row["images_per_second"] for row in history])) if history else 0.0
-
 # %% ../../nbs/training/61_pipeline.ipynb #04492758
 def training_record(trained: Trained, label: str) -> dict:
     "The content of config.json: the configuration, and how, when and with what it was trained."
@@ -120,6 +117,7 @@ def training_record(trained: Trained, label: str) -> dict:
         for name, value in asdict(trained.config).items()
         if value != getattr(PRESETS.get(label, TrainingConfig()), name)
     }
+    speeds = [row["images_per_second"] for row in trained.history] or [0.0]
     options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
     return {
         "label": label,
@@ -130,7 +128,7 @@ def training_record(trained: Trained, label: str) -> dict:
         "changes": trained.changes,
         "teachers": trained.teachers,
         "seconds": trained.seconds,
-        "images_per_second": images_per_second(trained.history),
+        "images_per_second": float(np.mean(speeds)),
         "cores": os.cpu_count(),
         "made": time.strftime("%Y-%m-%d"),
         "versions": versions(),
@@ -171,18 +169,6 @@ def save_version(trained: Trained, label: str, registry: ModelRegistry, mnist: M
 
     return add_version(registry, label, fill)
 
-# %% ../../nbs/training/61_pipeline.ipynb #6d3947d4
-def write_json(path: Path, record: dict) -> None:
-    "Write a record of a version in one step."
-    write_atomic(path, json.dumps(record, indent=1) + "\n")
-
-# %% ../../nbs/training/61_pipeline.ipynb #afa3f937
-def write_reports(folder: Path, record: dict, settings: dict, reports: dict[str, Report]) -> None:
-    "Write the files of a version that come from its evaluation: settings, report and card."
-    write_json(folder / "reading.json", settings)
-    write_json(folder / "report.json", plain := reports_to_dict(reports))
-    write_atomic(folder / "README.md", model_card(record["label"], record, plain))
-
 # %% ../../nbs/training/61_pipeline.ipynb #39135114
 def evaluate_fully(
     version: str,
@@ -199,9 +185,8 @@ def evaluate_fully(
     """
     folder = registry.path(version)
     record = read_record(folder / "config.json", "label", "config")
-    network = Reader.load(version, registry).network
     parts = evaluation_data(mnist, record["config"].get("evaluation_digits"))
-    settings, reports = evaluate_splits(Reader(network, version), parts, on_event)
+    settings, reports = evaluate_splits(Reader.load(version, registry), parts, on_event)
     write_reports(folder, record, settings, reports)
     return reports
 
@@ -213,12 +198,14 @@ def reader_tables(reader: Reader, images: np.ndarray, labels: np.ndarray) -> dic
     "Mean accuracy on redrawn and on corrupted digits, and the share of non-digits refused; 0 to 1."
     framing = framing_benchmark(reader, images, labels)
     corruptions = corruption_table(reader.without_tta(), images, labels)
-    refuses = reader.outputs(images[:1]).shape[1] > NUM_CLASSES
-    accepted = refusal_table(reader.without_tta(), images, len(images)) if refuses else {"": 1.0}
+    refused = 0.0
+    if reader.outputs(images[:1]).shape[1] > NUM_CLASSES:
+        accepted = refusal_table(reader.without_tta(), images, len(images))
+        refused = 1 - float(np.mean([*accepted.values()]))
     return {
         "redrawn digits": float(np.mean([row["accuracy"] for row in framing.values()])),
         "corrupted digits": float(np.mean([np.mean(row) for row in corruptions.values()])),
-        "refused non-digits": 1 - float(np.mean([*accepted.values()])),
+        "refused non-digits": refused,
     }
 
 # %% ../../nbs/training/61_pipeline.ipynb #d4a0a45a
@@ -238,18 +225,16 @@ class Promotion:
     tables: tuple[dict[str, float], ...] = ()
 
 # %% ../../nbs/training/61_pipeline.ipynb #dd68cd76
-def compare_tables(split: str, old: Reader, new: Reader, val_data: tuple) -> Promotion:
+def compare_tables(summary: str, old: Reader, new: Reader, val_data: tuple) -> Promotion:
     "The decision between two readers that read the validation digits equally well."
     images, labels = (part[:TABLE_DIGITS] for part in val_data)
     before, after = tables = tuple(reader_tables(each, images, labels) for each in (old, new))
-    worse = [
-        f"{name} ({before[name]:.2%} before, now {after[name]:.2%})"
-        for name in before
-        if after[name] < before[name]
-    ]
+    verdict = "is no worse elsewhere"
+    worse = [name for name in before if after[name] < before[name]]
     if worse:
-        return Promotion(False, f"{split}, no more than chance, and is worse at {worse[0]}", tables)
-    return Promotion(True, f"{split}, no more than chance, and is no worse elsewhere", tables)
+        name = worse[0]
+        verdict = f"is worse at {name} ({before[name]:.2%} before, now {after[name]:.2%})"
+    return Promotion(not worse, f"{summary}, no more than chance, and {verdict}", tables)
 
 # %% ../../nbs/training/61_pipeline.ipynb #1a8a7fcf
 def should_promote(
@@ -277,14 +262,14 @@ def should_promote(
         reader.probabilities(images).argmax(1) == labels for reader in (old, new)
     )
     only_new, only_old = int((new_right & ~old_right).sum()), int((old_right & ~new_right).sum())
-    chance = mcnemar(only_old, only_new)
-    split = (
+    p_value = mcnemar(only_old, only_new)
+    summary = (
         f"of {len(labels)} validation digits it reads {only_new} that {old.version} misses and"
-        f" misses {only_old} that it reads (p = {chance:.2g})"
+        f" misses {only_old} that it reads (p = {p_value:.2g})"
     )
-    if chance > SIGNIFICANCE_LEVEL:
-        return compare_tables(split, old, new, (images, labels))
-    return Promotion(only_new > only_old, split)
+    if p_value > SIGNIFICANCE_LEVEL:
+        return compare_tables(summary, old, new, (images, labels))
+    return Promotion(only_new > only_old, summary)
 
 # %% ../../nbs/training/61_pipeline.ipynb #f041f347
 @dataclass(frozen=True)
