@@ -62,7 +62,8 @@ def contract(version: str | None = None, registry: ModelRegistry | None = None) 
     registry = registry or ModelRegistry()
     folder = registry.path(version)
     settings = read_record(folder / "reading.json", "temperature", "refuse_above")
-    classes = restore_config(read_record(folder / "config.json", "config")["config"]).non_digits > 0
+    config = restore_config(read_record(folder / "config.json", "config")["config"])
+    can_reject = config.non_digits > 0
     return {
         "model": version or registry.current(),
         "made_by": f"mnist_nb {__version__}",
@@ -79,8 +80,8 @@ def contract(version: str | None = None, registry: ModelRegistry | None = None) 
         },
         "output": {
             "dtype": "float32",
-            "shape": [None, NUM_CLASSES + classes],
-            "meaning": "probabilities of the digits 0 to 9" + ", and of no digit" * classes,
+            "shape": [None, NUM_CLASSES + can_reject],
+            "meaning": f"probabilities of the digits 0 to 9{', and of no digit' * can_reject}",
         },
         "temperature": settings["temperature"],
         "refuse_above": settings["refuse_above"],
@@ -119,10 +120,9 @@ def write_saved_model(folder: Path, path: Path, metadata: dict) -> None:
     model = load_keras(folder / "model.keras")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     model.export(path, format="tf_saved_model", verbose=False)
-    (path / "assets.extra").mkdir()
-    (path / "assets.extra" / "contract.json").write_text(
-        json.dumps(metadata, indent=1), encoding="utf8"
-    )
+    assets = path / "assets.extra"
+    assets.mkdir()
+    (assets / "contract.json").write_text(json.dumps(metadata, indent=1), encoding="utf8")
 
 # %% ../nbs/71_export.ipynb #340fdf9b
 def run_saved_model(path: Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -208,24 +208,20 @@ def page_layers(content: bytes) -> list[dict]:
 def page_handwriting(characters: str = "0123456789K☆", hands: int = 3) -> dict[str, list]:
     "Characters as strokes by several simulated hands: centred, from -30 to 30, y down."
     rng = np.random.default_rng(7)
-    handwriting: dict[str, list] = {}
-    for character in characters:
-        handwriting[character] = []
-        for strokes in (write_strokes(character, rng) for _ in range(hands)):
-            points = np.concatenate(strokes).astype(float)
-            low, high = points.min(0), points.max(0)
-            scale = 60 / (high - low).max()
-            placed = [((stroke - (low + high) / 2) * scale).round(1) for stroke in strokes]
-            handwriting[character].append([stroke.tolist() for stroke in placed])
-    return handwriting
+
+    def centred(strokes):
+        points = np.concatenate(strokes).astype(float)
+        low, high = points.min(0), points.max(0)
+        scale = 60 / (high - low).max()
+        return [((stroke - (low + high) / 2) * scale).round(1).tolist() for stroke in strokes]
+
+    return {
+        character: [centred(write_strokes(character, rng)) for _ in range(hands)]
+        for character in characters
+    }
 
 # %% ../nbs/71_export.ipynb #a1f0c3da
 NUMBER_WORDS = "no", "one", "two", "three", "four", "five"
-
-# %% ../nbs/71_export.ipynb #a1f0c3dc
-def quantized_arrays(layer: dict) -> list[dict]:
-    "The quantised weights and biases of a layer."
-    return [layer[name] for name in ("weights", "bias") if name in layer]
 
 # %% ../nbs/71_export.ipynb #a1f0c3d9
 def write_web(folder: Path, path: Path, metadata: dict) -> None:
@@ -242,7 +238,8 @@ def write_web(folder: Path, path: Path, metadata: dict) -> None:
 
     layers = page_layers(read_network(folder / "model.tflite"))
     layer_kinds = [layer["kind"] for layer in layers]
-    parameters = sum(dequantize(part).size for layer in layers for part in quantized_arrays(layer))
+    arrays = [layer[name] for layer in layers for name in ("weights", "bias") if name in layer]
+    parameters = sum(dequantize(array).size for array in arrays)
     report = read_record(folder / "report.json", "train", "test")
     script, style = page_file("web_reader.js") + page_file("web.js"), page_file("web.css")
     page = page_file("web.html").format(
@@ -269,6 +266,8 @@ def run_web(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 
     A test in a browser checks that the page's script gives the same outputs.
     """
+    from scipy.special import softmax
+
     page = path.read_text(encoding="utf8")
     network = re.search(r'id="network">(.*?)</script>', page)
     assert network is not None
@@ -298,9 +297,9 @@ def run_web(path: Path) -> Callable[[np.ndarray], np.ndarray]:
                 case "dense":
                     values = values.reshape(len(values), -1) @ weights.reshape(-1, len(bias)) + bias
                 case "softmax":
-                    raised = np.exp(values - values.max(1, keepdims=True))
-                    values = raised / raised.sum(1, keepdims=True)
-            values = np.maximum(values, 0) if layer.get("relu") else values
+                    values = softmax(values, axis=1)
+            if layer.get("relu"):
+                values = np.maximum(values, 0)
         return values
 
     return run
