@@ -9,6 +9,7 @@ __all__ = ['REFUSED_SHARE', 'accuracy_interval', 'reliability_curve', 'calibrati
 # %% ../../nbs/model/31_evaluation.ipynb #4d43a9ae
 import base64
 import io
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,9 +30,7 @@ def accuracy_interval(num_correct: int, n: int) -> tuple[float, float]:
 
 # %% ../../nbs/model/31_evaluation.ipynb #11c71267
 def reliability_curve(confidence: np.ndarray, is_correct: np.ndarray, bins: int = 15) -> list[dict]:
-    """For each bin of confidence that is not empty: its mean `confidence`, its `accuracy` and its
-    `count`.
-    """
+    "Mean `confidence`, `accuracy` and `count` of each bin of confidence that is not empty."
     bin_numbers = np.minimum((confidence * bins).astype(int), bins - 1)
     return [
         {
@@ -156,6 +155,7 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray) -> Report:
     normalised = probabilities / probabilities.sum(1, keepdims=True)
     curve = reliability_curve(confidence, is_correct)
     scores = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
+    scores = [values.tolist() for values in scores]
     return Report(
         images=len(labels),
         accuracy=float(is_correct.mean()),
@@ -164,13 +164,7 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray) -> Report:
         calibration_error=calibration_error(curve),
         curve=tuple(curve),
         digits=tuple(
-            {
-                "digit": digit,
-                "precision": float(p),
-                "recall": float(r),
-                "f1": float(f),
-                "count": int(n),
-            }
+            {"digit": digit, "precision": p, "recall": r, "f1": f, "count": int(n)}
             for digit, p, r, f, n in zip(classes, *scores, strict=True)
         ),
         confusion=tuple(map(tuple, confusion_matrix(labels, predicted, labels=classes).tolist())),
@@ -237,7 +231,7 @@ def mistakes_figure(
     from matplotlib.figure import Figure
 
     shown = report.mistakes[:limit]
-    rows = max(1, -(-len(shown) // 10))
+    rows = max(1, math.ceil(len(shown) / 10))
     figure = Figure(figsize=(8, 1.2 * rows), layout="constrained")
     for axes in figure.subplots(rows, 10, squeeze=False).flat:
         axes.axis("off")
