@@ -48,8 +48,9 @@ def validation_accuracy(
     preset: str, changes: dict, seed: int, digits: tuple, validation: tuple
 ) -> float:
     "The validation accuracy that a training ends at."
-    trained = train(configure(preset, **changes | {"seed": seed}), digits, validation)
-    return trained.history[-1]["validation_accuracy"]
+    return train(
+        configure(preset, **changes | {"seed": seed}), digits, validation
+    ).validation_accuracy
 
 # %% ../nbs/90_cluster.ipynb #a9b3a0cf
 def sweep(

@@ -199,8 +199,8 @@ class Number(str):
         digits = tuple(readings)
         texts = [reading.text for reading in digits]
         text = "".join(texts)
-        for sign in sorted(signs, key=lambda sign: -sign.place):
-            texts.insert(sign.place, sign.text)
+        for n, sign in enumerate(sorted(signs, key=lambda sign: sign.place)):
+            texts.insert(sign.place + n, sign.text)
         signed = "".join(texts)
         number = super().__new__(cls, signed if with_signs else text)
         number.digits, number.signs, number.signed = digits, tuple(signs), signed

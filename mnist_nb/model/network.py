@@ -361,8 +361,13 @@ def check_conversion(
     """Raise ModelCorrupt where a Keras model and its converted form differ by more than `tolerance`
     in a probability.
     """
-    outputs = model(network_input(images)).numpy()
-    difference = float(np.abs(outputs - converted.outputs(images)).max())
+    expected, found = model(network_input(images)).numpy(), converted.outputs(images)
+    if found.shape != expected.shape:
+        raise ModelCorrupt(
+            f"the converted network has {found.shape[1]} outputs, the trained one"
+            f" {expected.shape[1]}"
+        )
+    difference = float(np.abs(expected - found).max())
     if not difference <= tolerance:
         raise ModelCorrupt(
             f"the converted network differs from the trained one by {difference:.1g} in a"

@@ -222,7 +222,9 @@ def model_card(label: str, config: dict, report: dict) -> str:
     distilled = f"distilled from {num_teachers} networks of its kind, " if num_teachers else ""
     made_with = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
     code = f"; code {config['code'][:12]}" if "code" in config else ""
+    epochs = "1 epoch" if config["epochs_done"] == 1 else f"{config['epochs_done']} epochs"
     changes = ", with the changes that config.json lists" if config.get("changes") else ""
+    again = f"\n- **Make it again**: `{config['command']}`{changes}" if config["command"] else ""
     kinds = {
         "handwriting": "simulated handwriting",
         "printed": "printed digits",
@@ -250,10 +252,9 @@ Reads one handwritten digit from a picture of 28 by 28 pixels: three convolution
   not be wrong {1 - test["accuracy"]:.1%} of the time.
 - **Trained on**: MNIST's training digits, a twelfth of which are set aside for validation{mixed}.
   The test digits chose nothing.
-- **Trained**: {config["made"]}, {distilled}{config["epochs_done"]} epochs in {seconds}
+- **Trained**: {config["made"]}, {distilled}{epochs} in {seconds}
   s on {config["cores"]} cores; ended: {config["reason"]}.
-- **Made with**: {made_with}{code}.
-- **Make it again**: `{config["command"]}`{changes}
+- **Made with**: {made_with}{code}.{again}
 {teacher_table(config.get("teachers", ()))}"""
 
 # %% ../../nbs/model/32_registry.ipynb #c8a2b04a

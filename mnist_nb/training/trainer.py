@@ -387,13 +387,15 @@ class Trained:
     changes: tuple = ()
     teachers: tuple = ()
 
+    @property
+    def validation_accuracy(self) -> float:
+        "Of the weights that were kept: the last, or the best if it ended early; nan before them."
+        accuracies = [row["validation_accuracy"] for row in self.history] or [math.nan]
+        return accuracies[-1] if self.reason == "finished" else max(accuracies)
+
     def __repr__(self):
-        last = (
-            f", validation accuracy {self.history[-1]['validation_accuracy']:.2%}"
-            if self.history
-            else ""
-        )
-        return f"Trained({len(self.history)} of {self.config.epochs} epochs, {self.reason}{last})"
+        epochs = f"{len(self.history)} of {self.config.epochs} epochs, {self.reason}"
+        return f"Trained({epochs}, validation accuracy {self.validation_accuracy:.2%})"
 
     def _repr_html_(self):
         header = "epoch", "loss", "accuracy", "validation loss", "validation accuracy"
@@ -818,7 +820,7 @@ def teacher_summaries(teachers: Sequence[Trained]) -> tuple[dict, ...]:
             "seed": teacher.config.seed,
             "epochs": len(teacher.history),
             "seconds": own_seconds,
-            "validation_accuracy": teacher.history[-1]["validation_accuracy"],
+            "validation_accuracy": teacher.validation_accuracy,
         }
         for teacher, own_seconds in zip(teachers, seconds, strict=True)
     )

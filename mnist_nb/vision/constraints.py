@@ -76,8 +76,9 @@ def check_constraints(
     values = {"length": length, "minimum": minimum, "maximum": maximum}
     for name, value in values.items():
         is_whole_number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if value is not None and not (is_whole_number and value >= (name == "length")):
-            raise ValueError(f"{name}: expected a whole number, got {value!r}")
+        lowest = 1 if name == "length" else 0
+        if value is not None and not (is_whole_number and value >= lowest):
+            raise ValueError(f"{name}: expected a whole number from {lowest} on, got {value!r}")
     low, high = minimum or 0, np.inf if maximum is None else maximum
     if low > high:
         raise ValueError(f"minimum: expected at most the maximum, {maximum}, got {minimum}")
