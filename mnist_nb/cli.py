@@ -221,7 +221,7 @@ def training_options(command):
     "--preset",
     default="full",
     show_default=True,
-    help="quick: about two minutes; full: about ten, as the shipped model; record: an hour or so.",
+    help="quick: about two minutes; full: about ten; record: about thirty, as the shipped model.",
 )
 @training_options
 @data_option

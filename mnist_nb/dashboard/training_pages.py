@@ -240,8 +240,8 @@ def epoch_html(events: Sequence[dict]) -> str:
 # %% ../../nbs/dashboard/84_training_pages.ipynb #866c0dd2
 PRESET_HELP = {
     "quick": "A short training, to see how it works.",
-    "full": "As the shipped version was trained: longer, with simulated handwriting and print.",
-    "record": "Trains teachers first, then a network that learns from them: slow, slightly better.",
+    "full": "Longer, with simulated handwriting and print.",
+    "record": "Two teachers, then a network that learns from them: so the shipped one was made.",
 }
 PROMOTION_CHOICES = {"use it if no worse": None, "use it": True, "only keep it": False}
 

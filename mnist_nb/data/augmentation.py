@@ -409,7 +409,7 @@ def vary_style(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator)
 # %% ../../nbs/data/23_augmentation.ipynb #f187489d
 def blur(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "Blur each image by a random amount."
-    soft = unstack_digits(cv2.GaussianBlur(stack_digits(images), (0, 0), 1.2))
+    soft = unstack_digits(cv2.GaussianBlur(stack_digits(images), (0, 0), 1.5))
     return blend(images, soft, rng.random(len(images)))
 
 # %% ../../nbs/data/23_augmentation.ipynb #08e54067

@@ -190,7 +190,7 @@ PRESETS = {
         time_limit=3600,
     ),
 }
-PRESETS["record"] = replace(PRESETS["full"], epochs=36, teachers=3, time_limit=4 * 3600)
+PRESETS["record"] = replace(PRESETS["full"], teachers=2, time_limit=4 * 3600)
 
 # %% ../../nbs/training/59_config.ipynb #3f0e437d
 def configure(preset: str = "full", **changes) -> TrainingConfig:
