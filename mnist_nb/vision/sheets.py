@@ -1036,8 +1036,8 @@ def cell_writing(pieces: CellPieces, digit_height: float, typical_peak: float) -
     )
 
 # %% ../../nbs/vision/13_sheets.ipynb #44c9400b
-def written_cells(sheet: StraightSheet) -> tuple[list[CellInk], np.ndarray]:
-    "The writing of each cell that is not blank; and the ink of the whole sheet."
+def written_cells(sheet: StraightSheet) -> list[CellInk]:
+    "The writing of each cell that is not blank."
     ink, level = sheet_ink(sheet)
     owner = cell_numbers((ink > level).astype(np.uint8), sheet)
     cell_pieces = [
@@ -1047,38 +1047,22 @@ def written_cells(sheet: StraightSheet) -> tuple[list[CellInk], np.ndarray]:
     ]
     largest = [(p, p.largest) for p in cell_pieces if p.longer[p.largest] > 0.25 * sheet.cell]
     if not largest:
-        return [], ink
+        return []
     digit_height = float(np.median([p.stats[k, 3] for p, k in largest]))
     typical_peak = float(np.median([p.peaks[k] for p, k in largest]))
     cells = (cell_writing(pieces, digit_height, typical_peak) for pieces in cell_pieces)
-    return [cell for cell in cells if cell], ink
+    return [cell for cell in cells if cell]
 
 # %% ../../nbs/vision/13_sheets.ipynb #5a624b74
-SOFT_RANGE = (0.4, 1.1)  # of the strength of the ink, shown as 0 to 255
-SHARP_RANGE = (0.2, 0.85)
-SHARPEST_RANGE = (0.2, 0.7)
-MILD_DEBLUR = (0.035, 8)  # sigma as a share of a cell, and iterations
-STRONG_DEBLUR = (0.045, 40)
-
-# %% ../../nbs/vision/13_sheets.ipynb #cf3212e9
-def richardson_lucy(ink: np.ndarray, sigma: float, iterations: int) -> np.ndarray:
-    "Ink without the blur of a lens, by Richardson and Lucy; float32."
-    observed = ink.astype(np.float32) + 1
-    estimate = observed.copy()
-    for _ in range(iterations):
-        expected = cv2.GaussianBlur(estimate, (0, 0), sigma)
-        estimate *= cv2.GaussianBlur(observed / expected, (0, 0), sigma)
-    return estimate
+INK_RANGE = (0.4, 1.1)  # of the strength of the ink, shown as 0 to 255
 
 # %% ../../nbs/vision/13_sheets.ipynb #3239fadb
-def stretched_ink(
-    cell: CellInk, ink: np.ndarray, strength_range: tuple[float, float]
-) -> np.ndarray:
+def stretched_ink(cell: CellInk) -> np.ndarray:
     "A cell's own ink as uint8, stretched between two shares of its strength."
     is_own_ink = (cell.own_mask > 0) & (cell.ink > 0.4 * cell.peak)
-    peak = float(np.percentile(ink[is_own_ink], 90))
-    low, high = (share * peak for share in strength_range)
-    picture = np.clip((ink.astype(np.float32) - low) * (255 / max(1, high - low)), 0, 255)
+    peak = float(np.percentile(cell.ink[is_own_ink], 90))
+    low, high = (share * peak for share in INK_RANGE)
+    picture = np.clip((cell.ink.astype(np.float32) - low) * (255 / max(1, high - low)), 0, 255)
     return picture.astype(np.uint8) * cell.own_mask
 
 # %% ../../nbs/vision/13_sheets.ipynb #4ec489b2
@@ -1087,21 +1071,9 @@ def prepare_ink(picture: np.ndarray, place: tuple[float, float] = (0, 0)) -> Pre
     return Page(picture, "dark", 0, 1.0).digit(picture, place)
 
 # %% ../../nbs/vision/13_sheets.ipynb #7b2e00df
-def soft_and_sharp_pictures(
-    cells: Sequence[CellInk], ink: np.ndarray, side: float
-) -> list[list[PreprocessedImage]]:
-    "For each cell its soft and its sharpened picture, prepared."
-    sharp, result = richardson_lucy(ink, MILD_DEBLUR[0] * side, MILD_DEBLUR[1]), []
-    for cell in cells:
-        left, top = cell.corner
-        height, width = cell.ink.shape
-        sharp_ink = sharp[top : top + height, left : left + width]
-        pictures = (
-            stretched_ink(cell, cell.ink, SOFT_RANGE),
-            stretched_ink(cell, sharp_ink, SHARP_RANGE),
-        )
-        result.append([prepare_ink(picture, cell.corner) for picture in pictures])
-    return result
+def cell_pictures(cells: Sequence[CellInk]) -> list[PreprocessedImage]:
+    "The writing of each cell as one digit."
+    return [prepare_ink(stretched_ink(cell), cell.corner) for cell in cells]
 
 # %% ../../nbs/vision/13_sheets.ipynb #23a1f5d8
 class DigitReader(Protocol):
@@ -1142,43 +1114,18 @@ def average_over_similar(shares: np.ndarray, pictures: np.ndarray) -> np.ndarray
     return weight @ shares / np.maximum(weight.sum(1, keepdims=True), 1e-9)
 
 # %% ../../nbs/vision/13_sheets.ipynb #fcdbfb8b
-SHARPEN_BELOW = 0.6  # probability
 MIN_READING_CONFIDENCE = 0.5
 
 # %% ../../nbs/vision/13_sheets.ipynb #215dd957
-def read_single_digits(
-    reader: DigitReader,
-    cells: Sequence[CellInk],
-    pictures: Sequence[Sequence[PreprocessedImage]],
-    side: float,
-) -> list:
-    "A reading of each cell as one digit, from two or three pictures and from similar cells."
-    if not cells:
+def read_single_digits(reader: DigitReader, pictures: Sequence[PreprocessedImage]) -> list:
+    "A reading of each picture as one digit, averaged over those that look alike."
+    if not pictures:
         return []
-    readings = reader.read_prepared([picture for pair in pictures for picture in pair])
-    probabilities = digit_probabilities(readings).reshape(len(cells), -1, NUM_CLASSES).mean(1)
-    unsure_cells = np.flatnonzero(probabilities.max(1) < SHARPEN_BELOW)
-    if unsure_cells.size:
-        sharpest = [
-            prepare_ink(
-                stretched_ink(
-                    cells[k],
-                    richardson_lucy(cells[k].ink, STRONG_DEBLUR[0] * side, STRONG_DEBLUR[1]),
-                    SHARPEST_RANGE,
-                )
-            )
-            for k in unsure_cells.tolist()
-        ]
-        probabilities[unsure_cells] = (
-            2 * probabilities[unsure_cells] + digit_probabilities(reader.read_prepared(sharpest))
-        ) / 3
+    readings = reader.read_prepared(list(pictures))
     probabilities = average_over_similar(
-        probabilities, np.array([pair[0].picture for pair in pictures])
+        digit_probabilities(readings), np.array([each.picture for each in pictures])
     )
-    return [
-        with_probabilities(readings[k * len(pictures[0])], row)
-        for k, row in enumerate(probabilities)
-    ]
+    return [with_probabilities(*each) for each in zip(readings, probabilities, strict=True)]
 
 # %% ../../nbs/vision/13_sheets.ipynb #fc403ed5
 NON_DIGIT_ODDS = 0.1
@@ -1220,7 +1167,7 @@ def segment_pictures(reader: DigitReader, pictures: Sequence[np.ndarray]) -> lis
 # %% ../../nbs/vision/13_sheets.ipynb #5520c3f0
 def read_numbers(reader: DigitReader, cells: Sequence[CellInk]) -> list[list]:
     "The readings of the digits of each cell."
-    groups = segment_pictures(reader, [stretched_ink(cell, cell.ink, SOFT_RANGE) for cell in cells])
+    groups = segment_pictures(reader, [stretched_ink(cell) for cell in cells])
     images = [
         prepare_ink(part.ink, (cell.corner[0] + part.box[0], cell.corner[1] + part.box[1]))
         for cell, parts in zip(cells, groups, strict=True)
@@ -1239,17 +1186,15 @@ FAINT_CELL_STRENGTH = 0.5
 MULTI_DIGIT_ASPECT = 1.1  # width over height
 
 # %% ../../nbs/vision/13_sheets.ipynb #01d0a76a
-def read_cells(
-    reader: DigitReader, cells: Sequence[CellInk], ink: np.ndarray, side: float
-) -> list[list]:
+def read_cells(reader: DigitReader, cells: Sequence[CellInk]) -> list[list]:
     "The readings of each cell: of one digit or several, or none if it holds only a stain."
-    pictures = soft_and_sharp_pictures(cells, ink, side)
-    single_readings = read_single_digits(reader, cells, pictures, side)
+    pictures = cell_pictures(cells)
+    single_readings = read_single_digits(reader, pictures)
     readings = [[reading] for reading in single_readings]
     multi_digit = []
     for k, cell in enumerate(cells):
-        has_several_pieces = len(segment(stretched_ink(cell, cell.ink, SOFT_RANGE))) > 1
-        width, height = pictures[k][0].box[2:]
+        has_several_pieces = len(segment(stretched_ink(cell))) > 1
+        width, height = pictures[k].box[2:]
         if has_several_pieces or (
             width > MULTI_DIGIT_ASPECT * height
             and single_readings[k].confidence < MIN_READING_CONFIDENCE
@@ -1296,7 +1241,7 @@ def legibility(reader: DigitReader, pictures: Sequence[np.ndarray]) -> np.ndarra
 def best_turn(reader: DigitReader, cells: Sequence[CellInk], turns: Sequence[int]) -> int:
     "The number of anticlockwise quarter turns at which the writing in the cells reads best."
     sample = cells[:: max(1, len(cells) // ORIENTATION_SAMPLE)]
-    pictures, scores = [stretched_ink(cell, cell.ink, SOFT_RANGE) for cell in sample], {}
+    pictures, scores = [stretched_ink(cell) for cell in sample], {}
     if not sample:
         return turns[0]
     for turn in turns:
@@ -1501,15 +1446,15 @@ def read_sheet(
     check_count("grid", grid, 0)
     grey = decode(photo)
     straight = straight_table(grey, select_grid(grey, rows, columns, grid))
-    cells, ink = written_cells(straight)
+    cells = written_cells(straight)
     turn = best_turn(reader, cells, possible_turns(straight.grid, rows, columns))
     if turn:
         straight = straighten(grey, straight.grid.turned(turn))
-        cells, ink = written_cells(straight)
+        cells = written_cells(straight)
     readings_by_cell = dict(
         zip(
             [(cell.row, cell.column) for cell in cells],
-            read_cells(reader, cells, ink, straight.cell),
+            read_cells(reader, cells),
             strict=True,
         )
     )
