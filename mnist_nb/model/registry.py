@@ -224,7 +224,7 @@ def model_card(label: str, config: dict, report: dict) -> str:
     code = f"; code {config['code'][:12]}" if "code" in config else ""
     epochs = "1 epoch" if config["epochs_done"] == 1 else f"{config['epochs_done']} epochs"
     changes = ", with the changes that config.json lists" if config.get("changes") else ""
-    again = f"\n- **Make it again**: `{config['command']}`{changes}" if config["command"] else ""
+    again = f"\n- **Make it again**: `{config['command']}`" if config["command"] else ""
     kinds = {
         "handwriting": "simulated handwriting",
         "printed": "printed digits",
@@ -253,7 +253,7 @@ Reads one handwritten digit from a picture of 28 by 28 pixels: three convolution
 - **Trained on**: MNIST's training digits, a twelfth of which are set aside for validation{mixed}.
   The test digits chose nothing.
 - **Trained**: {config["made"]}, {distilled}{epochs} in {seconds}
-  s on {config["cores"]} cores; ended: {config["reason"]}.
+  s on {config["cores"]} cores; ended: {config["reason"]}{changes}.
 - **Made with**: {made_with}{code}.{again}
 {teacher_table(config.get("teachers", ()))}"""
 

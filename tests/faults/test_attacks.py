@@ -112,17 +112,6 @@ def send_and_look(served, *pieces):
     return b""
 
 
-def test_02_bodies_that_are_refused_leave_nothing_in_memory(served, untouched):
-    with watched(served.process.pid) as memory:
-        for _ in range(12):
-            send_and_look(
-                served,
-                HEAD + b"Transfer-Encoding: chunked\r\n\r\n",
-                *chunks(MAX_BODY_BYTES // 2**20 + 2),
-            )
-    assert memory.growth < 6 * MAX_BODY_BYTES
-
-
 @pytest.mark.parametrize("header", [b"Content-Length: \xb2", b"Origin: http://["])
 def test_29_a_header_that_cannot_be_parsed_gets_an_answer(served, untouched, header):
     assert send_and_look(served, HEAD + header + b"\r\n\r\n").split()[1] in (b"400", b"403")
@@ -283,3 +272,14 @@ def test_34_clients_that_go_away(served, untouched):
                 and measured(process)["threads"] <= before["threads"] + 2
             )
         )
+
+
+def test_02_bodies_that_are_refused_leave_nothing_in_memory(served, untouched):
+    with watched(served.process.pid) as memory:
+        for _ in range(40):
+            send_and_look(
+                served,
+                HEAD + b"Transfer-Encoding: chunked\r\n\r\n",
+                *chunks(MAX_BODY_BYTES // 2**20 + 2),
+            )
+    assert memory.growth < 20 * MAX_BODY_BYTES
