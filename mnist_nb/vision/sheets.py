@@ -858,6 +858,41 @@ def straight_table(grey: np.ndarray, grid: Grid) -> StraightSheet:
         return sheet
     return straighten(grey, refine_grid(straighten(grey, curled)))
 
+# %% ../../nbs/vision/13_sheets.ipynb #5b1c0e02
+def relative_line_strengths(
+    strength: np.ndarray, line_rows: np.ndarray, columns: np.ndarray, reach: int
+) -> np.ndarray:
+    """How strong each segment of level lines is beside the rest of its line, (lines, segments);
+    1 for a line that is not drawn.
+    """
+    found = np.empty((len(line_rows), len(columns) - 1))
+    for i, row in enumerate(line_rows):
+        for j, (first, last) in enumerate(zip(columns, columns[1:], strict=False)):
+            inset = (last - first) // 4
+            part = strength[max(0, row - reach) : row + reach + 1, first + inset : last - inset]
+            found[i, j] = np.median(part.max(0))
+    usual = np.median(found, axis=1, keepdims=True)
+    return np.where(usual > MIN_INK_LEVEL, found / np.maximum(1, usual), 1)
+
+# %% ../../nbs/vision/13_sheets.ipynb #5b1c0e03
+MIN_FADING = 0.3  # ink fainter than so is not brought back
+
+# %% ../../nbs/vision/13_sheets.ipynb #5b1c0e04
+def even_strength(sheet: StraightSheet) -> np.ndarray:
+    "A ruled sheet's strength as if its ink were nowhere fainter than it usually is."
+    reach = max(3, round(0.14 * sheet.cell))
+    level = relative_line_strengths(sheet.strength, sheet.ys, sheet.xs, reach)
+    upright = relative_line_strengths(sheet.strength.T, sheet.xs, sheet.ys, reach).T
+    sides = np.stack([level[:-1], level[1:], upright[:, :-1], upright[:, 1:]])
+    fading = np.clip(np.median(sides, axis=0), MIN_FADING, 1).astype(np.float32)
+    across, down = (
+        np.interp(np.arange(length), (at[1:] + at[:-1]) / 2, np.arange(len(at) - 1)).astype("f4")
+        for at, length in zip((sheet.xs, sheet.ys), sheet.picture.shape[::-1], strict=True)
+    )
+    everywhere = cv2.remap(fading, *np.meshgrid(across, down), cv2.INTER_LINEAR)
+    evened = np.minimum(255, sheet.strength / everywhere).astype(np.uint8)
+    return np.where(sheet.strength > MIN_INK_LEVEL, evened, sheet.strength)
+
 # %% ../../nbs/vision/13_sheets.ipynb #d2652bd8
 def line_bands(
     strength: np.ndarray, level: float, line_rows: np.ndarray, columns: np.ndarray, reach: int
@@ -883,9 +918,8 @@ def line_bands(
     return segments
 
 # %% ../../nbs/vision/13_sheets.ipynb #124128aa
-def remove_table_lines(sheet: StraightSheet, level: float) -> np.ndarray:
-    "A sheet's strength without the table's lines, and with the ink that crosses them."
-    strength = sheet.strength
+def remove_table_lines(sheet: StraightSheet, strength: np.ndarray, level: float) -> np.ndarray:
+    "A strength without the table's lines, and with the ink that crosses them."
     reach = max(3, round(0.14 * min(np.diff(sheet.xs).min(), np.diff(sheet.ys).min())))
     orientations = (strength, sheet.ys, sheet.xs), (strength.T, sheet.xs, sheet.ys)
     bands = [line_bands(view, level, at, between, reach) for view, at, between in orientations]
@@ -911,10 +945,11 @@ def remove_table_lines(sheet: StraightSheet, level: float) -> np.ndarray:
 # %% ../../nbs/vision/13_sheets.ipynb #3d1b40ac
 def sheet_ink(sheet: StraightSheet) -> tuple[np.ndarray, float]:
     "The strength of a sheet's ink without its lines, and the level above which it counts as ink."
-    level = ink_level(sheet.strength)
     if not sheet.grid.ruled:
-        return sheet.strength, level
-    return remove_table_lines(sheet, level), level
+        return sheet.strength, ink_level(sheet.strength)
+    strength = even_strength(sheet)
+    level = ink_level(strength)
+    return remove_table_lines(sheet, strength, level), level
 
 # %% ../../nbs/vision/13_sheets.ipynb #30163d7e
 @dataclass(frozen=True, eq=False)
@@ -1191,22 +1226,19 @@ def read_cells(reader: DigitReader, cells: Sequence[CellInk]) -> list[list]:
     pictures = cell_pictures(cells)
     single_readings = read_single_digits(reader, pictures)
     readings = [[reading] for reading in single_readings]
-    multi_digit = []
-    for k, cell in enumerate(cells):
-        has_several_pieces = len(segment(stretched_ink(cell))) > 1
-        width, height = pictures[k].box[2:]
-        if has_several_pieces or (
-            width > MULTI_DIGIT_ASPECT * height
-            and single_readings[k].confidence < MIN_READING_CONFIDENCE
-        ):
-            multi_digit.append(k)
+    is_wide = [picture.box[2] > MULTI_DIGIT_ASPECT * picture.box[3] for picture in pictures]
+    multi_digit = [
+        k
+        for k, cell in enumerate(cells)
+        if len(segment(stretched_ink(cell))) > 1
+        or (is_wide[k] and single_readings[k].confidence < MIN_READING_CONFIDENCE)
+    ]
     numbers = read_numbers(reader, [cells[k] for k in multi_digit])
     for k, digits in zip(multi_digit, numbers, strict=True):
-        number_confidence = float(np.prod([reading.confidence for reading in digits]))
-        if digits and (
-            number_confidence > MIN_READING_CONFIDENCE
-            or number_confidence > single_readings[k].confidence
-        ):
+        to_exceed = single_readings[k].confidence
+        if is_wide[k]:
+            to_exceed = min(to_exceed, MIN_READING_CONFIDENCE)
+        if digits and np.prod([reading.confidence for reading in digits]) > to_exceed:
             readings[k] = digits
     for k, cell in enumerate(cells):
         confidence = max(reading.confidence for reading in readings[k])
