@@ -551,13 +551,17 @@ def suppress_overlaps(grids: Iterable[Grid]) -> list[Grid]:
     return kept
 
 # %% ../../nbs/vision/13_sheets.ipynb #27fb4ce6
-def distinct_corners(quadrilaterals: Sequence[np.ndarray]) -> list[np.ndarray]:
-    "Quadrilaterals without near duplicates."
-    kept: list[np.ndarray] = []
-    for corners in quadrilaterals:
-        if all(np.abs(corners - other).max() > 3 for other in kept):
-            kept.append(corners)
-    return kept
+SAME_WITHIN, SAME_GRID_WITHIN = 3, 12  # pixels between corners
+WELL_SEEN = 0.95  # share of a grid's sides
+
+
+def is_known(corners: np.ndarray, tried: Sequence[tuple[np.ndarray, Grid | None]]) -> bool:
+    "Whether corners were tried before, or ones so near that their grid, well seen, is the same."
+    return any(
+        np.abs(corners - other).max()
+        <= (SAME_GRID_WITHIN if grid and grid.sides_seen > WELL_SEEN else SAME_WITHIN)
+        for other, grid in tried
+    )
 
 # %% ../../nbs/vision/13_sheets.ipynb #58ef9c08
 def find_grids(grey: np.ndarray, rows: int | None = None, columns: int | None = None) -> list[Grid]:
@@ -574,13 +578,13 @@ def find_grids(grey: np.ndarray, rows: int | None = None, columns: int | None = 
     """
     reduced_photo = resize_longer_side(grey, SEARCH_SIZE)
     factor, strength = max(grey.shape) / SEARCH_SIZE, ink_strength(reduced_photo, BACKGROUND_WINDOW)
-    grids = [
-        grid_in_quadrilateral(strength, corners, rows, columns)
-        for corners in distinct_corners(find_quadrilaterals(strength))
-    ]
+    tried: list[tuple[np.ndarray, Grid | None]] = []
+    for corners in find_quadrilaterals(strength):
+        if not is_known(corners, tried):
+            tried.append((corners, grid_in_quadrilateral(strength, corners, rows, columns)))
     return [
         replace(grid, crossings=(grid.crossings + 0.5) * factor - 0.5)
-        for grid in suppress_overlaps(grid for grid in grids if grid)
+        for grid in suppress_overlaps(grid for _, grid in tried if grid)
     ]
 
 # %% ../../nbs/vision/13_sheets.ipynb #e40462f2
@@ -1093,12 +1097,16 @@ INK_RANGE = (0.4, 1.1)  # of the strength of the ink, shown as 0 to 255
 
 # %% ../../nbs/vision/13_sheets.ipynb #3239fadb
 def stretched_ink(cell: CellInk) -> np.ndarray:
-    "A cell's own ink as uint8, stretched between two shares of its strength."
-    is_own_ink = (cell.own_mask > 0) & (cell.ink > 0.4 * cell.peak)
-    peak = float(np.percentile(cell.ink[is_own_ink], 90))
-    low, high = (share * peak for share in INK_RANGE)
-    picture = np.clip((cell.ink.astype(np.float32) - low) * (255 / max(1, high - low)), 0, 255)
-    return picture.astype(np.uint8) * cell.own_mask
+    "A cell's own ink as uint8, each connected piece stretched between two shares of its strength."
+    count, labels = cv2.connectedComponents(cell.own_mask)
+    picture = np.zeros_like(cell.ink)
+    for k in range(1, count):
+        is_piece = labels == k
+        strength = cell.ink[is_piece].astype(np.float32)
+        peak = np.percentile(strength[strength >= 0.4 * strength.max()], 90)
+        low, high = (share * peak for share in INK_RANGE)
+        picture[is_piece] = np.clip((strength - low) * (255 / max(1, high - low)), 0, 255)
+    return picture
 
 # %% ../../nbs/vision/13_sheets.ipynb #4ec489b2
 def prepare_ink(picture: np.ndarray, place: tuple[float, float] = (0, 0)) -> PreprocessedImage:
@@ -1228,15 +1236,12 @@ def read_cells(reader: DigitReader, cells: Sequence[CellInk]) -> list[list]:
     readings = [[reading] for reading in single_readings]
     is_wide = [picture.box[2] > MULTI_DIGIT_ASPECT * picture.box[3] for picture in pictures]
     multi_digit = [
-        k
-        for k, cell in enumerate(cells)
-        if len(segment(stretched_ink(cell))) > 1
-        or (is_wide[k] and single_readings[k].confidence < MIN_READING_CONFIDENCE)
+        k for k, cell in enumerate(cells) if len(segment(stretched_ink(cell))) > 1 or is_wide[k]
     ]
     numbers = read_numbers(reader, [cells[k] for k in multi_digit])
     for k, digits in zip(multi_digit, numbers, strict=True):
         to_exceed = single_readings[k].confidence
-        if is_wide[k]:
+        if is_wide[k] and len(digits) > 1:
             to_exceed = min(to_exceed, MIN_READING_CONFIDENCE)
         if digits and np.prod([reading.confidence for reading in digits]) > to_exceed:
             readings[k] = digits
