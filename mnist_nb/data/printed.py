@@ -113,9 +113,7 @@ WEIGHT_CHANGES = -0.25, 0.5  # of the strokes' width, as a share of it
 WIDTH_FACTORS = 0.7, 1.35  # relative to the font's
 SLANT = 0.13  # standard deviation, to the right per height
 MAX_BLUR = 0.04  # largest standard deviation, as a share of the height
-OUT_OF_FOCUS_BLUR = 0.04, 0.1  # standard deviations, as shares of the height
-MAX_BLUR_RATIO = 2.2  # of the standard deviations across and down
-DOTTED_ZEROS = "DejaVuSansMono"  # fonts whose names begin so
+OUT_OF_FOCUS_BLUR = 0.04, 0.11  # standard deviations, as shares of the height
 PAPER_LEVELS = 0.2, 0.4  # what is taken for paper then, as a share of the darkest ink
 
 # %% ../../nbs/data/22_printed.ipynb #03a526fd
@@ -153,13 +151,13 @@ def scan(ink: np.ndarray, height: int, blur: float) -> np.ndarray:
     return cv2.GaussianBlur(small, (0, 0), blur) if blur > 0.2 else small
 
 # %% ../../nbs/data/22_printed.ipynb #5c31d0a2
-def blur_out_of_focus(ink: np.ndarray, blur: tuple[float, float], paper_level: float) -> np.ndarray:
-    """Blur with a standard deviation in pixels across and one down; then show ink from a share of
-    the darkest on as 0 to 255. The picture grows by a margin.
+def blur_out_of_focus(ink: np.ndarray, blur: float, paper_level: float) -> np.ndarray:
+    """Blur with a standard deviation in pixels; then show ink from a share of the darkest on as 0
+    to 255. The picture grows by a margin.
     """
-    margin = int(3 * max(blur)) + 1
+    margin = int(3 * blur) + 1
     padded = cv2.copyMakeBorder(ink, *4 * [margin], cv2.BORDER_CONSTANT, value=0)
-    soft = cv2.GaussianBlur(padded, (0, 0), blur[0], sigmaY=blur[1]).astype(np.float32)
+    soft = cv2.GaussianBlur(padded, (0, 0), blur).astype(np.float32)
     stretched = (soft / soft.max() - paper_level) * 255 / (1 - paper_level)
     return np.clip(stretched, 0, 255).astype(np.uint8)
 
@@ -174,12 +172,9 @@ def printed_digit(
     heavier = change_weight(ink, round(stroke_width * rng.uniform(*WEIGHT_CHANGES)))
     skewed = skew(heavier, np.exp(rng.uniform(*np.log(WIDTH_FACTORS))), rng.normal(0, SLANT))
     height = round(np.exp(rng.uniform(*np.log(SCAN_HEIGHTS))))
-    is_dotted_zero = digit == "0" and font_name.startswith(DOTTED_ZEROS)
-    if not is_dotted_zero and out_of_focus and rng.random() < out_of_focus:
-        mean_blur, ratio = rng.uniform(*OUT_OF_FOCUS_BLUR), MAX_BLUR_RATIO ** rng.uniform(-0.5, 0.5)
-        blur = height * mean_blur * ratio, height * mean_blur / ratio
-        in_focus = scan(skewed, height, 0)
-        return normalize_digit(blur_out_of_focus(in_focus, blur, rng.uniform(*PAPER_LEVELS)))
+    if out_of_focus and rng.random() < out_of_focus:
+        blur, paper_level = height * rng.uniform(*OUT_OF_FOCUS_BLUR), rng.uniform(*PAPER_LEVELS)
+        return normalize_digit(blur_out_of_focus(scan(skewed, height, 0), blur, paper_level))
     return normalize_digit(scan(skewed, height, height * rng.uniform(0, MAX_BLUR)))
 
 # %% ../../nbs/data/22_printed.ipynb #a4deea3c

@@ -114,7 +114,7 @@ def batches(
             yield from pending.popleft().result()
 
 # %% ../../nbs/training/60_trainer.ipynb #8b575646
-OUT_OF_FOCUS_SHARE = 0.5  # of the printed digits
+OUT_OF_FOCUS_SHARE = 0.4  # of the printed digits
 
 # %% ../../nbs/training/60_trainer.ipynb #8b575645
 def build_training_set(train_data: tuple, config: TrainingConfig) -> TrainingSet:
