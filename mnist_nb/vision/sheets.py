@@ -699,6 +699,11 @@ class StraightSheet:
         "The usual shorter side of a cell."
         return float(min(np.median(np.diff(self.xs)), np.median(np.diff(self.ys))))
 
+    @property
+    def line_reach(self) -> int:
+        "How many pixels from its expected place a line is looked for."
+        return max(3, round(0.14 * self.cell))
+
     @cached_property
     def strength(self) -> np.ndarray:
         "How much darker than its paper each pixel is, 0 to 255; uint8 array of shape (h, w)."
@@ -802,7 +807,7 @@ def shift_crossings(sheet: StraightSheet, right: np.ndarray, down: np.ndarray) -
 # %% ../../nbs/vision/13_sheets.ipynb #4fb4a0c4
 def refine_grid(sheet: StraightSheet) -> Grid:
     "A sheet's grid with its crossings moved to where the lines of the straightened picture cross."
-    reach = max(3, round(0.14 * sheet.cell))
+    reach = sheet.line_reach
     down = average_at_crossings(line_offsets(sheet.strength, sheet.ys, sheet.xs, reach))
     right = average_at_crossings(line_offsets(sheet.strength.T, sheet.xs, sheet.ys, reach)).T
     return shift_crossings(sheet, right, down)
@@ -884,7 +889,7 @@ MIN_FADING = 0.3  # ink fainter than so is not brought back
 # %% ../../nbs/vision/13_sheets.ipynb #5b1c0e04
 def even_strength(sheet: StraightSheet) -> np.ndarray:
     "A ruled sheet's strength as if its ink were nowhere fainter than it usually is."
-    reach = max(3, round(0.14 * sheet.cell))
+    reach = sheet.line_reach
     level = relative_line_strengths(sheet.strength, sheet.ys, sheet.xs, reach)
     upright = relative_line_strengths(sheet.strength.T, sheet.xs, sheet.ys, reach).T
     sides = np.stack([level[:-1], level[1:], upright[:, :-1], upright[:, 1:]])
@@ -965,7 +970,6 @@ class CellInk:
     ink: np.ndarray
     own_mask: np.ndarray
     corner: tuple[int, int]
-    peak: float
     relative_strength: float
 
 # %% ../../nbs/vision/13_sheets.ipynb #e18d6918
@@ -1070,7 +1074,6 @@ def cell_writing(pieces: CellPieces, digit_height: float, typical_peak: float) -
         pieces.ink,
         own_mask,
         pieces.place,
-        peak,
         peak / max(1, typical_peak),
     )
 
