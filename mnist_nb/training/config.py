@@ -118,7 +118,7 @@ class TrainingConfig:
         " given.",
         10,
         60_000,
-        label="Digits to evaluate on, 0: all",
+        label="Evaluate on, 0: all",
     )
 
     def __post_init__(self):

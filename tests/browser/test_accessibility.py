@@ -25,6 +25,15 @@ def faults(page):
     ]
 
 
+def cropped_fields(page):
+    "The forms and labels that are wider than their place."
+    return page.evaluate("""() =>
+        [...document.querySelectorAll('.mnb-fields, .mnb-fields label')]
+            .filter(each => each.scrollWidth > each.clientWidth)
+            .map(each => each.textContent)
+    """)
+
+
 def height(page):
     return page.evaluate("document.documentElement.scrollHeight")
 
@@ -46,6 +55,7 @@ def test_every_page_comes_fits_and_has_no_serious_fault(open_page, width, color_
         shown = page.locator(f".mnb-body :is({CONTENT})").locator("visible=true")
         expect(shown.first).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        assert not cropped_fields(page), name
         assert width == 375 or name in ("Why", "Train") or height(page) <= 800, name
         assert not faults(page), name
     go(page, "Mistakes")

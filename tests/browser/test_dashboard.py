@@ -294,7 +294,7 @@ def test_a_training_seen_from_two_pages_and_stopped_from_one(open_page):
     first, second = open_page("/train"), open_page()
     first.get_by_label("Epochs").fill("1")
     first.get_by_label("Seed").fill("3")
-    first.get_by_label("Digits to evaluate on").fill("2000")
+    first.get_by_label("Evaluate on").fill("2000")
     first.get_by_label("Afterwards").select_option("only keep it")
     first.get_by_role("button", name="Start training").click()
     go(second, "Train")
