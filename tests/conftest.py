@@ -2,17 +2,22 @@
 line. Tests marked `slow` run with `--all`.
 """
 
+import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from mnist_nb.core import home_folder
 from mnist_nb.data.mnist import Mnist, load_mnist
 from mnist_nb.training.config import TrainingConfig
 from mnist_nb.training.jobs import train_version
+from mnist_nb.training.pipeline import TrainedVersion
 from tests.serving import at_home
 
 
@@ -34,13 +39,20 @@ def tiny_mnist(mnist):
 
 
 @pytest.fixture(scope="session")
-def trained(tiny_mnist, tmp_path_factory):
-    "A home with one small trained version, and the result of that training."
-    home = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MNIST_NB_HOME", str(home))
-        config = TrainingConfig(epochs=2, batch_size=32, normalisation="batch", dropout=0.1)
-        return home, train_version(config, "tiny", mnist=tiny_mnist)
+def trained(tiny_mnist, tmp_path_factory, worker_id):
+    """A home with one small trained version, and the result of that training; all workers copy what
+    the first one has trained.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "shared"
+    home, result = tmp_path_factory.mktemp("trained") / "home", shared / "result.json"
+    with FileLock(f"{shared}.lock"), pytest.MonkeyPatch.context() as patch:
+        if not result.exists():
+            patch.setenv("MNIST_NB_HOME", str(shared))
+            config = TrainingConfig(epochs=2, batch_size=32, normalisation="batch", dropout=0.1)
+            result.write_text(json.dumps(asdict(train_version(config, "tiny", mnist=tiny_mnist))))
+    shutil.copytree(shared, home, ignore=shutil.ignore_patterns(result.name))
+    return home, TrainedVersion(**json.loads(result.read_text()))
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,7 @@
 """The whole path: a small training, its version in the store, chosen, read with, judged; stopped,
-killed and resumed.
+and killed while a version is saved.
 """
 
-import csv
 import json
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 
-from mnist_nb import Reader, train_version
+from mnist_nb import Reader
 from mnist_nb.core import DataError, ImageError, ModelNotFound, TrainingError
 from mnist_nb.model.network import load_keras, network_input
 from mnist_nb.model.registry import ModelRegistry, add_version
@@ -169,42 +168,6 @@ def test_sigterm_keeps_a_model(home, program):
     )
 
 
-TINY_TRAINING = """
-import json
-from mnist_nb import load_mnist, train_version
-from mnist_nb.data.mnist import Mnist
-from mnist_nb.training.config import TrainingConfig
-full = load_mnist()
-tiny = Mnist(full.train_images[:2000], full.train_labels[:2000], full.test_images[:1000],
-    full.test_labels[:1000])
-train_version(TrainingConfig(epochs=3, batch_size=32), 'tiny', mnist=tiny,
-    on_event=lambda event: print(json.dumps(event), flush=True))
-"""
-
-
-def test_kill_and_resume(home, tiny_mnist):
-    process = bounded(sys.executable, "-c", TINY_TRAINING)
-    read_until(process, "epoch")
-    read_until(process, "batch")
-    process.kill()
-    process.communicate()
-    assert ModelRegistry().versions() == ["pretrained"]
-    events = []
-    resumed = train_version(None, mnist=tiny_mnist, on_event=events.append)
-    folder = ModelRegistry().path(resumed.version)
-    assert (
-        [event["kind"] for event in events[:2]] == ["job", "start"]
-        and events[1]["first"] == 2
-        and resumed.reason == "finished"
-        and resumed.version.endswith("-tiny")
-    )
-    with open(folder / "history.csv") as file:
-        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
-    assert parsed((folder / "config.json").read_text())["epochs_done"] == 3
-    with pytest.raises(TrainingError):
-        train_version(None, mnist=tiny_mnist)
-
-
 KILLED_WHILE_SAVING = """
 import os, signal
 from mnist_nb.model.registry import ModelRegistry, add_version
@@ -232,6 +195,7 @@ def test_kill_while_a_version_is_saved(home):
         (["train", "--epochs", "0", "--batch-size", "0"], 2, "batch_size"),
         (["train", "--learning-rate", "nan"], 2, "learning_rate"),
         (["train", "--preset", "best"], 2, "quick"),
+        (["train", "--strategy", "everywhere"], 2, "strategy: expected None or 'mirrored'"),
         (["train", "--resume"], TrainingError.exit_code, "mnist_nb train"),
         (["predict", "nothing.png"], ImageError.exit_code, "nothing.png"),
         (["predict", __file__], ImageError.exit_code, __file__),

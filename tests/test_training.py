@@ -13,6 +13,7 @@ import pytest
 
 import mnist_nb
 from mnist_nb import Reader, train_version
+from mnist_nb.core import TrainingError
 from mnist_nb.model.registry import ModelRegistry
 from mnist_nb.training.config import PRESETS, TrainingConfig
 from mnist_nb.training.pipeline import code_hash
@@ -72,8 +73,10 @@ def test_steered_from_the_command_line_killed_and_gone_on_with(started, command,
         change = read_until(process, "change")[-1]
         assert (change["name"], change["value"]) == (name, value)
     row = read_until(process, "epoch")[-1]
+    read_until(process, "batch")
     process.kill()
     process.communicate()
+    assert ModelRegistry().versions() == ["pretrained"]
     events = []
     kept = train_version(
         None,
@@ -82,15 +85,17 @@ def test_steered_from_the_command_line_killed_and_gone_on_with(started, command,
         stop=lambda: any(event["kind"] == "epoch" for event in events),
     )
     folder = ModelRegistry().path(kept.version)
+    assert [event["kind"] for event in events[:2]] == ["job", "start"]
     assert kept.reason == "stopped" and (events[1]["first"], events[1]["epochs"]) == (
         row["epoch"] + 1,
         901,
     )
-    last = epochs_of(folder)[-1]
-    assert (
-        int(last["epoch"]) == row["epoch"] + 1
-        and float(last["learning_rate"]) <= 1e-6
-        and (last["dropout"], last["augmentation"]) == ("0.1", "0.2")
+    rows = epochs_of(folder)
+    last = rows[-1]
+    assert [int(each["epoch"]) for each in rows] == [*range(1, row["epoch"] + 2)]
+    assert float(last["learning_rate"]) <= 1e-6 and (last["dropout"], last["augmentation"]) == (
+        "0.1",
+        "0.2",
     )
     assert [
         (one["name"], one["value"])
@@ -122,9 +127,12 @@ def test_the_record_is_taught_killed_and_gone_on_with(started, tiny_mnist):
         and {path.name for path in folder.iterdir()} == FILES
         and len(epochs_of(folder)) == 1
     )
+    assert parsed((folder / "config.json").read_text())["epochs_done"] == 1
     assert "distilled from 2 networks of its kind" in (folder / "README.md").read_text() and not [
         *folder.parent.parent.glob("jobs/**/state.npz")
     ]
+    with pytest.raises(TrainingError):
+        train_version(None, mnist=tiny_mnist)
 
 
 def test_a_version_tells_the_code_that_made_it(trained, data_file, command):
@@ -198,11 +206,9 @@ def test_two_devices_learn_as_one(home):
     )
 
 
-def test_a_network_of_two_devices_is_kept(home, tiny_mnist, mnist, command, one_line):
+@pytest.mark.slow
+def test_a_network_of_two_devices_is_kept(home, tiny_mnist, mnist):
     kept = train_version(
         TrainingConfig(epochs=1, batch_size=50, strategy="mirrored"), "tiny", mnist=tiny_mnist
     )
     assert Reader.load(kept.version).read(mnist.test_images[0]).model == kept.version
-    assert "strategy: expected None or 'mirrored', got 'everywhere'" in one_line(
-        command("train", "--strategy", "everywhere"), 2
-    )
