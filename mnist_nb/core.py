@@ -88,6 +88,14 @@ class TrainingError(MnistNbError):
 class DiskFull(MnistNbError):
     "A file cannot be written, for want of space."
 
+# %% ../nbs/00_core.ipynb #14ec0990
+def check_choice(name: str, value, allowed: tuple) -> None:
+    """Raise a ValueError that names the argument, what was expected and what came, where `value` is
+    not one of `allowed`.
+    """
+    if value not in allowed:
+        raise ValueError(f"{name}: expected {' or '.join(map(repr, allowed))}, got {value!r}")
+
 # %% ../nbs/00_core.ipynb #80373724
 def home_folder() -> Path:
     """The folder of all that the program keeps: `MNIST_NB_HOME`, else the platform's folder for

@@ -32,13 +32,13 @@ from mnist_nb.core import (
     ModelCorrupt,
     atomic_path,
     cannot_write,
+    check_choice,
     check_installed,
 )
 from .data.handwriting import write_strokes
 from .data.mnist import load_test_digits
 from mnist_nb.model.network import (
     LiteRTModel,
-    check_choice,
     import_keras,
     load_keras,
     network_input,

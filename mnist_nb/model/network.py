@@ -27,6 +27,7 @@ from mnist_nb.core import (
     ModelCorrupt,
     ModelNotFound,
     atomic_path,
+    check_choice,
     check_installed,
     one_line,
 )
@@ -140,14 +141,6 @@ def build_model(
     values = layers.Dropout(dropout)(normalise_and_rectify(values))
     digit = layers.Dense(NUM_CLASSES + reject_class, activation="softmax", name="digit")(values)
     return keras.Model(picture, digit, name="mnist_nb")
-
-# %% ../../nbs/model/30_network.ipynb #14ec0990
-def check_choice(name: str, value, allowed: tuple) -> None:
-    """Raise a ValueError that names the argument, what was expected and what came, where `value` is
-    not one of `allowed`.
-    """
-    if value not in allowed:
-        raise ValueError(f"{name}: expected {' or '.join(map(repr, allowed))}, got {value!r}")
 
 # %% ../../nbs/model/30_network.ipynb #ed086908
 def split_reject_class(outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
-from ..model.network import check_choice
+from ..core import check_choice
 
 # %% ../../nbs/training/59_config.ipynb #4bbae321
 def option(

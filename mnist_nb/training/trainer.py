@@ -26,14 +26,20 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ..core import NUM_CLASSES, TrainingError, atomic_path, one_line, write_atomic
+from mnist_nb.core import (
+    NUM_CLASSES,
+    TrainingError,
+    atomic_path,
+    check_choice,
+    one_line,
+    write_atomic,
+)
 from ..data.augmentation import TrainingSet
 from ..data.handwriting import handwritten_digits
 from ..data.non_digits import non_digits
 from ..data.printed import printed_digits
 from mnist_nb.model.network import (
     build_model,
-    check_choice,
     import_keras,
     network_input,
     split_reject_class,
@@ -643,7 +649,7 @@ def confident_mistakes(
             "confidence": float(confidences[i]),
             "picture": png_data_url(images[i]),
         }
-        for i in mistakes[np.argsort(-confidences[mistakes])][:limit]
+        for i in mistakes[np.argsort(-confidences[mistakes], kind="stable")][:limit]
     ]
 
 # %% ../../nbs/training/60_trainer.ipynb #b40ef018
