@@ -102,16 +102,16 @@ RULES = {
 
 
 @contextmanager
-def replaced(changes):
-    "Preprocessing with some of its names replaced."
-    originals = {name: getattr(preprocessing, name) for name in changes}
+def replaced(module, changes):
+    "A module with some of its names replaced."
+    originals = {name: getattr(module, name) for name in changes}
     try:
         for name, value in changes.items():
-            setattr(preprocessing, name, value)
+            setattr(module, name, value)
         yield
     finally:
         for name, value in originals.items():
-            setattr(preprocessing, name, value)
+            setattr(module, name, value)
 
 
 def score(reader, pictures, labels):
@@ -135,7 +135,7 @@ def main():
     reader, rows = Reader.load(), {rule: {} for rule in RULES}
     for name, pictures, labels in columns(arguments.n, arguments.strokes):
         for rule, changes in RULES.items():
-            with replaced(changes):
+            with replaced(preprocessing, changes):
                 rows[rule][name] = score(reader, pictures, labels)
         differences = " ".join(
             f"{100 * (rows[r][name] - rows['all rules'][name]):+.1f}" for r in rows

@@ -926,6 +926,21 @@ def line_bands(
             segments.append((int(start), int(stop), int(first), int(last)))
     return segments
 
+# %% ../../nbs/vision/13_sheets.ipynb #124128ab
+def bridge_lines(
+    strength: np.ndarray, remaining: np.ndarray, target: np.ndarray, segments: list, level: float
+) -> None:
+    "Bring back, in `target`, the ink that is seen on both sides of the level lines taken out."
+    for start, stop, first, last in segments:
+        reach_beside = np.ones((1, 2 * ((stop - start) // 3) + 1), np.uint8)
+        above, below = remaining[start - 1, first:last], remaining[stop, first:last]
+        bridge = cv2.min(
+            cv2.dilate(above[None], reach_beside), cv2.dilate(below[None], reach_beside)
+        )
+        bridge = np.where(bridge > level, np.minimum(bridge, strength[start:stop, first:last]), 0)
+        part = target[start:stop, first:last]
+        np.maximum(part, bridge, out=part)
+
 # %% ../../nbs/vision/13_sheets.ipynb #124128aa
 def remove_table_lines(sheet: StraightSheet, strength: np.ndarray, level: float) -> np.ndarray:
     "A strength without the table's lines, and with the ink that crosses them."
@@ -939,16 +954,8 @@ def remove_table_lines(sheet: StraightSheet, strength: np.ndarray, level: float)
     remaining = np.where(is_line, 0, strength).astype(np.uint8)
     result = remaining.copy()
     for k, segments in enumerate(bands):
-        source, remaining_view, target = (x.T if k else x for x in (strength, remaining, result))
-        for start, stop, first, last in segments:
-            reach_beside = np.ones((1, 2 * ((stop - start) // 3) + 1), np.uint8)
-            above, below = remaining_view[start - 1, first:last], remaining_view[stop, first:last]
-            bridge = cv2.min(
-                cv2.dilate(above[None], reach_beside), cv2.dilate(below[None], reach_beside)
-            )
-            bridge = np.where(bridge > level, np.minimum(bridge, source[start:stop, first:last]), 0)
-            part = target[start:stop, first:last]
-            np.maximum(part, bridge, out=part)
+        source, beside, target = (x.T if k else x for x in (strength, remaining, result))
+        bridge_lines(source, beside, target, segments, level)
     return result
 
 # %% ../../nbs/vision/13_sheets.ipynb #3d1b40ac
@@ -971,6 +978,9 @@ class CellInk:
     own_mask: np.ndarray
     corner: tuple[int, int]
     relative_strength: float
+
+# %% ../../nbs/vision/13_sheets.ipynb #e18d6919
+MIN_SHARE_IN_CELL = 0.65  # of a connected piece that belongs to one cell as a whole
 
 # %% ../../nbs/vision/13_sheets.ipynb #e18d6918
 def cell_numbers(mask: np.ndarray, sheet: StraightSheet) -> np.ndarray:
@@ -996,7 +1006,7 @@ def cell_numbers(mask: np.ndarray, sheet: StraightSheet) -> np.ndarray:
     order = np.argsort(pixels, kind="stable")
     largest_share, main_cell = np.zeros(count, np.int64), np.full(count, -1)
     largest_share[label[order]], main_cell[label[order]] = pixels[order], cell_number[order]
-    is_kept_whole = largest_share >= 0.65 * stats[:, 4]
+    is_kept_whole = largest_share >= MIN_SHARE_IN_CELL * stats[:, 4]
     is_kept_whole &= stats[:, 2] < 1.3 * np.diff(sheet.xs).max()
     is_kept_whole &= stats[:, 3] < 1.3 * np.diff(sheet.ys).max()
     owner = np.where(is_kept_whole[labels], main_cell[labels], cell)
@@ -1021,6 +1031,9 @@ class CellPieces:
         "The number of the tallest and darkest piece."
         return int(np.argmax(self.stats[:, 3] * self.peaks))
 
+# %% ../../nbs/vision/13_sheets.ipynb #0be9e50a
+LINE_REMNANT_REACH = 0.16  # of a cell's side, from its edge to the middle of a thin piece
+
 # %% ../../nbs/vision/13_sheets.ipynb #0be9e509
 def pieces_in_cell(
     ink: np.ndarray, owner: np.ndarray, sheet: StraightSheet, row: int, column: int
@@ -1035,8 +1048,12 @@ def pieces_in_cell(
     width, height = np.diff(sheet.xs)[column], np.diff(sheet.ys)[row]
     for k in range(1, count):
         x, y = centres[k] + (x0 - sheet.xs[column], y0 - sheet.ys[row])
-        is_line_remnant = min(x, width - x) < 0.16 * cell and stats[k, 2] < 0.14 * cell
-        is_line_remnant |= min(y, height - y) < 0.16 * cell and stats[k, 3] < 0.14 * cell
+        is_line_remnant = (
+            min(x, width - x) < LINE_REMNANT_REACH * cell and stats[k, 2] < 0.14 * cell
+        )
+        is_line_remnant |= (
+            min(y, height - y) < LINE_REMNANT_REACH * cell and stats[k, 3] < 0.14 * cell
+        )
         if not is_line_remnant and stats[k, 2:4].max() >= 0.1 * cell and stats[k, 4] > 3:
             peaks[k] = np.percentile(cell_ink[labels == k], 90)
     longer = stats[:, 2:4].max(1) * (peaks > 0)
@@ -1045,6 +1062,7 @@ def pieces_in_cell(
 # %% ../../nbs/vision/13_sheets.ipynb #ed12d03f
 MIN_PIECE_STRENGTH = 0.2  # of the usual strength of writing
 MIN_DIGIT_HEIGHT_SHARE = 0.45  # of the usual height of digits
+CLOSE_GAP_SHARE = 0.2  # of the usual height of digits: smaller pieces so near belong to one
 
 # %% ../../nbs/vision/13_sheets.ipynb #a57d0333
 def cell_writing(pieces: CellPieces, digit_height: float, typical_peak: float) -> CellInk | None:
@@ -1061,7 +1079,7 @@ def cell_writing(pieces: CellPieces, digit_height: float, typical_peak: float) -
     for k in sorted(np.flatnonzero(is_strong).tolist(), key=lambda k: -pieces.longer[k]):
         gap = np.maximum(low[members] - high[k], low[k] - high[members]).max(1).min()
         is_large = pieces.longer[k] >= 0.6 * digit_height
-        is_close = pieces.longer[k] >= 0.15 * digit_height and gap < 0.2 * digit_height
+        is_close = pieces.longer[k] >= 0.15 * digit_height and gap < CLOSE_GAP_SHARE * digit_height
         if k != first and pieces.peaks[k] > 0.5 * pieces.peaks[first] and (is_large or is_close):
             members.append(k)
     own_pixels = np.isin(pieces.labels, members)
