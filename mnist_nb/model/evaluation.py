@@ -67,7 +67,7 @@ def fit_temperature(outputs: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 # %% ../../nbs/model/31_evaluation.ipynb #714156ae
-REFUSED_SHARE = 0.005
+REFUSED_SHARE = 0.004
 
 # %% ../../nbs/model/31_evaluation.ipynb #96c26f76
 def calibrate(outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:

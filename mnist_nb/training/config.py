@@ -187,7 +187,7 @@ PRESETS = {
         dropout=0.1,
         non_digits=0.3,
         handwriting=0.15,
-        printed=0.05,
+        printed=0.08,
         time_limit=3600,
     ),
 }

@@ -37,7 +37,7 @@ from mnist_nb.core import (
 from ..data.augmentation import TrainingSet
 from ..data.handwriting import handwritten_digits
 from ..data.non_digits import non_digits
-from ..data.printed import printed_digits
+from ..data.printed import defocus, printed_digits
 from mnist_nb.model.network import (
     build_model,
     import_keras,
@@ -120,7 +120,7 @@ def batches(
             yield from pending.popleft().result()
 
 # %% ../../nbs/training/60_trainer.ipynb #8b575646
-OUT_OF_FOCUS_SHARE = 0.4  # of the printed digits
+OUT_OF_FOCUS_SHARES = 0.1, 0.1, 0.5  # of the non-digits, handwritten and printed digits
 
 # %% ../../nbs/training/60_trainer.ipynb #8b575645
 def build_training_set(train_data: tuple, config: TrainingConfig) -> TrainingSet:
@@ -131,11 +131,14 @@ def build_training_set(train_data: tuple, config: TrainingConfig) -> TrainingSet
     shares = config.non_digits, config.handwriting, config.printed
     n_non_digits, n_handwritten, n_printed = (round(share * len(images)) for share in shares)
     rngs = [np.random.default_rng((config.seed, i)) for i in range(len(shares))]
-    rejects = non_digits(n_non_digits, images, labels, rngs[0])
+    rejects = defocus(
+        non_digits(n_non_digits, images, labels, rngs[0]), OUT_OF_FOCUS_SHARES[0], rngs[0]
+    )
+    written, written_labels = handwritten_digits(n_handwritten, rngs[1])
     parts = [
         (images, labels),
-        handwritten_digits(n_handwritten, rngs[1]),
-        printed_digits(n_printed, rngs[2], out_of_focus=OUT_OF_FOCUS_SHARE),
+        (defocus(written, OUT_OF_FOCUS_SHARES[1], rngs[1]), written_labels),
+        printed_digits(n_printed, rngs[2], out_of_focus=OUT_OF_FOCUS_SHARES[2]),
         (rejects, np.full(n_non_digits, NUM_CLASSES)),
     ]
     all_images, all_labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
