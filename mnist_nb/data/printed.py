@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..core import IMAGE_SIZE
-from ..vision.preprocessing import normalize_digit, pen_width
+from ..vision.preprocessing import DIGIT_SIZE, normalize_digit, pen_width
 
 # %% ../../nbs/data/22_printed.ipynb #1686f43a
 FONTS = (
@@ -186,7 +186,7 @@ def defocus(images: np.ndarray, share: float, rng: np.random.Generator) -> np.nd
     """
     defocused = images.copy()
     for i in np.flatnonzero(rng.random(len(images)) < share):
-        defocused[i] = photograph_out_of_focus(images[i], 20, rng)
+        defocused[i] = photograph_out_of_focus(images[i], DIGIT_SIZE, rng)
     return defocused
 
 # %% ../../nbs/data/22_printed.ipynb #bf34bfde
