@@ -1,8 +1,9 @@
-"""What each rule for reading sheets is worth: `python -m tools.sheet_ablation FOLDER`.
+"""What each rule for reading sheets is worth: `python -m tools.sheet_ablation [FOLDER]`.
 
-Photos of sheets with known contents, see `tools.sheets`, and simulated ones are read with all rules
-and with one taken out at a time. The rows go to nbs/sheet_ablation.json, which the notebook on
-sheets shows; `--only RULE` prints those of one rule, and writes nothing.
+Simulated sheets, and photos of sheets with known contents in a folder, see `tools.sheets`, are read
+with all rules and with one taken out at a time. With a folder the rows go to
+nbs/sheet_ablation.json, which the notebook on sheets shows. Without one, or with `--only RULE` for
+one rule, they are just printed.
 """
 
 import argparse
@@ -35,7 +36,7 @@ def simulated_sheets(widest):
     for seed in range(SIMULATED):
         rng = np.random.default_rng((widest, seed))
         lengths = rng.integers(0, widest + 1, (6, 4))
-        rows = [[str(rng.integers(10**n))[:n].zfill(n) if n else "" for n in r] for r in lengths]
+        rows = [[str(rng.integers(10**n)).zfill(n) if n else "" for n in r] for r in lengths]
         size, turn = (300 * (widest + 1), 700), float(rng.uniform(-8, 8))
         photo = sheets.simulate_photo(rows, glyph, seed, (36 + 32 * widest, 64), size, turn=turn)
         yield np.ascontiguousarray(np.rot90(photo, seed % 4)), rows
@@ -47,9 +48,15 @@ def photographed_sheets(folder, kind):
         yield str(folder / entry["file"]), [[str(n or "") for n in row] for row in entry["rows"]]
 
 
-def column(pairs):
-    "The photos of a column, decoded, and their texts."
-    return [(sheets.decode(photo), rows) for photo, rows in pairs]
+def sheet_columns(folder):
+    "name -> (decoded photo, texts) of each sheet; photos of a folder only where there is one."
+    kinds = {f"photos, {kind}": photographed_sheets(folder, kind) for kind in ("filled", "printed")}
+    simulated = {
+        "simulated, one digit": simulated_sheets(1),
+        "simulated, up to three digits": simulated_sheets(3),
+    }
+    for name, pairs in ((kinds if folder else {}) | simulated).items():
+        yield name, [(sheets.decode(photo), rows) for photo, rows in pairs]
 
 
 def score(reader, pairs):
@@ -113,21 +120,12 @@ RULES = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--only", choices=RULES, metavar="RULE")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    columns = {
-        **{
-            f"photos, {kind}": column(photographed_sheets(arguments.folder, kind))
-            for kind in ("filled", "printed")
-        },
-        "simulated, one digit": column(simulated_sheets(1)),
-        "simulated, up to three digits": column(simulated_sheets(3)),
-    }
-    reader = Reader.load()
-    for photo, _ in columns["photos, filled"][:2]:
-        sheets.read_sheet(reader, photo)
+    columns, reader = dict(sheet_columns(arguments.folder)), Reader.load()
+    score(reader, columns["simulated, one digit"][:2])  # what is done once is not counted
     rows = {}
     for rule in [arguments.only] if arguments.only else RULES:
         with replaced(sheets, RULES[rule]):
@@ -137,7 +135,7 @@ def main():
             for name, row in rows[rule].items()
         )
         print(rule, *shown, sep="\n  ", flush=True)
-    if not arguments.only:
+    if arguments.folder and not arguments.only:
         write_atomic(ROWS, json.dumps(rows, indent=1) + "\n")
 
 
