@@ -88,7 +88,7 @@ RULES = {
     "a closer look at small digits": {"_SMALL_DIGIT_SIZE": 0},
     "borders and lines told apart": {"_connected_components": no_border},
     "ruled lines taken out": {"_remove_ruled_lines": lambda ink, strength, min_strength: ink},
-    "frames taken out": {"_encloses_others": lambda stats: np.zeros(len(stats), bool)},
+    "frames taken out": {"_frames": lambda labels, stats, pieces: []},
     "the digit told from what lies apart": {
         "_main_group": lambda stats, selected: selected & (stats[:, 2:4].max(1) > 0)
     },

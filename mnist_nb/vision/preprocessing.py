@@ -572,13 +572,33 @@ def _remove_ruled_lines(ink: np.ndarray, strength: np.ndarray, min_strength: flo
 _FRAME_MARGIN = 0.15  # of the shorter side
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #f1c281ba
-def _encloses_others(stats: np.ndarray) -> np.ndarray:
-    "Which pieces are hollow and enclose another one that is not tiny."
-    low, high, longer = stats[:, :2], stats[:, :2] + stats[:, 2:4], stats[:, 2:4].max(1)
+_NUM_DIRECTIONS = 36
+_MAX_FRAME_FILL = 0.45  # of its box; the line of a small box may be thick
+
+
+def _surrounds(piece: np.ndarray, x: float, y: float) -> bool:
+    "Whether a piece, a boolean mask, lies in nine of ten directions from a point."
+    rows, columns = np.nonzero(piece)
+    turns = np.arctan2(rows - y, columns - x) / (2 * np.pi)
+    directions = np.floor(turns * _NUM_DIRECTIONS) % _NUM_DIRECTIONS
+    return len(np.unique(directions)) >= 0.9 * _NUM_DIRECTIONS
+
+# %% ../../nbs/vision/10_preprocessing.ipynb #f1c281bb
+def _frames(labels: np.ndarray, stats: np.ndarray, pieces: np.ndarray) -> list[int]:
+    "Which of some pieces, by number, are hollow and surround another of them that is not tiny."
+    low, size = stats[pieces, :2], stats[pieces, 2:4]
+    high, longer = low + size, size.max(1)
     contains = (low[:, None] < low).all(2) & (high[:, None] > high).all(2)
     contains &= longer > 0.2 * longer[:, None]
-    is_hollow = stats[:, 4] < 0.2 * stats[:, 2] * stats[:, 3]
-    return contains.any(1) & is_hollow & (stats[:, 2:4].min(1) > 0.5 * longer)
+    is_hollow = stats[pieces, 4] < _MAX_FRAME_FILL * size.prod(1)
+    found = []
+    for k in np.flatnonzero(contains.any(1) & is_hollow & (size.min(1) > 0.5 * longer)):
+        largest = np.argmax(contains[k] * longer)
+        (left, top), (right, bottom) = low[k], high[k]
+        piece = labels[top:bottom, left:right] == pieces[k]
+        if _surrounds(piece, *((low + high)[largest] / 2 - low[k])):
+            found.append(int(pieces[k]))
+    return found
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #4be94fba
 @dataclass(frozen=True, eq=False)
@@ -602,8 +622,9 @@ class _Foreground:
         "Which pieces may be writing: neither border nor frame."
         is_writing = ~self.border
         is_writing[0] = False
-        if is_writing.sum() in range(2, 500):
-            is_writing[is_writing] = ~_encloses_others(self.stats[is_writing])
+        pieces = np.flatnonzero(is_writing)
+        if len(pieces) in range(2, 500):
+            is_writing[_frames(self.labels, self.stats, pieces)] = False
         return is_writing
 
     def ink_of(self, selected: np.ndarray) -> np.ndarray:

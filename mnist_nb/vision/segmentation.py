@@ -441,15 +441,16 @@ def stroke_slant(piece: Region) -> float:
 
 
 MIN_SLASH_SLANT = 0.22  # width over height
-MIN_SLASH_OVERHANG = 0.45  # of the height of the digits beside it
+MIN_SLASH_HEIGHT = 1.4  # of the tallest digit
 
 # %% ../../nbs/vision/11_segmentation.ipynb #7a51c006
-def overhang(piece: Region, others: Sequence[Region]) -> tuple[float, float]:
-    "By how much a piece rises above its two neighbours and falls below, as shares of their height."
+def stands_out(piece: Region, others: Sequence[Region]) -> bool:
+    "Whether a piece reaches above and below its two neighbours and is far taller than any digit."
     near = sorted(others, key=lambda r: abs(r.middle[0] - piece.middle[0]))[:2]
-    top, bottom = min(r.box[1] for r in near), max(r.box[1] + r.box[3] for r in near)
-    tall = mean([r.box[3] for r in near])
-    return (top - piece.box[1]) / tall, (piece.box[1] + piece.box[3] - bottom) / tall
+    is_above = all(piece.box[1] < r.box[1] for r in near)
+    is_below = all(piece.box[1] + piece.box[3] > r.box[1] + r.box[3] for r in near)
+    tallest = max(r.box[3] for r in others)
+    return is_above and is_below and piece.box[3] > MIN_SLASH_HEIGHT * tallest
 
 
 def find_slashes(line: Sequence[Region], height: float) -> list[Region]:
@@ -457,13 +458,10 @@ def find_slashes(line: Sequence[Region], height: float) -> list[Region]:
     digits = [r for r in line if r.box[3] > 0.5 * height]
     leaning = [r for r in digits if r.box[3] > 0.7 * height and stroke_slant(r) > MIN_SLASH_SLANT]
     others = [r for r in digits if r not in leaning]
-
-    def is_taller(r):
-        above, below = overhang(r, others)
-        return above + below > MIN_SLASH_OVERHANG and min(above, below) > 0
-
     inner = [r for r in leaning if others and r not in (digits[0], digits[-1])]
-    return max([r for r in inner if is_taller(r)], find_date_slashes(digits, leaning), key=len)
+    return max(
+        [r for r in inner if stands_out(r, others)], find_date_slashes(digits, leaning), key=len
+    )
 
 
 def find_date_slashes(digits: Sequence[Region], leaning: Sequence[Region]) -> list[Region]:
@@ -619,7 +617,6 @@ WIDE_COST = 15.0  # for a shape that is too wide, by its excess
 DOUBT_COST = 6.0  # times -log of the highest probability
 NON_DIGIT_COST = 5.0  # times the probability of no digit
 UNREADABLE_COST = 14.0  # for each digit that stays unread
-ROW_COST = 3.0  # for reading pieces as a row of several digits
 ROW_NON_DIGIT_COST = 22.0  # for each part of a row that is no digit
 TYPICAL_DIGIT_WIDTH = 0.8  # of the height of a line
 MAX_PIECES_PER_DIGIT = 4
@@ -741,7 +738,7 @@ def cheapest_chain(candidates: Sequence[Candidate], costs: np.ndarray) -> list[i
 def row_cost(row: RowReading) -> float:
     "The cost of reading ink as a row of several digits."
     num_non_digits = int((row.probabilities.argmax(1) == NUM_CLASSES).sum())
-    return ROW_COST - DOUBT_COST * row.log_probability + ROW_NON_DIGIT_COST * num_non_digits
+    return ROW_NON_DIGIT_COST * num_non_digits - DOUBT_COST * row.log_probability
 
 # %% ../../nbs/vision/11_segmentation.ipynb #1556a0ed
 def reading_costs(
