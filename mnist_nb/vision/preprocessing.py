@@ -569,7 +569,7 @@ def _remove_ruled_lines(ink: np.ndarray, strength: np.ndarray, min_strength: flo
     return ink * (1 - cv2.resize(line_mask, ink.shape[::-1], interpolation=cv2.INTER_NEAREST))
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #d46591bc
-_FRAME_MARGIN = 0.15  # of the shorter side
+_BORDER_MARGIN = 0.15  # of the shorter side
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #f1c281ba
 _NUM_DIRECTIONS = 36
@@ -667,7 +667,7 @@ def _foreground(grey: np.ndarray, polarity: str | None) -> _Foreground:
         labels, stats, touching, spanning = _connected_components(ink)
     border = np.zeros_like(spanning)
     if spanning.any():
-        (height, width), edge = ink.shape, round(_FRAME_MARGIN * min(ink.shape))
+        (height, width), edge = ink.shape, round(_BORDER_MARGIN * min(ink.shape))
         inner = labels[edge : height - edge, edge : width - edge]
         inside = np.bincount(inner.ravel(), minlength=len(stats))
         border = spanning & (inside <= 0.2 * stats[:, 4])
