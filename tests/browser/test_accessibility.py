@@ -64,12 +64,11 @@ def test_every_page_comes_fits_and_has_no_serious_fault(open_page):
     page.locator(".mnb-correct:visible").get_by_role("button", name="5", exact=True).click()
     for name in PAGES:
         go(page, name)
-        page.wait_for_timeout(300)
+        shown = page.locator(f".mnb-body :is({CONTENT})").locator("visible=true")
+        expect(shown.first).to_be_visible(timeout=PATIENCE)
         expect(page.locator(".mnb-busy:visible, .mnb-waiting:visible")).to_have_count(
             0, timeout=PATIENCE
         )
-        shown = page.locator(f".mnb-body :is({CONTENT})").locator("visible=true")
-        expect(shown.first).to_be_visible()
         check_looks(page, name)
     go(page, "Mistakes")
     page.get_by_role("button", name="PCA map").click()
