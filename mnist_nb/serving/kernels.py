@@ -35,7 +35,7 @@ from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebso
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from tornado.web import Finish
-from tornado.websocket import WebSocketHandler
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
 from traitlets.config import Config
 
 from ..core import PACKAGE_FOLDER, MnistNbError, home_folder, one_line
@@ -346,6 +346,11 @@ class VisitorKernelManager(AsyncMappingKernelManager):
         if kernel_id in self:
             await self.shutdown_kernel(kernel_id, now=True)
 
+    async def cull_kernel_if_idle(self, kernel_id: str) -> None:
+        "End a kernel that is idle; jupyter_server's check fails for one that is still starting."
+        if self.get_kernel(kernel_id).trait_has_value("last_activity"):
+            await super().cull_kernel_if_idle(kernel_id)
+
     async def shutdown_kernel(  # type: ignore[override]
         self, kernel_id: str, *args, **options
     ) -> None:
@@ -500,11 +505,16 @@ class PageSocket(KernelWebsocketHandler):
         else:
             self.close(4001, "This page sent a message that is not allowed.")
 
-    def write_message(self, message: Any, binary: bool = False) -> Any:
-        "Relay a kernel's message to its page."
+    def write_message(  # type: ignore[override]
+        self, message: Any, binary: bool = False
+    ) -> None:
+        "Relay a kernel's message to its page, unless the page has gone."
         if isinstance(message, bytes):
             message = redact_error(message)
-        return None if message is None else super().write_message(message, binary)
+        if message is not None:
+            with suppress(WebSocketClosedError):
+                written = super().write_message(message, binary)
+                written.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def on_close(self) -> None:
         "End the visit if the visitor left the page; otherwise give it time to reconnect."
