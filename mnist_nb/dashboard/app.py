@@ -35,7 +35,6 @@ from mnist_nb.dashboard.widgets import (
     style_sheet,
 )
 from ..model.registry import ModelRegistry, set_current
-from ..reader import Reader
 from ..training.corrections import Corrections
 from ..training.jobs import Jobs
 
@@ -116,7 +115,7 @@ class Header(VBox):
 
 # %% ../../nbs/dashboard/88_app.ipynb #08d03933
 AREAS: dict[str, dict[str, type]] = {
-    "Read": {"Draw": DrawPage, "Upload": UploadPage},
+    "Read": {"Draw": DrawPage, "Upload": UploadPage, "Sheet": SheetPage},
     "Understand": {
         "Samples": SamplesPage,
         "Why": WhyPage,
@@ -128,8 +127,6 @@ AREAS: dict[str, dict[str, type]] = {
     "Teach": {"Corrections": CorrectionsPage, "Train": TrainPage},
     "Play": {"Play": PlayPage},
 }
-if hasattr(Reader, "read_sheet"):
-    AREAS["Read"]["Sheet"] = SheetPage
 PAGES = {name: page for area in AREAS.values() for name, page in area.items()}
 
 # %% ../../nbs/dashboard/88_app.ipynb #5eb72210
