@@ -14,7 +14,6 @@ import http.client
 import io
 import json
 import os
-import shutil
 import tempfile
 import threading
 import time
@@ -28,18 +27,14 @@ from playwright.sync_api import sync_playwright
 from mnist_nb.analysis.robustness import redraw
 from mnist_nb.data.mnist import load_test_digits
 from mnist_nb.serving.kernels import WEBSOCKET_SUBPROTOCOL, join_message, split_message
+from tests.browser.launch import launch
 from tests.serving import Served, patience
 
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
+UNTHROTTLED = (
     "--disable-background-timer-throttling",
     "--disable-renderer-backgrounding",
     "--disable-backgrounding-occluded-windows",
-]
+)
 
 DRAW_SCRIPT = """
 Element.prototype.setPointerCapture = () => {};
@@ -463,10 +458,7 @@ def main():
         os.environ["MNIST_NB_HOME"] = home
         if arguments.only not in ("crowd", "predicting"):
             with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(
-                    executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
-                    args=CHROMIUM_FLAGS,
-                )
+                browser = launch(playwright, *UNTHROTTLED)
                 if arguments.only in (None, "opening"):
                     time_opening(browser, "warm", arguments.rounds, 1)
                     time_opening(browser, "cold", arguments.rounds, 0)

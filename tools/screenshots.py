@@ -6,7 +6,6 @@ corrections and a real training, read by the shipped model.
 """
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -18,12 +17,12 @@ from mnist_nb.core import home_folder
 from mnist_nb.data.mnist import load_mnist
 from mnist_nb.reader import Reader
 from mnist_nb.training.corrections import Corrections
+from tests.browser.launch import launch
 from tests.browser.pen import THREE, draw, rounded
 from tests.serving import Served
 from tests.test_fine_tuning import strange_seven
 
 IMAGES = Path(__file__).parent.parent / "nbs" / "images"
-CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 def draw_page(page):
@@ -120,10 +119,7 @@ def main():
         os.environ.update(MNIST_NB_HOME=home, MNIST_NB_DATA=data)
         server = Served()
         try:
-            browser = playwright.chromium.launch(
-                executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
-                args=CHROMIUM_FLAGS,
-            )
+            browser = launch(playwright)
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             page.goto(server.url)
             page.wait_for_selector("html[data-state=ready]", timeout=60_000)
