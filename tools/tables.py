@@ -22,7 +22,7 @@ from mnist_nb.analysis.robustness import (
 from mnist_nb.data.mnist import load_mnist
 from mnist_nb.reader import Reader
 
-NUM_DIGITS, NUM_KIND_DIGITS = 1000, 300
+NUM_DIGITS, NUM_KIND_DIGITS, NUM_NUMBERS = 1000, 300, 1000
 
 
 def scikit_learn_score(reader):
@@ -48,7 +48,8 @@ def tables(reader):
     return {
         "digits": NUM_DIGITS,
         "framing": framing_benchmark(reader, images[:NUM_DIGITS], labels[:NUM_DIGITS]),
-        "numbers": number_score(reader, images, labels),
+        "composed_numbers": NUM_NUMBERS,
+        "numbers": number_score(reader, images, labels, NUM_NUMBERS),
         "printed": printed_score(reader),
         "kinds_digits": NUM_KIND_DIGITS,
         "kinds": picture_kinds_table(reader, images[:NUM_KIND_DIGITS], labels[:NUM_KIND_DIGITS]),
