@@ -81,10 +81,13 @@ connected_components = preprocessing._connected_components
 
 RULES = {
     "all rules": {},
-    "the plain look": only_interpretations("located", "whole", "unchanged"),
-    "the unchanged look": only_interpretations("located", "whole", "plain"),
-    "the whole look": only_interpretations("located", "plain", "unchanged"),
-    "the located look": only_interpretations("whole", "plain", "unchanged"),
+    "the plain look": only_interpretations("located", "whole", "inside", "unchanged"),
+    "the unchanged look": only_interpretations("located", "whole", "inside", "plain"),
+    "the look inside a line that is touched": only_interpretations(
+        "located", "whole", "plain", "unchanged"
+    ),
+    "the whole look": only_interpretations("located", "inside", "plain", "unchanged"),
+    "the located look": only_interpretations("whole", "inside", "plain", "unchanged"),
     "a closer look at small digits": {"_SMALL_DIGIT_SIZE": 0},
     "borders and lines told apart": {"_connected_components": no_border},
     "ruled lines taken out": {"_remove_ruled_lines": lambda ink, strength, min_strength: ink},

@@ -882,9 +882,10 @@ def _blank_digit(polarity: str, rotation: int) -> PreprocessedImage:
     return PreprocessedImage(blank, True, polarity, (0, 0, 0, 0), 1.0, 0.0, rotation)
 
 # %% ../../nbs/vision/10_preprocessing.ipynb #b2354c81
-WAYS = "located", "whole", "plain", "unchanged", "strokes"
+WAYS = "located", "whole", "inside", "plain", "unchanged", "strokes"
 _MAX_LOCATE_SIZE = 512  # pixels of the longer side
 _SMALL_DIGIT_SIZE = 48  # pixels of the longer side
+_MIN_LINE_COVERAGE = 0.9  # of a side of the picture
 _FLAT_RANGE = 0.15  # of a ground's brightest grey
 _UNNOTICED_DIFFERENCE = 16  # of 255, by the network
 
@@ -917,6 +918,30 @@ def _plain_ink(grey: np.ndarray, polarity: str | None) -> np.ndarray:
     max_ink = int(ink.max())
     return cv2.convertScaleAbs(ink, alpha=255 / max_ink) if max_ink > 8 else np.zeros_like(ink)
 
+# %% ../../nbs/vision/10_preprocessing.ipynb #7c4e19d0
+def _without_rim_lines(ink: np.ndarray) -> np.ndarray:
+    "Ink without the rows and columns near the rim that have ink from side to side."
+    mask, reach = ink > INK_LEVEL, round(_BORDER_MARGIN * min(ink.shape))
+    result = ink.copy()
+    for quarters in range(4):
+        is_line = np.rot90(mask, quarters)[:reach].mean(1) >= _MIN_LINE_COVERAGE
+        if is_line.any():
+            np.rot90(result, quarters)[: np.flatnonzero(is_line)[-1] + 2] = 0
+    return result
+
+
+def _located_ink(foreground: _Foreground) -> np.ndarray | None:
+    "The ink of the main group of pieces that do not touch the border; None if there are none."
+    is_inner = foreground.writing & ~foreground.touching
+    return foreground.ink_of(_main_group(foreground.stats, is_inner)) if is_inner.any() else None
+
+
+def _without_rim(foreground: _Foreground) -> _Foreground:
+    "A foreground without the lines along the rim, in connected pieces anew."
+    ink = _without_rim_lines(foreground.ink)
+    labels, stats, touching, _ = _connected_components(ink)
+    return _Foreground(ink, foreground.contrast, labels, stats, touching, np.zeros_like(touching))
+
 # %% ../../nbs/vision/10_preprocessing.ipynb #b2354c85
 def _interpretations(
     grey: np.ndarray, polarity: str | None
@@ -925,12 +950,15 @@ def _interpretations(
     foreground = _foreground(grey, polarity)
     ground, found_polarity = foreground.contrast.ground, foreground.contrast.polarity
     writing, side, interpretations = foreground.writing, max(grey.shape), []
-    if (is_inner := writing & ~foreground.touching).any():
-        located = foreground.ink_of(_main_group(foreground.stats, is_inner))
+    if (located := _located_ink(foreground)) is not None:
         interpretations.append(("located", located))
     at_border = writing & foreground.touching & (foreground.longer >= 0.12 * min(grey.shape))
     if at_border.any():
         interpretations.append(("whole", foreground.ink_of(writing)))
+    if side < SMALL_IMAGE_SIZE and foreground.touching.any():
+        inside = _located_ink(_without_rim(foreground))
+        if inside is not None:
+            interpretations.append(("inside", inside))
     if foreground.border.any():
         return interpretations, found_polarity
     if ground is not None:
@@ -976,7 +1004,7 @@ def candidates(
 
     Returns
     -------
-    One to four different candidates, the likeliest first. A picture without ink gives a single
+    One to five different candidates, the likeliest first. A picture without ink gives a single
     one with `empty` set rather than an error.
 
     Raises
