@@ -348,7 +348,7 @@ class VisitorKernelManager(AsyncMappingKernelManager):
 
     async def cull_kernel_if_idle(self, kernel_id: str) -> None:
         "End a kernel that is idle; jupyter_server's check fails for one that is still starting."
-        if self.get_kernel(kernel_id).trait_has_value("last_activity"):
+        if kernel_id in self and self.get_kernel(kernel_id).trait_has_value("last_activity"):
             await super().cull_kernel_if_idle(kernel_id)
 
     async def shutdown_kernel(  # type: ignore[override]

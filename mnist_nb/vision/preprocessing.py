@@ -885,7 +885,7 @@ def _blank_digit(polarity: str, rotation: int) -> PreprocessedImage:
 WAYS = "located", "whole", "inside", "plain", "unchanged", "strokes"
 _MAX_LOCATE_SIZE = 512  # pixels of the longer side
 _SMALL_DIGIT_SIZE = 48  # pixels of the longer side
-_MIN_LINE_COVERAGE = 0.9  # of a side of the picture
+_MIN_RIM_COVERAGE = 0.9  # of a side of the picture
 _FLAT_RANGE = 0.15  # of a ground's brightest grey
 _UNNOTICED_DIFFERENCE = 16  # of 255, by the network
 
@@ -924,7 +924,7 @@ def _without_rim_lines(ink: np.ndarray) -> np.ndarray:
     mask, reach = ink > INK_LEVEL, round(_BORDER_MARGIN * min(ink.shape))
     result = ink.copy()
     for quarters in range(4):
-        is_line = np.rot90(mask, quarters)[:reach].mean(1) >= _MIN_LINE_COVERAGE
+        is_line = np.rot90(mask, quarters)[:reach].mean(1) >= _MIN_RIM_COVERAGE
         if is_line.any():
             np.rot90(result, quarters)[: np.flatnonzero(is_line)[-1] + 2] = 0
     return result
